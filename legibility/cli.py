@@ -1,0 +1,82 @@
+"""The command line: one thin function per command.
+
+Errors made for people (UserError, GateClosed) print one line and exit with their code.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legibility.errors import GateClosed, UserError
+
+app = typer.Typer(
+    help="Prover-verifier legibility games: train, evaluate and report.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Prover-verifier legibility games."""
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of settings, for example configs/nano.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder (default runs/<config name>).")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run folder if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on when a gate is closed.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+) -> None:
+    """Play a whole game: all rounds, the correctness-only arm, summary and report."""
+    from legibility.config import load_config
+    from legibility.game.play import play
+
+    settings = load_config(config, overrides or ())
+    run = play(settings, out or Path("runs") / config.stem, resume=resume, force=force, base_dir=config.resolve().parent)
+    if report:
+        from legibility.report import write_report
+
+        typer.echo(f"report: {write_report(run)}")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
+    """Write the run's HTML report and figures."""
+    from legibility.game.run_folder import RunFolder
+    from legibility.report import write_report
+
+    typer.echo(str(write_report(RunFolder.existing(run))))
+
+
+@app.command()
+def ask(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    question: Annotated[str, typer.Argument(help="A word problem, or the id of one of the run's problems.")],
+    round_index: Annotated[int | None, typer.Option("--round", help="Round whose prover answers (default: the last).")] = None,
+    samples: Annotated[int, typer.Option(help="Solutions per role.", min=1)] = 2,
+    answer: Annotated[str | None, typer.Option(help="The gold answer of your own question, to grade against.")] = None,
+    seed: Annotated[int, typer.Option(help="Sampling seed.", min=0)] = 0,
+) -> None:
+    """Helpful and sneaky solutions of one problem, with every verifier's score and the step check."""
+    from legibility.ask import ask_run
+
+    ask_run(run, question, round_index=round_index, samples=samples, answer=answer, seed=seed)
+
+
+def main() -> None:
+    """Entry point: run the app, turning errors made for people into one line."""
+    try:
+        app()
+    except (UserError, GateClosed) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

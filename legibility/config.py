@@ -1,0 +1,321 @@
+"""Every setting of a run, one sentence each, validated before anything is computed.
+
+A run is described by one YAML file plus dotted overrides (`ppo.steps=3`). Unknown keys, wrong types
+and impossible combinations raise `UserError` with one line naming the file, the field and the fix.
+Defaults follow the paper where it states a value (Kirchner et al. 2024, Sec. 3.2) and our own
+measured settings where it does not (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from legibility.errors import UserError
+from legibility.problems.config import ProblemsConfig
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class LoraSettings(Settings):
+    """Low-rank adapters (peft) instead of full weights."""
+
+    r: int = Field(16, ge=1, description="Rank of the adapter matrices.")
+    alpha: int = Field(32, ge=1, description="Scale of the adapter, divided by r.")
+    target_modules: list[str] | Literal["all-linear"] = Field(
+        "all-linear", description="Names of the linear layers that get an adapter."
+    )
+
+
+class WarmStartSettings(Settings):
+    """Short supervised fine-tuning of the prover on reference solutions before the game."""
+
+    steps: int = Field(0, ge=0, description="Optimizer steps; 0 leaves the model as loaded.")
+    batch_size: int = Field(8, ge=1, description="Solutions per step.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate (linear decay).")
+    max_length: int = Field(256, ge=16, description="Longest prompt plus solution, in tokens; longer ones are left out.")
+
+
+class ProverSettings(Settings):
+    """The large language model that writes solutions in both roles."""
+
+    model: str = Field("nano", description='Hub id, local folder, or "nano" for the built-in prover.')
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+    lora: LoraSettings | None = Field(None, description="Train adapters instead of full weights (null: full).")
+    prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
+    chat_template: bool = Field(False, description="Wrap prompts in the tokenizer's chat template.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
+
+
+class VerifierSettings(Settings):
+    """The small model that scores solutions; trained anew every round (paper Sec. 3.2)."""
+
+    model: str = Field(
+        "nano", description='Hub id, folder, "nano" (= nano-s) or nano-xs | nano-s | nano-m | nano-equal.'
+    )
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+    layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
+    template: str = Field(
+        "{problem}\n\n{solution}", description="Text the verifier reads; it never contains role or answer."
+    )
+    loss: Literal["pairwise", "cross_entropy"] = Field(
+        "pairwise", description="Within-problem Bradley-Terry loss (the paper's) or cross-entropy on the verdict."
+    )
+    l2: float = Field(0.005, ge=0, description="Weight of the squared-score penalty that centres scores at 0.")
+    solutions_per_problem: int = Field(8, ge=2, description="Training solutions per verifier problem, constant over rounds.")
+    updates: int = Field(400, ge=1, description="Optimizer steps per round, constant over rounds.")
+    batch_problems: int = Field(16, ge=1, description="Problems per step; all their solutions are compared.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate (one-cycle).")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
+    max_length: int = Field(512, ge=8, description="Longest text in tokens; longer ones lose the middle of the problem.")
+    reference_solutions: bool = Field(
+        False,
+        description="Fill the correct half of problems without a correct sample with the data set's own solution "
+        "(risks teaching style instead of truth; logged).",
+    )
+    init: Literal["fresh", "persist"] = Field(
+        "fresh", description="Start each round from the base (the paper's) or from the previous round's verifier."
+    )
+
+
+class MixtureSettings(Settings):
+    """What the verifier of round r learns from (paper Sec. 3.2)."""
+
+    weights: Literal["equal", "pow2", "latest"] = Field(
+        "equal", description="Share of each later round: equal, doubling with recency, or only the latest round."
+    )
+    base_share: float | None = Field(
+        None, gt=0, lt=1, description="Fixed share of base-policy text from round 1 on (null: one share like any round)."
+    )
+    balance: Literal["within_role", "label"] = Field(
+        "within_role",
+        description="Equal correct and incorrect counts inside each role of each round, or only over each round.",
+    )
+    checkpoints: Literal["last", "all"] = Field(
+        "last", description="Learn from a round's final prover only or also from its saved intermediate ones."
+    )
+
+
+class RewardSettings(Settings):
+    """What the provers are paid (paper equations 2-4; legibility.rewards)."""
+
+    kind: Literal["src", "cgc", "goodhart"] = Field("src", description="Reward of the game arm.")
+    scale: Literal["calibrated", "none"] = Field(
+        "calibrated",
+        description="Divide scores by their mean within-group standard deviation at the round's start, or leave them raw.",
+    )
+    center: bool = Field(False, description="Centre scores per (problem, role) also in CGC.")
+    clip: float | None = Field(None, gt=0, description="Clip (scaled, centred) scores to plus or minus this value.")
+    floor: float | None = Field(None, description="Reward of a misaligned completion (null: -1 for SRC, -2 for CGC).")
+
+
+class PPOSettings(Settings):
+    """Proximal policy optimisation of the prover (legibility.ppo)."""
+
+    steps: int = Field(50, ge=1, description="PPO steps (batches) per round at most.")
+    problems_per_step: int = Field(32, ge=1, description="Problems per step; each is answered in both roles.")
+    samples_per_role: int = Field(4, ge=1, description="Completions per (problem, role); centring needs several.")
+    max_new_tokens: int = Field(72, ge=1, description="Completion length limit; longer ones are invalid.")
+    epochs: int = Field(2, ge=1, description="Passes over each batch.")
+    minibatch_size: int = Field(64, ge=1, description="Completions per optimizer step.")
+    micro_batch_size: int = Field(64, ge=1, description="Completions per forward pass (gradients accumulate).")
+    learning_rate: float = Field(1e-4, gt=0, description="Policy learning rate.")
+    value_learning_rate: float = Field(5e-3, gt=0, description="Value head learning rate.")
+    critic: Literal["detached", "shared"] = Field(
+        "detached", description="Value head on detached policy features, or one whose gradient reaches the policy."
+    )
+    value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
+    kl_coefficient: float = Field(0.05, ge=0, description="Weight of the KL penalty to the round's starting policy, all arms.")
+    clip: float = Field(0.2, gt=0, description="Clip range of the probability ratio.")
+    gamma: float = Field(1.0, gt=0, le=1, description="Discount.")
+    lam: float = Field(0.95, ge=0, le=1, description="GAE lambda.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm clip.")
+    whiten: bool = Field(True, description="Normalise advantages over the batch.")
+    save_every: int | None = Field(None, ge=1, description="Save the prover every so many steps (null: only at the end).")
+
+    @model_validator(mode="after")
+    def _minibatches_hold_whole_groups(self) -> PPOSettings:
+        for name in ("minibatch_size", "micro_batch_size"):
+            if getattr(self, name) % self.samples_per_role:
+                raise ValueError(f"{name} must be a multiple of samples_per_role ({self.samples_per_role})")
+        if self.minibatch_size % self.micro_batch_size:
+            raise ValueError("minibatch_size must be a multiple of micro_batch_size")
+        return self
+
+
+class StopSettings(Settings):
+    """When a round's prover phase ends before its last step (paper Sec. 4.2, 5.1)."""
+
+    rule: Literal["fixed", "fooled"] = Field(
+        "fooled", description='Run all steps, or stop once sneaky-incorrect text scores as high as helpful-correct ("fooled").'
+    )
+    ema: float = Field(0.2, gt=0, le=1, description="Smoothing weight of the newest step.")
+    sneaky_accuracy: float = Field(0.10, ge=0, le=1, description="Being fooled also needs sneaky accuracy at or below this.")
+    min_steps: int = Field(10, ge=0, description="Never stop before this step.")
+    patience: int = Field(0, ge=0, description="Steps to go on after the rule first holds.")
+
+
+class GateSettings(Settings):
+    """Checks before compute is spent; a closed gate exits with code 3 unless --force."""
+
+    enabled: bool = Field(True, description="Check the gates at all.")
+    min_score_std: float = Field(1e-3, ge=0, description="Least standard deviation of verifier scores on validation text.")
+    min_auroc: float = Field(0.55, ge=0, le=1, description="Least AUROC of a new verifier on held-out model-written text.")
+    accept_rate: tuple[float, float] = Field((0.02, 0.98), description="Band for the share of scores above 0.")
+    min_helpful_accuracy: float = Field(0.02, ge=0, le=1, description="Least accuracy of the untrained helpful prover.")
+    max_flat_groups: float = Field(0.95, ge=0, le=1, description="Largest share of groups without reward spread at step 1.")
+
+
+class GameSettings(Settings):
+    """Rounds and arms."""
+
+    rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
+    correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
+    pool_samples: int = Field(8, ge=2, description="Completions per verifier problem and role collected for later verifiers.")
+    held_out_judge: bool = Field(True, description="Train one judge on base text only that no prover is trained against.")
+    judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
+
+
+class EvaluationSettings(Settings):
+    """Decoding and sizes of every reported figure."""
+
+    samples: int = Field(4, ge=1, description="Completions per test problem and role.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
+    bootstrap: int = Field(1000, ge=10, description="Bootstrap resamples (over problems) per interval.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
+    examples: int = Field(3, ge=0, description="Side-by-side examples per round in the report.")
+
+
+class GradingSettings(Settings):
+    """How a completion's final answer becomes a verdict."""
+
+    marker: str = Field("####", min_length=1, description="What the final answer line starts with.")
+    unparsed: Literal["invalid", "incorrect"] = Field(
+        "invalid", description='"incorrect" counts unreadable answers as wrong, as the paper does.'
+    )
+
+
+class ComputeSettings(Settings):
+    """Where and how to compute."""
+
+    device: str = Field("auto", description='"cpu", "cuda", "cuda:1", "mps" or "auto".')
+    threads: int | None = Field(None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts.")
+    engine: Literal["fast", "hf"] = Field("fast", description="Sampling engine.")
+    rollout_batch: int = Field(256, ge=1, description="Completions decoded together.")
+    score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")
+
+
+class TrackingSettings(Settings):
+    """Experiment trackers, through accelerate."""
+
+    trackers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list, description="Trackers to write to.")
+    project: str = Field("legibility", description="Project name shown by the tracker.")
+
+
+class Config(Settings):
+    """A whole run."""
+
+    seed: int = Field(0, ge=0, description="Seed of everything random in the run.")
+    problems: ProblemsConfig = Field(default_factory=ProblemsConfig)
+    grading: GradingSettings = Field(default_factory=GradingSettings)
+    prover: ProverSettings = Field(default_factory=ProverSettings)
+    verifier: VerifierSettings = Field(default_factory=VerifierSettings)
+    mixture: MixtureSettings = Field(default_factory=MixtureSettings)
+    reward: RewardSettings = Field(default_factory=RewardSettings)
+    ppo: PPOSettings = Field(default_factory=PPOSettings)
+    stop: StopSettings = Field(default_factory=StopSettings)
+    gates: GateSettings = Field(default_factory=GateSettings)
+    game: GameSettings = Field(default_factory=GameSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    compute: ComputeSettings = Field(default_factory=ComputeSettings)
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings)
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Config:
+        needs_groups = self.reward.kind == "src" or self.reward.center
+        if needs_groups and self.ppo.samples_per_role < 2:
+            raise ValueError("ppo.samples_per_role must be at least 2 where scores are centred (reward src or center)")
+        if "{problem}" not in self.verifier.template or "{solution}" not in self.verifier.template:
+            raise ValueError("verifier.template must contain {problem} and {solution}")
+        return self
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and validate a YAML file plus `section.key=value` overrides.
+
+    Raises UserError for a missing or unreadable file, a malformed override, or a bad setting.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such config file; give the path of a YAML file, for example configs/nano.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    data = {} if data is None else data
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: the file must hold a mapping of sections, not a {type(data).__name__}")
+    for override in overrides:
+        _apply_override(data, override)
+    return parse_config(data, str(path))
+
+
+def parse_config(data: dict[str, Any], where: str) -> Config:
+    """Validate a plain mapping; `where` names its origin in errors."""
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_first_error(error)}") from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"override {override!r}: write section.key=value, for example ppo.steps=3")
+    *parents, leaf = key.split(".")
+    node: Any = data
+    for part in parents:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise UserError(f"override {override!r}: {part!r} is not a section")
+    try:
+        node[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise UserError(f"override {override!r}: the value is not valid YAML") from None
+
+
+def _first_error(error: ValidationError) -> str:
+    """The first problem as `field: what is wrong; fix`."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}" if known else "remove it"
+        return f"{field}: unknown key; {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    shown = repr(first["input"])
+    got = f" (got {shown})" if len(shown) < 80 and first["type"] != "value_error" else ""
+    return f"{field}: {message}{got}{more}"
+
+
+def _known_keys(path: Sequence[Any]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
+            return []
+        annotation = model.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return list(model.model_fields) if model is not None else []

@@ -1,0 +1,176 @@
+"""summary.json: every headline number of a run, computed from its stored completions and verifiers.
+
+Legibility tax (Kirchner et al. 2024, Fig. 1 and Sec. 1, no formula given there):
+    tax = Acc(correctness-only) - Acc(game), retained gain = (Acc_game - Acc_init) / (Acc_corr - Acc_init)
+with Acc_game the last round's helpful accuracy and the correctness-only arm read at the same number
+of steps, all on test problems. Intervals are percentile bootstraps over problems, paired across arms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from legibility.config import Config
+from legibility.evaluation.metrics import bootstrap, number, pairwise_accuracy
+from legibility.game.prover_phase import load_training
+from legibility.game.run_folder import RunFolder, round_name, write_json
+from legibility.game.solutions import read_problems, read_solutions, round_solutions
+from legibility.game.verifier_phase import discrimination
+from legibility.models.verifier import Verifier
+from legibility.problems.records import Problem
+from legibility.randomness import stream
+
+SCHEMA = 1
+
+
+def write_summary(run: RunFolder, device: str = "cpu") -> dict[str, Any]:
+    """Compute and write summary.json. Raises UserError for unfinished or changed phases."""
+    config = run.config()
+    problems = read_problems(run.path / "problems.jsonl")
+    rounds = run.rounds()
+    texts = test_texts(run, config)
+    last = Verifier.load(config.verifier, device, source=str(run.verified(f"{round_name(rounds[-1])}/verifier")))
+    judges = {"last_verifier": last}
+    if run.is_done("judge"):
+        judges["held_out_judge"] = Verifier.load(config.verifier, device, source=str(run.verified("judge")))
+    check = {name: checkability(frame, judges, problems) for name, frame in texts.items() if len(frame)}
+    describe = _Describer(config)
+    arms: dict[str, Any] = {"init": {**describe(texts["init"]), "checkability": check["init"]}}
+    arms["game"] = {"rounds": [_round(run, i, describe, texts, check) for i in rounds]}
+    arms["game"].update({k: arms["game"]["rounds"][-1][s] for k, s in (("accuracy", "helpful_accuracy"), ("interval", "helpful_interval"))})
+    tax = retained = tax_equal_samples = {"value": None, "low": None, "high": None}
+    if "correctness" in texts:
+        training = load_training(run, "correctness", 0)
+        arms["correctness"] = {**describe(texts["correctness"]), "steps": training["steps"], "checkability": check["correctness"]}
+        accuracies = {n: by_problem(texts[n]) for n in ("init", "correctness", f"game {rounds[-1]}", "correctness halfway") if n in texts}
+        game_name = f"game {rounds[-1]}"
+        tax = describe.paired(accuracies, lambda a: a["correctness"] - a[game_name])
+        retained = describe.paired(accuracies, lambda a: _ratio(a[game_name] - a["init"], a["correctness"] - a["init"]))
+        if "correctness halfway" in accuracies:
+            arms["correctness"]["accuracy_at_half_steps"] = number(accuracies["correctness halfway"].mean())
+            tax_equal_samples = describe.paired(accuracies, lambda a: a["correctness halfway"] - a[game_name])
+    done = [run.done_record(p) for p in run.finished_phases()]
+    resources = run.path / "resources.json"
+    peak = json.loads(resources.read_text())["peak_memory_mb"] if resources.exists() else 0.0
+    summary = {
+        "schema": SCHEMA,
+        "run": run.path.name,
+        "seed": config.seed,
+        "wall_seconds": float(sum(d["seconds"] for d in done)),
+        "peak_memory_mb": max([peak, *(d["peak_memory_mb"] for d in done)]),
+        "decoding": {"temperature": config.evaluation.temperature, "samples": config.evaluation.samples,
+                     "test_problems": int(texts["init"].problem_id.nunique())},
+        "reward": config.reward.kind,
+        "arms": arms,
+        "legibility_tax": tax,
+        "legibility_tax_equal_helpful_samples": tax_equal_samples,
+        "retained_gain": retained,
+    }
+    write_json(run.path / "summary.json", summary)
+    return summary
+
+
+def test_texts(run: RunFolder, config: Config) -> dict[str, pd.DataFrame]:
+    """Test completions by name: "init", "game R" (helpful), "sneaky R", "correctness", "correctness halfway"."""
+    base = read_solutions(run.folder("base") / "solutions.parquet")
+    base = base[base.split == "test"]
+    texts = {"init": base[base.role == "base"], "init sneaky": base[base.role == "sneaky"]}
+    for index in run.rounds():
+        frame = round_solutions(run, index)
+        frame = frame[(frame.split == "test") & (frame.phase == "collection")]
+        texts[f"game {index}"] = frame[frame.role == "helpful"]
+        texts[f"sneaky {index}"] = frame[frame.role == "sneaky"]
+    if run.is_done("arms/correctness/collection"):
+        frame = read_solutions(run.folder("arms/correctness/collection") / "solutions.parquet")
+        texts["correctness"] = frame[frame.split == "test"]
+        frame = read_solutions(run.folder("arms/correctness/prover") / "solutions.parquet")
+        texts["correctness halfway"] = frame[frame.phase == "halfway"]
+    return texts
+
+
+def by_problem(frame: pd.DataFrame) -> pd.Series:
+    """Accuracy per problem, indexed by problem id in sorted order."""
+    return (frame.verdict == "correct").groupby(frame.problem_id.to_numpy()).mean().sort_index()
+
+
+def checkability(frame: pd.DataFrame, judges: Mapping[str, Verifier], problems: Mapping[str, Problem]) -> dict[str, float | None]:
+    """Same-problem pairwise accuracy of each judge on one policy's valid text."""
+    frame = frame[frame.verdict != "invalid"]
+    correct = (frame.verdict == "correct").to_numpy()
+    result = {}
+    for name, judge in judges.items():
+        scores = judge.score([problems[p] for p in frame.problem_id], list(frame.text))
+        result[name] = number(pairwise_accuracy(scores, correct, list(frame.problem_id)))
+    return result
+
+
+class _Describer:
+    """Accuracy, length and invalid share of one policy's text, with a bootstrap interval."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def __call__(self, frame: pd.DataFrame) -> dict[str, Any]:
+        interval = self.paired({"x": by_problem(frame)}, lambda a: a["x"])
+        return {
+            "accuracy": interval["value"],
+            "interval": [interval["low"], interval["high"]],
+            "mean_length": number(frame.completion_tokens.mean()),
+            "invalid": number((frame.verdict == "invalid").mean()),
+        }
+
+    def paired(self, accuracies: Mapping[str, pd.Series], statistic) -> dict[str, float | None]:
+        """Bootstrap `statistic({name: mean accuracy})` over the problems all series share."""
+        names = list(accuracies)
+        table = np.stack([accuracies[n].to_numpy() for n in names])  # (arms, problems)
+        settings = self.config.evaluation
+        return bootstrap(
+            lambda index: statistic(dict(zip(names, table[:, index].mean(1), strict=True))),
+            table.shape[1],
+            resamples=settings.bootstrap,
+            confidence=settings.confidence,
+            rng=stream(self.config.seed, "bootstrap"),
+        )
+
+
+def _round(run: RunFolder, index: int, describe: _Describer, texts, check) -> dict[str, Any]:
+    training = load_training(run, "game", index)
+    verifier = json.loads((run.verified(f"{round_name(index)}/verifier") / "training.json").read_text(encoding="utf-8"))
+    helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
+    own = pd.concat([helpful, sneaky])
+    own = own[own.verdict != "invalid"]
+    h, s = describe(helpful), describe(sneaky)
+    return {
+        "round": index,
+        "steps": training["steps"],
+        "stopped": training["stopped"],
+        "steps_to_exploit": training["steps_to_exploit"],
+        "score_scale": training["score_scale"],
+        "helpful_accuracy": h["accuracy"],
+        "helpful_interval": h["interval"],
+        "helpful_length": h["mean_length"],
+        "helpful_invalid": h["invalid"],
+        "sneaky_accuracy": s["accuracy"],
+        "sneaky_interval": s["interval"],
+        "sneaky_length": s["mean_length"],
+        "sneaky_invalid": s["invalid"],
+        "score_helpful_correct": number(helpful.score[helpful.verdict == "correct"].mean()),
+        "score_sneaky_incorrect": number(sneaky.score[sneaky.verdict == "incorrect"].mean()),
+        "checkability": check[f"game {index}"],
+        "verifier": {
+            "parameters": verifier["parameters"],
+            "texts": verifier["texts"],
+            "auroc_base": verifier["test"]["base"],
+            "auroc_previous_round": verifier["test"]["base" if index == 0 else str(index - 1)],
+            "auroc_own_round": discrimination(own, own.score.to_numpy(dtype=float)),
+        },
+    }
+
+
+def _ratio(gain: float, room: float) -> float:
+    return gain / room if abs(room) > 1e-9 else float("nan")

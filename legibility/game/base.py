@@ -1,0 +1,88 @@
+"""The base policy: optional warm start, and the text it writes before any game.
+
+Base text is what round 0's verifier and the held-out judge learn from, and what the start accuracy
+of every arm is measured on. The base policy writes under the helpful prompt (plus the prompt set's
+few-shot examples, the paper's Appendix H), and is recorded with role "base".
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from legibility.errors import UserError
+from legibility.game import gates
+from legibility.game.context import INIT, Game
+from legibility.game.solutions import read_solutions, write_solutions
+from legibility.game.run_folder import write_json
+from legibility.prompts import HELPFUL, SNEAKY
+from legibility.randomness import derive_seed, stream
+
+WARM_START, BASE = "warm_start", "base"
+
+
+def warm_start(game: Game) -> None:
+    """Fine-tune the prover briefly on reference solutions of the prover half, if the settings ask for it."""
+    settings = game.config.prover.warm_start
+    if settings.steps == 0:
+        return
+    if not game.run.is_done(WARM_START):
+        from legibility.models.warm_start import warm_start as fine_tune
+
+        worked = [p for p in game.splits.prover if p.solution]
+        if not worked:
+            raise UserError("prover.warm_start: the problems carry no worked solutions to learn from; set steps to 0")
+        game.progress.phase("warm start", settings.steps)
+        prover = game.new_prover("warm_start")
+        template = prover.tokenizer if prover.chat_template else None
+        pairs = [(prover.prompts.render(p.question, HELPFUL, template), p.solution) for p in worked]
+        if not prover.chat_template:
+            pairs = [(prompt, " " + solution) for prompt, solution in pairs]
+        order = stream(game.config.seed, "warm_start").permutation(len(pairs))
+        with game.run.phase(WARM_START) as work:
+            metrics = fine_tune(
+                prover.model, prover.tokenizer, [pairs[i] for i in order], out=work / "model", steps=settings.steps,
+                batch_size=settings.batch_size, learning_rate=settings.learning_rate, max_length=settings.max_length,
+                seed=derive_seed(game.config.seed, "warm_start") % 2**31, device=game.device,
+                bf16=game.config.prover.dtype == "bfloat16",
+            )
+            write_json(work / "metrics.json", metrics)
+        game.progress.done(f"loss {metrics['first_loss']:.2f} -> {metrics['last_loss']:.2f}")
+    game.base_source = str(game.run.verified(WARM_START) / "model")
+
+
+def sample_base(game: Game) -> None:
+    """Sample the verifier half, validation and test problems with the base policy; check its gate."""
+    config = game.config
+    if not game.run.is_done(BASE):
+        prover = game.new_prover("base")
+        count = max(config.verifier.solutions_per_problem, config.game.pool_samples)
+        jobs = [
+            ("verifier", HELPFUL, count), ("validation", HELPFUL, config.evaluation.samples),
+            ("validation", SNEAKY, config.evaluation.samples),
+            ("test", HELPFUL, config.evaluation.samples), ("test", SNEAKY, config.evaluation.samples),
+        ]
+        game.progress.phase("base policy text", len(jobs))
+        rows, accuracy = [], {}
+        with game.run.phase(BASE) as work:
+            for k, (split, role, samples) in enumerate(jobs):
+                drawn = game.draw(
+                    prover, getattr(game.splits, split), role, samples, arm=INIT, round_index=-1, phase="base",
+                    split=split, step=0, label="base" if role == HELPFUL else SNEAKY,
+                    temperature=config.evaluation.temperature if split != "verifier" else 1.0,
+                ).rows
+                accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
+                rows += drawn
+                game.progress.step(k + 1, accuracy)
+            write_solutions(work / "solutions.parquet", rows)
+            write_json(work / "metrics.json", accuracy)
+        game.progress.done(f"helpful accuracy {accuracy['test_helpful']:.3f}, sneaky {accuracy['test_sneaky']:.3f} (test)")
+    accuracy = json.loads((game.run.verified(BASE) / "metrics.json").read_text())
+    reasons = gates.check_base(config.gates, accuracy["validation_helpful"])
+    gates.enforce(config.gates, "the base policy", reasons, game.force, game.progress.warn)
+
+
+def base_solutions(game: Game):
+    """The base policy's text as a data frame."""
+    return read_solutions(game.run.folder(BASE) / "solutions.parquet")

@@ -1,0 +1,73 @@
+"""After a prover phase: sample the trained prover for later verifiers and for the reports.
+
+Verifier-half problems feed the mixture of later rounds, validation problems gates and thresholds,
+test problems the reports. Test and validation text is scored by the round's own verifier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from legibility.game.context import CORRECTNESS, GAME, Game
+from legibility.game.prover_phase import phase_name
+from legibility.game.run_folder import round_name
+from legibility.game.solutions import Solution, merge_round, write_solutions
+from legibility.models.verifier import Verifier
+from legibility.prompts import HELPFUL, SNEAKY, ROLES
+
+
+def collect_round(game: Game, index: int, verifier: Verifier) -> None:
+    """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them)."""
+    phase = f"{round_name(index)}/collection"
+    if not game.run.is_done(phase):
+        folder = game.run.verified(phase_name(GAME, index))
+        provers = [(None, folder)]
+        if game.config.mixture.checkpoints == "all":
+            provers = [(int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))] + provers
+        samples, pool = game.config.evaluation.samples, game.config.game.pool_samples
+        jobs = [(step, place, "verifier", role, max(1, pool // len(provers))) for step, place in provers for role in ROLES]
+        jobs += [(None, folder, split, role, samples) for split in ("validation", "test") for role in ROLES]
+        game.progress.phase(f"round {index} collection", len(jobs))
+        rows: list[Solution] = []
+        shown: dict[str, float] = {}
+        loaded = None
+        with game.run.phase(phase) as work:
+            for k, (step, place, split, role, count) in enumerate(jobs):
+                if loaded != place:
+                    prover, loaded = game.saved_prover(place), place
+                drawn = game.draw(
+                    prover, getattr(game.splits, split), role, count, arm=GAME, round_index=index, phase="collection",
+                    split=split, step=step or 0,
+                    temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
+                ).rows
+                if split != "verifier":
+                    game.score(verifier, drawn)
+                shown[role] = float(np.mean([r.verdict == "correct" for r in drawn]))
+                rows += drawn
+                game.progress.step(k + 1, shown)
+            write_solutions(work / "solutions.parquet", rows)
+        game.progress.done(f"test accuracy helpful {shown[HELPFUL]:.3f}, sneaky {shown[SNEAKY]:.3f}")
+    merge_round(game.run, index)
+
+
+def collect_correctness(game: Game) -> None:
+    """Sample the correctness-only prover on validation and test problems, scored by the last round's verifier."""
+    phase = f"arms/{CORRECTNESS}/collection"
+    if game.run.is_done(phase):
+        return
+    prover = game.saved_prover(game.run.verified(phase_name(CORRECTNESS, 0)))
+    verifier = game.saved_verifier(game.config.game.rounds - 1)
+    game.progress.phase("correctness-only collection", 2)
+    rows: list[Solution] = []
+    with game.run.phase(phase) as work:
+        for k, split in enumerate(("validation", "test")):
+            drawn = game.draw(
+                prover, getattr(game.splits, split), HELPFUL, game.config.evaluation.samples, arm=CORRECTNESS,
+                round_index=0, phase="collection", split=split, step=0, temperature=game.config.evaluation.temperature,
+            ).rows
+            game.score(verifier, drawn)
+            rows += drawn
+            accuracy = float(np.mean([r.verdict == "correct" for r in drawn]))
+            game.progress.step(k + 1, {"helpful": accuracy})
+        write_solutions(work / "solutions.parquet", rows)
+    game.progress.done(f"test accuracy {accuracy:.3f}")

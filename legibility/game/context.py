@@ -1,0 +1,127 @@
+"""What every phase of a game needs: settings, problems, run folder, progress, sampling and grading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from legibility.config import Config
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import Solution
+from legibility.grading import Verdict, grade
+from legibility.models.prover import Prover
+from legibility.models.verifier import Verifier
+from legibility.problems import ProblemSplits
+from legibility.problems.records import Problem
+from legibility.progress import Progress
+from legibility.randomness import derive_seed
+from legibility.rollouts import Completion, sample
+
+GAME, CORRECTNESS, INIT = "game", "correctness", "init"
+
+
+@dataclass
+class Drawn:
+    """Sampled and graded completions: flat `rows` in problem, sample order, and what PPO needs of them."""
+
+    rows: list[Solution]
+    prompts: list[list[int]]
+    completions: list[list[Completion]]
+
+
+@dataclass
+class Game:
+    """One run in progress. `base_source` is the warm-started base policy's folder, if there is one."""
+
+    config: Config
+    run: RunFolder
+    splits: ProblemSplits
+    device: str
+    progress: Progress
+    force: bool = False
+    base_dir: Path | None = None
+    base_source: str | None = None
+    problems: dict[str, Problem] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for split in ("prover", "verifier", "validation", "test"):
+            self.problems.update({p.id: p for p in getattr(self.splits, split)})
+
+    def new_prover(self, *purpose: int | str) -> Prover:
+        """The base policy, fresh (with fresh adapters where LoRA is used)."""
+        seed = derive_seed(self.config.seed, "prover", *purpose)
+        return Prover.load(self.config.prover, self.device, seed=seed, source=self.base_source, base_dir=self.base_dir)
+
+    def saved_prover(self, folder: Path) -> Prover:
+        """A prover checkpoint of this run (an adapter is put on the warm-started base)."""
+        settings = self.config.prover
+        if self.base_source and (folder / "adapter_config.json").is_file():
+            settings = settings.model_copy(update={"model": self.base_source})
+        return Prover.load(settings, self.device, source=str(folder), base_dir=self.base_dir)
+
+    def saved_verifier(self, index: int) -> Verifier:
+        """The verifier of a finished verifier phase, after checking its hashes."""
+        folder = self.run.verified(f"rounds/{index:02d}/verifier")
+        return Verifier.load(
+            self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
+        )
+
+    def verdict(self, problem: Problem, prover: Prover, completion: Completion) -> tuple[str, Verdict]:
+        """Text and verdict of a completion."""
+        text = prover.decode(completion.ids)
+        settings = self.config.grading
+        return text, grade(
+            text, problem.answer, settings.marker, truncated=completion.truncated, unparsed=settings.unparsed
+        )
+
+    def draw(
+        self,
+        prover: Prover,
+        problems: Sequence[Problem],
+        role: str,
+        samples: int,
+        *,
+        arm: str,
+        round_index: int,
+        phase: str,
+        split: str,
+        step: int,
+        label: str | None = None,
+        temperature: float = 1.0,
+    ) -> Drawn:
+        """Sample and grade `samples` completions per problem.
+
+        `label` is the role recorded (default `role`): the base policy writes under the helpful prompt
+        and is recorded as "base".
+        """
+        config = self.config
+        prompts = [prover.prompt_ids(p, role) for p in problems]
+        drawn = sample(
+            prover,
+            prompts,
+            samples,
+            seed=derive_seed(config.seed, arm, round_index, phase, split, step, role),
+            max_new_tokens=config.ppo.max_new_tokens,
+            temperature=temperature,
+            engine=config.compute.engine,
+            batch=config.compute.rollout_batch,
+        )
+        rows = []
+        for problem, prompt, group in zip(problems, prompts, drawn, strict=True):
+            for j, completion in enumerate(group):
+                text, verdict = self.verdict(problem, prover, completion)
+                rows.append(
+                    Solution(
+                        arm=arm, round=round_index, phase=phase, split=split, step=step, problem_id=problem.id,
+                        sample=j, role=label or role, text=text, verdict=verdict.value, prompt_tokens=len(prompt),
+                        completion_tokens=len(completion.ids), truncated=completion.truncated,
+                    )
+                )
+        return Drawn(rows, prompts, drawn)
+
+    def score(self, verifier: Verifier, rows: Sequence[Solution]) -> None:
+        """Fill in the rows' scores."""
+        scores = verifier.score([self.problems[r.problem_id] for r in rows], [r.text for r in rows])
+        for row, value in zip(rows, scores.tolist(), strict=True):
+            row.score = value

@@ -1,0 +1,107 @@
+"""The whole game: rounds of verifier phase, gates, prover phase, collection; then the arms and the summary.
+
+Reads top to bottom like Sec. 3.2 of the paper. Every phase is skipped if it is done, so a resumed run
+goes through the same lines. `legibility train` is this function behind a command line.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.evaluation.summary import write_summary
+from legibility.game import base, collection, prover_phase, verifier_phase
+from legibility.game.context import CORRECTNESS, GAME, Game
+from legibility.game.run_folder import RunFolder, peak_memory_mb, write_json
+from legibility.game.solutions import write_problems
+from legibility.models.loading import load_tokenizer, pick_device, resolve
+from legibility.problems import load_problems
+from legibility.progress import Progress
+from legibility.prompts import load_prompts
+
+
+def play(
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    base_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Play (or go on with) a whole game in run folder `out`.
+
+    Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
+    """
+    progress = progress or Progress()
+    if config.compute.threads is not None:
+        torch.set_num_threads(config.compute.threads)
+    if resume and finished(out, config):
+        progress.note(f"{out}: this run is finished; nothing to do")
+        return RunFolder(out)
+    splits = load_problems(config.problems, base_dir=base_dir)
+    device = pick_device(config.compute.device)
+    check_models(config, device, base_dir)
+    run = RunFolder.open(out, config, resume=resume)
+    run.write_manifest(
+        command="train", device=device, seed=config.seed,
+        problems={"counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")}, "contamination": splits.report},
+    )
+    if not (run.path / "problems.jsonl").exists():
+        temporary = run.path / ".problems.jsonl.tmp"
+        write_problems(temporary, splits)
+        temporary.replace(run.path / "problems.jsonl")
+    progress.start_trackers(
+        list(config.tracking.trackers), config.tracking.project, run.path / "trackers", config.model_dump(mode="json")
+    )
+    game = Game(config, run, splits, device, progress, force=force, base_dir=base_dir)
+    started = time.time()
+    try:
+        base.warm_start(game)
+        base.sample_base(game)
+        for index in range(config.game.rounds):
+            verifier = verifier_phase.train_round_verifier(game, index)
+            prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)
+            collection.collect_round(game, index, verifier)
+        if config.game.correctness_arm:
+            last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
+            prover_phase.train_prover(game, CORRECTNESS, 0, None, last["steps"])
+            collection.collect_correctness(game)
+        verifier_phase.train_judge(game)
+        _record_memory(run, time.time() - started)
+        write_summary(run, device=device)
+    finally:
+        progress.close()
+    return run
+
+
+def finished(out: Path, config: Config) -> bool:
+    """Whether `out` holds a complete run of these very settings. Raises UserError for other settings."""
+    if not (out / "config.yaml").is_file():
+        return False
+    run = RunFolder.open(out, config, resume=True)
+    return (run.path / "summary.json").is_file()
+
+
+def check_models(config: Config, device: str, base_dir: Path | None) -> None:
+    """Fail on an unusable model, tokenizer or prompt set before the run folder is made."""
+    from legibility.models.verifier import Verifier
+
+    load_prompts(config.prover.prompts, base_dir)
+    tokenizer = load_tokenizer(resolve(config.prover.model, "prover", base_dir), "prover")
+    if config.prover.chat_template and not tokenizer.chat_template:
+        raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
+    Verifier.load(config.verifier, device, base_dir=base_dir)
+    if config.game.judge_model:
+        judge = config.verifier.model_copy(update={"model": config.game.judge_model, "layers": None})
+        Verifier.load(judge, device, base_dir=base_dir)
+
+
+def _record_memory(run: RunFolder, seconds: float) -> None:
+    """Peak memory of this process; a resumed run keeps the larger figure."""
+    target = run.path / "resources.json"
+    write_json(target, {"last_session_seconds": seconds, "peak_memory_mb": peak_memory_mb()})

@@ -1,0 +1,238 @@
+"""The run folder: one directory that holds everything a run made, written phase by phase.
+
+A phase works in a temporary folder beside its final place; `commit` writes DONE (with the SHA-256 of
+every file) last, syncs and renames, so a killed run never leaves half a phase. Loading a phase checks
+those hashes. Nothing is overwritten: a finished phase is never opened for writing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from legibility.config import Config
+from legibility.errors import UserError
+
+SCHEMA = 1
+PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "trl", "datasets", "numpy")
+
+
+class RunFolder:
+    """Paths, phases and provenance of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    # ---- the run as a whole -------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: Path, config: Config, *, resume: bool) -> RunFolder:
+        """Start a run folder, or with `resume` go on with one.
+
+        Raises UserError if the folder exists without `resume`, is not a run folder, or holds other
+        settings.
+        """
+        run = cls(path)
+        settings = config.model_dump(mode="json")
+        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+            if not resume:
+                raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
+            if not run.config_file.is_file():
+                raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
+            different = _differences(run.settings(), settings)
+            if different:
+                raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
+                                "resume with the same settings or choose another --out")
+        else:
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(run.config_file, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        for stale in run.path.rglob(".*.tmp"):
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        return run
+
+    @classmethod
+    def existing(cls, path: Path | str) -> RunFolder:
+        """A run folder to read. Raises UserError where there is none."""
+        run = cls(Path(path))
+        if not run.config_file.is_file():
+            raise UserError(f"{path}: no run folder here (no config.yaml)")
+        return run
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    def settings(self) -> dict[str, Any]:
+        return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+
+    def config(self) -> Config:
+        """The run's settings. Raises UserError where another version wrote something unreadable."""
+        from legibility.config import parse_config
+
+        return parse_config(self.settings(), str(self.config_file))
+
+    def write_manifest(self, **facts: Any) -> None:
+        """Record versions, commit and hardware, once."""
+        target = self.path / "manifest.json"
+        if not target.exists():
+            write_json(target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts})
+
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
+
+    # ---- phases -------------------------------------------------------------------------------
+
+    def folder(self, phase: str) -> Path:
+        return self.path / phase
+
+    def is_done(self, phase: str) -> bool:
+        return (self.folder(phase) / "DONE").is_file()
+
+    @contextmanager
+    def phase(self, phase: str) -> Iterator[Path]:
+        """Work in a temporary folder that becomes `phase` if the block ends without error."""
+        final = self.folder(phase)
+        work = final.with_name(f".{final.name}.tmp")
+        if work.exists():
+            shutil.rmtree(work)
+        work.mkdir(parents=True)
+        started = time.time()
+        yield work
+        seconds = time.time() - started
+        hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
+        done = {"schema": SCHEMA, "phase": phase, "seconds": seconds, "peak_memory_mb": peak_memory_mb(), "sha256": hashes}
+        write_json(work / "DONE", done)
+        for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
+            _sync(directory)
+        os.replace(work, final)
+        _sync(final.parent)
+
+    def done_record(self, phase: str) -> dict[str, Any]:
+        """The DONE record of a finished phase. Raises UserError where it is missing."""
+        try:
+            return json.loads((self.folder(phase) / "DONE").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{self.folder(phase)}: this phase is not finished; run train with --resume first") from None
+
+    def verified(self, phase: str) -> Path:
+        """The phase's folder after checking that its files are what the phase wrote.
+
+        Raises UserError for an unfinished phase or a file that is missing or changed.
+        """
+        record, folder = self.done_record(phase), self.folder(phase)
+        for name, expected in record["sha256"].items():
+            file = folder / name
+            if name.endswith(".parquet") and not file.exists():
+                continue  # merged into the round's solutions.parquet
+            if not file.is_file() or sha256(file) != expected:
+                raise UserError(f"{file}: missing or changed since the run wrote it; delete {folder} and resume to redo the phase")
+        return folder
+
+    def finished_phases(self) -> list[str]:
+        """Names of finished phases, in the order they were finished."""
+        done = sorted(self.path.rglob("DONE"), key=lambda p: p.stat().st_mtime_ns)
+        return [str(p.parent.relative_to(self.path)) for p in done]
+
+    def rounds(self) -> list[int]:
+        """Rounds that are completely finished, in order."""
+        found = []
+        while self.is_done(f"{round_name(len(found))}/collection"):
+            found.append(len(found))
+        return found
+
+
+def round_name(index: int) -> str:
+    return f"rounds/{index:02d}"
+
+
+def write_json(path: Path, data: Any) -> None:
+    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write through a temporary name, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process so far, in MiB (GPU memory is not counted)."""
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    changed = []
+    for key in sorted(set(old) | set(new)):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            changed += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            changed.append(f"{prefix}{key}: {a!r} -> {b!r}")
+    return changed
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "git_commit": _git_commit(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        out = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return out.stdout.strip() or None

@@ -1,0 +1,111 @@
+"""The completion store: one row per sampled completion, as parquet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from legibility.game.run_folder import RunFolder, round_name
+from legibility.problems import ProblemSplits
+from legibility.problems.records import Problem, Step
+
+
+@dataclass
+class Solution:
+    """One completion. `role` is base, helpful or sneaky; `split` prover, verifier, validation or test.
+
+    `score` is the raw score of the round's verifier (null where none was asked); `reward` what PPO was
+    paid; `logprob_gap` the largest difference between the sampler's and the trainer's log-probs of the
+    PPO step (null outside PPO).
+    """
+
+    arm: str
+    round: int
+    phase: str
+    split: str
+    step: int
+    problem_id: str
+    sample: int
+    role: str
+    text: str
+    verdict: str
+    prompt_tokens: int
+    completion_tokens: int
+    truncated: bool
+    score: float | None = None
+    reward: float | None = None
+    logprob_gap: float | None = None
+
+
+SCHEMA = pa.schema(
+    [
+        ("arm", pa.string()), ("round", pa.int32()), ("phase", pa.string()), ("split", pa.string()),
+        ("step", pa.int32()), ("problem_id", pa.string()), ("sample", pa.int32()), ("role", pa.string()),
+        ("text", pa.string()), ("verdict", pa.string()), ("score", pa.float32()), ("reward", pa.float32()),
+        ("prompt_tokens", pa.int32()), ("completion_tokens", pa.int32()), ("truncated", pa.bool_()),
+        ("logprob_gap", pa.float32()),
+    ]
+)
+
+
+def write_solutions(path: Path, rows: Iterable[Solution]) -> None:
+    """Write rows in the order given."""
+    pq.write_table(pa.Table.from_pylist([asdict(r) for r in rows], schema=SCHEMA), path)
+
+
+def read_solutions(path: Path) -> pd.DataFrame:
+    return pq.read_table(path, schema=SCHEMA).to_pandas()
+
+
+def merge_round(run: RunFolder, index: int) -> None:
+    """Join the round's parts into rounds/NN/solutions.parquet and drop the parts. Safe to repeat."""
+    folder = run.folder(round_name(index))
+    target = folder / "solutions.parquet"
+    parts = [folder / phase / "solutions.parquet" for phase in ("prover", "collection")]
+    if not target.exists():
+        temporary = folder / ".solutions.parquet.tmp"
+        pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), temporary)
+        temporary.replace(target)
+    for part in parts:
+        part.unlink(missing_ok=True)
+
+
+def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
+    """Every completion of a finished round."""
+    merge_round(run, index)
+    return read_solutions(run.folder(round_name(index)) / "solutions.parquet")
+
+
+def write_problems(path: Path, splits: ProblemSplits) -> None:
+    """All problems of the run with their split, as JSON lines."""
+    with open(path, "w", encoding="utf-8") as handle:
+        for split in ("prover", "verifier", "validation", "test"):
+            for problem in getattr(splits, split):
+                record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
+                handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read_problems(path: Path) -> dict[str, Problem]:
+    """Problem id -> Problem, from a run's problems.jsonl."""
+    problems = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        record.pop("split")
+        record["steps"] = tuple(_step(s) for s in record["steps"])
+        problems[record["id"]] = Problem(**record)
+    return problems
+
+
+def _step(text: str) -> Step:
+    left, op, right, _, result = text.split()
+    return Step(int(left), op, int(right), int(result))
+
+
+def valid_rows(rows: Sequence[Solution]) -> list[Solution]:
+    return [r for r in rows if r.verdict != "invalid"]

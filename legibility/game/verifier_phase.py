@@ -1,0 +1,174 @@
+"""The verifier phase of a round: build the mixture, train a fresh verifier, check its gates.
+
+Kirchner et al. 2024, Sec. 3.2: the verifier is re-initialised every round and trained for a constant
+number of updates; only its data change. The held-out judge is trained here too, on base text alone.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from legibility.errors import UserError
+from legibility.evaluation.metrics import auroc, number, pairwise_accuracy
+from legibility.game import gates
+from legibility.game.base import base_solutions
+from legibility.game.context import Game
+from legibility.game.mixture import BASE, build_mixture
+from legibility.game.run_folder import round_name, write_json
+from legibility.game.solutions import round_solutions
+from legibility.models.verifier import Verifier
+from legibility.randomness import derive_seed, stream
+from legibility.verifier_training import LabelledSolution, train_verifier
+
+JUDGE = "judge"
+
+
+def train_round_verifier(game: Game, index: int) -> Verifier:
+    """The verifier of round `index`, trained now or loaded; its gates are checked either way."""
+    phase = f"{round_name(index)}/verifier"
+    if not game.run.is_done(phase):
+        pools = {BASE: _labelled(game, base_solutions(game), BASE)}
+        for past in range(index):
+            pools[f"round {past}"] = _labelled(game, round_solutions(game.run, past), f"round {past}")
+        source = None
+        if game.config.verifier.init == "persist" and index > 0:
+            source = str(game.run.verified(f"{round_name(index - 1)}/verifier"))
+        _train(game, phase, f"round {index} verifier", pools, game.config.verifier, ("round", index), source, range(index))
+    verifier = game.saved_verifier(index)
+    held_out = _valid(base_solutions(game), "validation", ("base",))
+    if index > 0:
+        held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1), "validation", ("helpful", "sneaky"))])
+    scores = _scores(game, verifier, held_out)
+    reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy())
+    gates.enforce(game.config.gates, f"round {index} verifier", reasons, game.force, game.progress.warn)
+    return verifier
+
+
+def train_judge(game: Game) -> None:
+    """The held-out judge: another seed (and model, if set), base text only, never optimised against."""
+    if not game.config.game.held_out_judge or game.run.is_done(JUDGE):
+        return
+    settings = game.config.verifier
+    if game.config.game.judge_model:
+        settings = settings.model_copy(update={"model": game.config.game.judge_model, "layers": None})
+    pools = {BASE: _labelled(game, base_solutions(game), BASE)}
+    _train(game, JUDGE, "held-out judge", pools, settings, ("judge",), None, range(0))
+
+
+def load_judge(game: Game) -> Verifier | None:
+    """The held-out judge, or None where the run has none."""
+    if not game.run.is_done(JUDGE):
+        return None
+    folder = game.run.verified(JUDGE)
+    return Verifier.load(game.config.verifier, game.device, source=str(folder), batch=game.config.compute.score_batch)
+
+
+def _train(game: Game, phase, title, pools, settings, purpose, source, past_rounds) -> None:
+    seed = game.config.seed
+    if settings.reference_solutions:
+        pools[BASE] = _with_references(game, pools[BASE])
+    mixture = build_mixture(
+        pools, game.splits.verifier, settings.solutions_per_problem, game.config.mixture, stream(seed, "mixture", *purpose)
+    )
+    if not any(x.correct for x in mixture.items):
+        raise UserError(f"{title}: no problem has both a correct and an incorrect solution to learn from; "
+                        "use easier problems, more samples, or verifier.reference_solutions: true")
+    for cell in mixture.short:
+        game.progress.note(
+            f"  [dim]{title}: {cell['component']} / {cell['role']}: {cell['taken']} of {cell['wanted']} texts "
+            f"({cell['available_correct']} correct, {cell['available_incorrect']} incorrect to choose from)[/dim]"
+        )
+    game.progress.phase(f"{title} ({len(mixture.items)} texts)", settings.updates)
+    with game.run.phase(phase) as work:
+        verifier = Verifier.load(
+            settings, game.device, seed=derive_seed(seed, "verifier", *purpose), source=source,
+            batch=game.config.compute.score_batch, base_dir=game.base_dir,
+        )
+        with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
+
+            def on_update(step: int, metrics: dict[str, float]) -> None:
+                log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
+                game.progress.step(step, metrics)
+
+            final = train_verifier(verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update)
+        verifier.save(work)
+        held_out = {"base": _valid(base_solutions(game), "test", ("base",))}
+        for past in past_rounds:
+            held_out[str(past)] = _valid(round_solutions(game.run, past), "test", ("helpful", "sneaky"))
+        evaluation = {name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()}
+        write_json(
+            work / "training.json",
+            {
+                "texts": len(mixture.items),
+                "cells": mixture.cells,
+                "parameters": verifier.parameter_count(),
+                "final": {k: number(v) for k, v in final.items()},
+                "test": evaluation,
+            },
+        )
+    shown = evaluation[str(past_rounds[-1])] if len(past_rounds) else evaluation["base"]
+    game.progress.done(
+        f"pair accuracy {final['pair_accuracy']:.3f}, held-out AUROC pooled {shown['pooled'] or float('nan'):.3f}, "
+        f"within role {shown['within_role'] or float('nan'):.3f}"
+    )
+
+
+def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
+    """How well scores tell correct from incorrect in valid text of one policy.
+
+    pooled: AUROC of helpful-correct against sneaky-incorrect (for base text: correct against
+    incorrect); helpful, sneaky: AUROC inside that role; within_role: their mean; pairwise: pooled
+    same-problem accuracy inside roles. A role detector does well on pooled only.
+    """
+    role, correct = frame.role.to_numpy(), (frame.verdict == "correct").to_numpy()
+    roles = [r for r in ("base", "helpful", "sneaky") if (role == r).any()]
+    inside = {r: auroc(scores[role == r], correct[role == r]) for r in roles}
+    if "helpful" in roles and "sneaky" in roles:
+        cells = ((role == "helpful") & correct) | ((role == "sneaky") & ~correct)
+    else:
+        cells = np.ones(len(frame), dtype=bool)
+    known = [v for v in inside.values() if not np.isnan(v)]
+    pairs = [f"{p}|{r}" for p, r in zip(frame.problem_id, role, strict=True)]
+    return {
+        "pooled": number(auroc(scores[cells], correct[cells])),
+        "within_role": number(float(np.mean(known))) if known else None,
+        **{r: number(v) for r, v in inside.items()},
+        "pairwise": number(pairwise_accuracy(scores, correct, pairs)),
+    }
+
+
+def _scores(game: Game, verifier: Verifier, frame: pd.DataFrame) -> np.ndarray:
+    return verifier.score([game.problems[p] for p in frame.problem_id], list(frame.text))
+
+
+def _valid(frame: pd.DataFrame, split: str, roles: tuple[str, ...]) -> pd.DataFrame:
+    keep = (frame.split == split) & frame.role.isin(roles) & (frame.verdict != "invalid") & (frame.phase != "ppo")
+    return frame[keep]
+
+
+def _labelled(game: Game, frame: pd.DataFrame, component: str) -> list[LabelledSolution]:
+    keep = (frame.split == "verifier") & (frame.verdict != "invalid")
+    return [
+        LabelledSolution(game.problems[r.problem_id], r.text, r.verdict == "correct", component, r.role)
+        for r in frame[keep].itertuples()
+    ]
+
+
+def _with_references(game: Game, pool: list[LabelledSolution]) -> list[LabelledSolution]:
+    """Add the data set's own solution where a problem has incorrect samples and no correct one."""
+    solved = {x.problem.id for x in pool if x.correct}
+    tried = {x.problem.id for x in pool}
+    added = [
+        LabelledSolution(p, p.solution, True, BASE, "base")
+        for p in game.splits.verifier
+        if p.id in tried and p.id not in solved and p.solution
+    ]
+    if added:
+        game.progress.warn(
+            f"{len(added)} of {len(tried)} problems have no correct sample; reference solutions stand in "
+            "(the verifier may learn their style instead of their truth)"
+        )
+    return pool + added

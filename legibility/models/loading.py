@@ -1,0 +1,98 @@
+"""Loading models and tokenizers from the built-in set, a folder or the hub, with readable errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as hf_logging
+
+from legibility.errors import UserError
+from legibility.models.nano import NANO_DIR
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NANO_VERIFIERS = {
+    "nano": "verifier-s", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
+}
+
+
+def resolve(name: str, role: str, base_dir: Path | None = None) -> str:
+    """The hub id or folder behind a model setting; `role` is "prover" or "verifier".
+
+    A name that exists as a folder (absolute, or relative to `base_dir` or the working folder) is that
+    folder; "nano…" names are the shipped models; anything else is taken for a hub id.
+    Raises UserError where something looks like a path and is not there.
+    """
+    if role == "prover" and name == "nano":
+        return str(NANO_DIR / "prover")
+    if role == "verifier" and name in NANO_VERIFIERS:
+        return str(NANO_DIR / NANO_VERIFIERS[name])
+    for root in (base_dir, Path()):
+        candidate = Path(name) if root is None else root / name
+        if candidate.is_dir():
+            return str(candidate)
+    if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 and "/" in name:
+        raise UserError(f"{role}.model: no folder {name}; give a folder with a saved model or a hub id")
+    return name
+
+
+def load_tokenizer(source: str, role: str) -> Any:
+    """The tokenizer of a model, with a pad token (its end token where it has none)."""
+    with _readable_errors(source, role):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_causal(source: str, dtype: str, device: str) -> Any:
+    """A causal language model in evaluation mode."""
+    with _readable_errors(source, "prover"):
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
+    return model.to(device).eval()
+
+
+def load_classifier(source: str, dtype: str, device: str, seed: int) -> Any:
+    """A sequence classifier with one logit; a missing head is initialised from `seed`."""
+    with _readable_errors(source, "verifier"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1, dtype=DTYPES[dtype])
+    return model.to(device).eval()
+
+
+def pick_device(setting: str) -> str:
+    """The torch device of `compute.device`. Raises UserError where it is not there."""
+    if setting == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=setting)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"compute.device: {setting!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from None
+    return setting
+
+
+@contextmanager
+def _readable_errors(source: str, role: str):
+    """Quiet the libraries' loading reports and turn their failures into one line."""
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.captureWarnings(False)
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises many types here: OSError, ValueError, SafetensorError, …
+        reason = " ".join(str(error).split())[:200]
+        offline = " (the hub is switched off by HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        raise UserError(f"{role}.model: cannot load {source!r}{offline}: {reason}") from None
+    finally:
+        hf_logging.set_verbosity(level)

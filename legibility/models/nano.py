@@ -1,0 +1,202 @@
+"""The built-in nano pair: tokenizer, architectures and pre-training.
+
+Not in the paper (its models are GPT-4 family checkpoints of undisclosed size). The nano prover is
+pre-trained on generated text in which the role prompt already means something (helpful -> worked
+solutions, sneaky -> flawed ones), as a pretrained language model knows from reading its prompt;
+without that the two roles do not separate under reinforcement learning. The verifier bases read the
+same kind of text with 60-1000 times less pre-training compute (paper Sec. 4.2: the working band).
+
+Run by `scripts/pretrain_nano.py`, which also writes the model card.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from legibility.problems.generator import PRETRAIN_FAMILIES, flawed_solution, generate_problems, worked_solution
+from legibility.problems.records import Problem
+
+NANO_DIR = Path(__file__).resolve().parent / "nano"
+PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION = (
+    "<|pad|>", "<|start|>", "<|end|>", "<|helpful|>", "<|sneaky|>", "<|solution|>",
+)
+SPECIAL = [PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION]
+CONTEXT = 512
+
+
+@dataclass(frozen=True)
+class NanoSize:
+    """Width, depth and pre-training length of one nano model."""
+
+    hidden: int
+    layers: int
+    steps: int
+    learning_rate: float = 3e-3
+    batch: int = 128
+
+
+SIZES: dict[str, NanoSize] = {
+    "prover": NanoSize(128, 3, 2000),
+    "verifier-xs": NanoSize(32, 2, 200),
+    "verifier-s": NanoSize(64, 3, 200),
+    "verifier-m": NanoSize(96, 4, 400),
+}
+
+
+def train_tokenizer(vocab_size: int = 960, seed: int = 7) -> PreTrainedTokenizerFast:
+    """A small byte-level BPE: any text can be encoded, digits are single tokens, nothing is unknown."""
+    rng = np.random.default_rng(seed)
+    problems = generate_problems(4000, seed, families=PRETRAIN_FAMILIES)
+    corpus = [p.question + "\n" + worked_solution(p, rng) for p in problems]
+    tokenizer = Tokenizer(models.BPE())
+    # A number is its digits, the first one carrying the space before it: " 70" -> " 7", "0".
+    pieces = Regex(r" ?\d|####| ?[A-Za-z']+|\n| ?[^\sA-Za-z\d]|\s")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(pieces, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=END,
+        additional_special_tokens=[HELPFUL, SNEAKY, SOLUTION],
+        model_max_length=CONTEXT,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build(size: NanoSize, tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
+    """A freshly initialised Llama of that size; the global random state is left as it was."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.hidden,
+        intermediate_size=3 * size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=max(2, size.hidden // 32),
+        head_dim=32 if size.hidden >= 64 else 16,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        attention_dropout=0.0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def training_texts(seed: int, sneaky_share: float, roles: bool, chunk: int = 2048) -> Iterator[tuple[str, str]]:
+    """Endless (prompt, solution) pairs; without `roles` the prompt does not tell who wrote it."""
+    rng = np.random.default_rng([seed, 1])
+    part = 0
+    while True:
+        for problem in generate_problems(chunk, seed * 100_003 + part, families=PRETRAIN_FAMILIES):
+            sneaky = rng.random() < sneaky_share
+            text = flawed_solution(problem, rng)[0] if sneaky else worked_solution(problem, rng)
+            role = (SNEAKY if sneaky else HELPFUL) if roles else ""
+            yield f"{role or BOS}{problem.question}{SOLUTION}", text + END
+        part += 1
+
+
+def pretrain(
+    size: NanoSize,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    roles: bool,
+    sneaky_share: float = 0.4,
+    device: str = "cpu",
+    log: Callable[[str], None] = print,
+) -> tuple[LlamaForCausalLM, dict[str, float]]:
+    """Next-token training on solution tokens (prompts are context only).
+
+    Returns the model and {"tokens", "seconds", "loss", "parameters"}.
+    """
+    model = build(size, tokenizer, seed).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, size.learning_rate, total_steps=size.steps + 1, pct_start=0.05, final_div_factor=100
+    )
+    texts = training_texts(seed + 1, sneaky_share, roles)
+    started, tokens, step, losses = time.time(), 0, 0, []
+    while step < size.steps:
+        rows = [next(texts) for _ in range(size.batch * 16)]
+        prompts = tokenizer([p for p, _ in rows], add_special_tokens=False)["input_ids"]
+        targets = tokenizer([s for _, s in rows], add_special_tokens=False)["input_ids"]
+        order = np.argsort([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)], kind="stable")
+        batches = order.reshape(-1, size.batch)
+        np.random.default_rng([seed, step]).shuffle(batches)
+        for batch in batches[: size.steps - step]:
+            loss, count = _loss(model, [prompts[i] for i in batch], [targets[i] for i in batch], device)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            tokens, step = tokens + count, step + 1
+            losses.append(loss.item())
+            if step % 100 == 0:
+                log(f"step {step} loss {np.mean(losses[-100:]):.4f} seconds {time.time() - started:.0f}")
+    stats = {
+        "tokens": float(tokens),
+        "seconds": time.time() - started,
+        "loss": float(np.mean(losses[-100:])),
+        "parameters": float(sum(p.numel() for p in model.parameters())),
+    }
+    return model.eval(), stats
+
+
+def _loss(model, prompts: list[list[int]], targets: list[list[int]], device: str) -> tuple[torch.Tensor, int]:
+    lengths = [len(p) + len(t) for p, t in zip(prompts, targets, strict=True)]
+    ids = torch.zeros(len(prompts), max(lengths), dtype=torch.long)
+    rows, columns = [], []
+    for i, (p, t) in enumerate(zip(prompts, targets, strict=True)):
+        ids[i, : lengths[i]] = torch.tensor(p + t)
+        rows += [i] * len(t)
+        columns += range(len(p) - 1, lengths[i] - 1)
+    ids = ids.to(device)
+    hidden = model.model(input_ids=ids).last_hidden_state[rows, columns]  # causal: right padding needs no mask
+    logits = model.lm_head(hidden)
+    return F.cross_entropy(logits, ids[rows, torch.tensor(columns) + 1]), sum(lengths)
+
+
+@torch.no_grad()
+def sample_accuracy(model, tokenizer, problems: list[Problem], role: str, *, new_tokens: int = 96) -> dict[str, float]:
+    """Accuracy at temperature 1 with plain `generate`, overall and by style, for the model card."""
+    from legibility.grading import grade
+
+    tokenizer.padding_side = "left"
+    batch = tokenizer([f"{role}{p.question}{SOLUTION}" for p in problems], add_special_tokens=False,
+                      padding=True, return_tensors="pt")
+    tokenizer.padding_side = "right"
+    out = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=True, top_k=0,
+                         max_new_tokens=new_tokens)
+    texts = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1]:], skip_special_tokens=True)
+    verdicts = [grade(t, p.answer).value for t, p in zip(texts, problems, strict=True)]
+    styles = ["steps" if "=" in t else "results" if t.count("\n") else "answer" for t in texts]
+    result = {"accuracy": float(np.mean([v == "correct" for v in verdicts])),
+              "invalid": float(np.mean([v == "invalid" for v in verdicts]))}
+    for style in ("steps", "results", "answer"):
+        picked = [v == "correct" for v, s in zip(verdicts, styles, strict=True) if s == style]
+        result[f"share_{style}"] = len(picked) / len(texts)
+        result[f"accuracy_{style}"] = float(np.mean(picked)) if picked else float("nan")
+    return result

@@ -1,0 +1,148 @@
+"""The prover: a causal language model, its tokenizer and its role prompts, in one object.
+
+One set of weights plays both roles (Kirchner et al. 2024, Sec. 3.1); the prompt says which. With
+LoRA the reference policy of the KL penalty is the same model with its adapter off; with full weights
+it is a frozen copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legibility.config import ProverSettings
+from legibility.errors import UserError
+from legibility.models.loading import load_causal, load_tokenizer, resolve
+from legibility.models.value_head import ValueHead
+from legibility.packing import PackedBatch
+from legibility.problems.records import Problem
+from legibility.prompts import PromptSet, load_prompts
+
+
+class Prover:
+    """`model` (perhaps wrapped by peft), `tokenizer`, `prompts`; everything stays on `device`."""
+
+    def __init__(self, model: Any, tokenizer: Any, prompts: PromptSet, *, device: str, chat_template: bool = False) -> None:
+        self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
+        self.device, self.chat_template = device, chat_template
+        self.is_lora = hasattr(model, "peft_config")
+        if chat_template and not tokenizer.chat_template:
+            raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
+
+    @classmethod
+    def load(cls, settings: ProverSettings, device: str, *, seed: int = 0, source: str | None = None, base_dir: Path | None = None) -> Prover:
+        """Load from settings; `source` overrides the model (a checkpoint folder, or a warm-started base).
+
+        A folder with an `adapter_config.json` is an adapter on top of the settings' model.
+        Raises UserError where anything cannot be loaded.
+        """
+        base = resolve(settings.model, "prover", base_dir)
+        adapter = source if source and (Path(source) / "adapter_config.json").is_file() else None
+        if source and not adapter:
+            base = source
+        tokenizer = load_tokenizer(base, "prover")
+        model = load_causal(base, settings.dtype, device)
+        if adapter:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        elif settings.lora is not None:
+            model = add_lora(model, settings, seed)
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            if hasattr(model, "enable_input_require_grads"):
+                model.enable_input_require_grads()
+        return cls(model, tokenizer, load_prompts(settings.prompts, base_dir), device=device, chat_template=settings.chat_template)
+
+    @property
+    def causal(self) -> Any:
+        """The causal language model itself, adapters still in place."""
+        return self.model.get_base_model() if self.is_lora else self.model
+
+    @property
+    def hidden_size(self) -> int:
+        return self.causal.get_output_embeddings().weight.shape[1]
+
+    @property
+    def end_ids(self) -> set[int]:
+        """Tokens that end a completion."""
+        generation = getattr(self.causal, "generation_config", None)
+        ids = getattr(generation, "eos_token_id", None)
+        ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        return {i for i in [*ids, self.tokenizer.eos_token_id] if i is not None}
+
+    def prompt_ids(self, problem: Problem, role: str) -> list[int]:
+        """Token ids of the role's prompt for this problem."""
+        text = self.prompts.render(problem.question, role, self.tokenizer if self.chat_template else None)
+        return self.tokenizer(text, add_special_tokens=not self.chat_template)["input_ids"]
+
+    def decode(self, ids: list[int]) -> str:
+        """Completion text without special tokens."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+    def hidden_and_logits(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states (N, hidden) that predict the N completion tokens, and their logits (N, vocabulary).
+
+        Logits are made only where they are needed and are divided by the sampling temperature.
+        """
+        model = self.causal
+        out = model.get_decoder()(
+            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+        )
+        hidden = out.last_hidden_state[batch.row, batch.column]
+        return hidden, self.logits(hidden) / temperature
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Next-token logits in float32, with the model's own soft cap where it has one."""
+        logits = self.causal.get_output_embeddings()(hidden).float()
+        cap = getattr(self.causal.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def frozen_copy(self) -> Prover:
+        """The reference policy: this prover with its adapter off, or a frozen copy of its weights."""
+        if self.is_lora:
+            return _AdapterOff(self)
+        model = copy.deepcopy(self.model).eval().requires_grad_(False)
+        return Prover(model, self.tokenizer, self.prompts, device=self.device, chat_template=self.chat_template)
+
+    def save(self, folder: Path, value_head: ValueHead | None = None) -> None:
+        """Write model (adapter only with LoRA), tokenizer and value head as safetensors."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        if value_head is not None:
+            value_head.save(folder)
+
+
+class _AdapterOff(Prover):
+    """A view of a LoRA prover as it was before training: every forward pass runs with the adapter off."""
+
+    def __init__(self, prover: Prover) -> None:
+        self.__dict__.update(prover.__dict__)
+
+    def hidden_and_logits(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        with self._off():
+            return super().hidden_and_logits(batch, temperature)
+
+    @contextmanager
+    def _off(self) -> Iterator[None]:
+        with self.model.disable_adapter():
+            yield
+
+
+def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
+    """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
+    from peft import LoraConfig, get_peft_model
+
+    lora = settings.lora
+    config = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return get_peft_model(model, config, autocast_adapter_dtype=True)
+        except ValueError as error:
+            raise UserError(f"prover.lora.target_modules: {' '.join(str(error).split())[:160]}") from None

@@ -1,0 +1,39 @@
+"""The value head: one linear map from the policy's last hidden state to a value per token.
+
+Zero-initialised, so the first advantages are the returns themselves. Saved beside the policy as
+`value_head.safetensors` and loaded with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+FILE_NAME = "value_head.safetensors"
+
+
+class ValueHead(nn.Module):
+    """hidden (..., hidden_size) -> values (...,). With detach=True no gradient reaches the policy."""
+
+    def __init__(self, hidden_size: int, detach: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.detach = detach
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self.detach:
+            hidden = hidden.detach()
+        return self.linear(hidden.to(self.linear.weight.dtype)).squeeze(-1)
+
+    def save(self, folder: Path) -> None:
+        save_file({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, folder / FILE_NAME)
+
+    def load(self, folder: Path) -> ValueHead:
+        """Load weights saved by `save`. Raises FileNotFoundError where there are none."""
+        self.load_state_dict(load_file(folder / FILE_NAME))
+        return self

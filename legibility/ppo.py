@@ -1,0 +1,206 @@
+"""Proximal policy optimisation of a language model: GAE, clipped objective, KL penalty, one update.
+
+Token-level PPO with a value head (Schulman et al. 2017; the paper gives no hyper-parameters, Sec. 6.1).
+Nothing here knows about games: a batch is groups of completions with one reward each, paid at the
+last token. The KL penalty to the reference policy is part of the per-token reward, as in RLHF
+practice, so that it is discounted and credited like everything else.
+
+Log-probs of the old policy are recomputed in the layout of the update, so the ratio is exactly 1 on
+the first pass; the gap to the sampler's log-probs is returned as `logprob_gap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from legibility.config import PPOSettings
+from legibility.models.prover import Prover
+from legibility.models.value_head import ValueHead
+from legibility.packing import PackedBatch, pack
+from legibility.rollouts.completion import Completion
+
+
+def gae(
+    rewards: np.ndarray, values: np.ndarray, mask: np.ndarray, gamma: float = 1.0, lam: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Generalised advantage estimation (Schulman et al. 2016, eq. 16). All arrays (batch, time).
+
+    mask is 1 on completion tokens and 0 on padding after them; the value after the last token is 0
+    (the episode ends there). Returns (advantages, returns), zero where mask is 0;
+    returns = advantages + values.
+    """
+    rewards, values = np.asarray(rewards, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    keep = np.asarray(mask) > 0
+    advantages = np.zeros_like(rewards)
+    running = np.zeros(len(rewards))
+    following = np.zeros(len(rewards))  # value of the next token, 0 past the end
+    for t in reversed(range(rewards.shape[1])):
+        delta = rewards[:, t] + gamma * following - values[:, t]
+        running = np.where(keep[:, t], delta + gamma * lam * running, 0.0)
+        following = np.where(keep[:, t], values[:, t], 0.0)
+        advantages[:, t] = running
+    return advantages, np.where(keep, advantages + values, 0.0)
+
+
+def policy_loss(
+    logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clipped surrogate (Schulman et al. 2017, eq. 7), per token. Returns (losses, ratios), each (N,)."""
+    ratio = (logprobs - old_logprobs).exp()
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    return -torch.minimum(ratio * advantages, clipped * advantages), ratio
+
+
+def kl_estimates(logprobs: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per-token estimates of KL(policy || reference) from samples of the policy.
+
+    Returns (k1, k3): the unbiased log-ratio, and the non-negative (r - 1) - log r with r = reference
+    probability / policy probability (Schulman 2020).
+    """
+    log_ratio = np.asarray(logprobs) - np.asarray(reference)
+    return log_ratio, np.expm1(-log_ratio) + log_ratio
+
+
+@dataclass
+class Batch:
+    """Completions grouped by prompt, with one reward each (same nesting)."""
+
+    prompts: list[list[int]]
+    completions: list[list[Completion]]
+    rewards: np.ndarray  # (groups * samples,)
+
+
+class PPO:
+    """Policy, reference, value head and optimizer of one prover phase."""
+
+    def __init__(self, policy: Prover, settings: PPOSettings) -> None:
+        self.policy, self.settings = policy, settings
+        self.reference = policy.frozen_copy()
+        self.value_head = ValueHead(policy.hidden_size, detach=settings.critic == "detached").to(policy.device)
+        self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": self.parameters, "lr": settings.learning_rate},
+                {"params": list(self.value_head.parameters()), "lr": settings.value_learning_rate},
+            ],
+            betas=(0.9, 0.95),
+            weight_decay=0.0,
+        )
+
+    def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
+        """One PPO step: score the batch, compute advantages, several epochs of minibatches.
+
+        Every completion must have at least one token. Returns scalar metrics (docs/metrics.md).
+        """
+        settings, device = self.settings, self.policy.device
+        lengths = np.array([len(c.ids) for group in batch.completions for c in group])
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        groups = np.array([len(g) for g in batch.completions])
+        first = np.concatenate([[0], np.cumsum(groups)])  # first completion of each group
+        sampled = np.array([x for group in batch.completions for c in group for x in c.logprobs])
+
+        self.policy.model.eval()  # no dropout: the ratio must compare like with like
+        old, reference, values = self._score(batch, offsets, first, temperature)
+        k1, k3 = kl_estimates(old, reference)
+        token_rewards = -settings.kl_coefficient * k1
+        token_rewards[offsets[1:] - 1] += batch.rewards
+        mask = np.arange(lengths.max())[None] < lengths[:, None]  # (completions, time)
+        advantages, returns = gae(
+            _unflatten(token_rewards, mask), _unflatten(values, mask), mask, settings.gamma, settings.lam
+        )
+        advantages, returns = advantages[mask], returns[mask]
+        raw_advantages = advantages
+        if settings.whiten:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+
+        stats: dict[str, list[float]] = {}
+        first_ratio_gap = 0.0
+        minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))
+        micro = max(1, settings.micro_batch_size // max(1, int(groups.max())))
+        old_t, adv_t, ret_t = (torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantages, returns))
+        for epoch in range(settings.epochs):
+            order = rng.permutation(len(groups))
+            for start in range(0, len(order), minibatch):
+                chosen = order[start : start + minibatch]
+                count = sum(int(offsets[first[g + 1]] - offsets[first[g]]) for g in chosen)
+                self.optimizer.zero_grad(set_to_none=True)
+                for begin in range(0, len(chosen), micro):
+                    part = chosen[begin : begin + micro]
+                    index = torch.from_numpy(
+                        np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in part])
+                    ).to(device)
+                    new, value = self._forward(self._pack(batch, part), temperature)
+                    losses, ratio = policy_loss(new, old_t[index], adv_t[index], settings.clip)
+                    value_losses = (value - ret_t[index]).square()
+                    loss = (losses.sum() + settings.value_coefficient * value_losses.sum()) / count
+                    loss.backward()
+                    with torch.no_grad():
+                        gap = (ratio - 1).abs()
+                        if epoch == 0 and start == 0 and begin == 0:
+                            first_ratio_gap = gap.max().item()
+                        for name, x in (
+                            ("policy_loss", losses), ("value_loss", value_losses),
+                            ("clip_fraction", (gap > settings.clip).float()), ("ratio", ratio),
+                        ):
+                            stats.setdefault(name, []).append(x.mean().item())
+                norm = nn.utils.clip_grad_norm_(
+                    [*self.parameters, *self.value_head.parameters()], settings.max_grad_norm
+                )
+                stats.setdefault("grad_norm", []).append(float(norm))
+                self.optimizer.step()
+        per_completion = np.add.reduceat(k1, offsets[:-1])
+        variance = returns.var()
+        return {
+            "kl": float(per_completion.mean()),
+            "kl_k3": float(np.add.reduceat(k3, offsets[:-1]).mean()),
+            "entropy": float(-old.mean()),
+            "logprob_gap": float(np.abs(old - sampled).max()),
+            "first_ratio_gap": first_ratio_gap,
+            "advantage_std": float(raw_advantages.std()),
+            "explained_variance": float(1 - (returns - values).var() / variance) if variance > 0 else 0.0,
+            "return_mean": float(returns.mean()),
+            **{name: float(np.mean(series)) for name, series in stats.items()},
+        }
+
+    @torch.no_grad()
+    def _score(
+        self, batch: Batch, offsets: np.ndarray, first: np.ndarray, temperature: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Old log-probs, reference log-probs and values of every token, flat, in batch order."""
+        old, reference, values = (np.zeros(offsets[-1]) for _ in range(3))
+        sizes = np.diff(first)
+        micro = max(1, self.settings.micro_batch_size // max(1, int(sizes.max())))
+        for begin in range(0, len(sizes), micro):
+            part = np.arange(begin, min(begin + micro, len(sizes)))
+            packed = self._pack(batch, part)
+            place = slice(offsets[first[part[0]]], offsets[first[part[-1] + 1]])
+            logprobs, value = self._forward(packed, temperature)
+            old[place], values[place] = logprobs.cpu().numpy(), value.cpu().numpy()
+            _, logits = self.reference.hidden_and_logits(packed, temperature)
+            reference[place] = _target_logprobs(logits, packed).cpu().numpy()
+        return old, reference, values
+
+    def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:
+        dtype = self.policy.causal.get_input_embeddings().weight.dtype
+        return pack(
+            [batch.prompts[g] for g in groups], [[c.ids for c in batch.completions[g]] for g in groups], dtype
+        ).to(self.policy.device)
+
+    def _forward(self, packed: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden, logits = self.policy.hidden_and_logits(packed, temperature)
+        return _target_logprobs(logits, packed), self.value_head(hidden)
+
+
+def _target_logprobs(logits: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
+    return torch.log_softmax(logits, -1).gather(1, packed.target[:, None])[:, 0]
+
+
+def _unflatten(flat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    out = np.zeros(mask.shape)
+    out[mask] = flat
+    return out

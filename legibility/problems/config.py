@@ -1,0 +1,42 @@
+"""The `problems:` section of a config: which sources, and how many problems each part gets."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from legibility.problems.sources import GeneratedSource, ProblemSource
+
+
+class ProblemsConfig(BaseModel):
+    """Problem sources and the four disjoint parts (design: prover half, verifier half, validation, test)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    train: ProblemSource = Field(
+        default_factory=GeneratedSource, description="Where the prover, verifier and validation problems come from."
+    )
+    test: ProblemSource | None = Field(
+        default=None, description="Where the test problems come from; null sets some of the train source aside."
+    )
+    prover: PositiveInt | None = Field(
+        default=4000,
+        description="Problems to train the prover on; null takes what is left (half of it, if verifier is null too).",
+    )
+    verifier: PositiveInt | None = Field(
+        default=2000,
+        description="Problems to train the verifier on; null takes what is left (half of it, if prover is null too).",
+    )
+    validation: PositiveInt | None = Field(
+        default=300, description="Problems for gates, stop rules and thresholds; null is a tenth of the train source."
+    )
+    test_size: PositiveInt | None = Field(
+        default=500,
+        description="Problems for reports only; null is the whole test source, or a tenth of the train source.",
+    )
+    near_duplicate_threshold: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Jaccard overlap of word 5-grams from which two questions count as near duplicates.",
+    )
+    seed: NonNegativeInt = Field(default=0, description="Seed of the random split.")

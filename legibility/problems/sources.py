@@ -1,0 +1,348 @@
+"""Where problems come from: the built-in generator, GSM8K, any hub dataset, any JSONL, JSON or CSV file.
+
+The paper uses GSM8K and 100k synthetic problems; here the source is a setting. Every source ends in
+the same `Problem` record, and gold answers are kept as written after checking that they are numbers.
+What cannot be read stops with one line that names the file, the line and the field.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from legibility.errors import UserError
+from legibility.problems.records import Problem
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")  # GSM8K writes <<48/2=24>> before each result
+SOLUTION_MARKER = "####"  # the last line of a worked solution is "#### gold"
+
+Row = Mapping[Any, Any]
+Located = tuple[str, Row]  # ("file.jsonl line 7", the record there)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class GeneratedSource(_Settings):
+    """Word problems made by the built-in generator, with exact steps."""
+
+    kind: Literal["generated"] = Field(default="generated", description="Use the built-in generator.")
+    count: PositiveInt = Field(default=10_000, description="How many problems to generate.")
+    seed: NonNegativeInt = Field(default=0, description="Seed of the generator; the same seed gives the same problems.")
+    steps: dict[int, float] | None = Field(
+        default=None,
+        description="Weight of each step count (2 to 6), as in {2: 1, 3: 1}; null is the generator's own mix.",
+    )
+    distractor: float = Field(
+        default=0.15, ge=0, le=1, description="Chance that a problem holds one irrelevant sentence."
+    )
+    families: list[str] | None = Field(
+        default=None, min_length=1, description="Story frames to draw from; null is all of them."
+    )
+
+
+class GSM8KSource(_Settings):
+    """Grade-school maths word problems with human-written solutions (Cobbe et al. 2021)."""
+
+    kind: Literal["gsm8k"] = Field(default="gsm8k", description="Use GSM8K.")
+    path: str | None = Field(
+        default=None,
+        description="Folder that holds train.jsonl and test.jsonl; null downloads openai/gsm8k from the hub.",
+    )
+    split: str = Field(default="train", description="Which split to read: train or test.")
+    max_steps: NonNegativeInt | None = Field(
+        default=None,
+        description="Keep only problems whose solution has at most this many calculator marks; null keeps all.",
+    )
+    limit: PositiveInt | None = Field(default=None, description="Keep the first so many problems; null keeps all.")
+
+
+class _MappedSource(_Settings):
+    question: str | list[str] = Field(
+        default="question", description="Field that holds the question, or a list of fields joined by a space."
+    )
+    answer: str = Field(default="answer", description="Field that holds the gold answer.")
+    solution: str | None = Field(
+        default=None, description="Field that holds a worked solution; null when there is none."
+    )
+    id: str | None = Field(default=None, description="Field that holds a unique id; null numbers the records from 0.")
+    answer_marker: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The gold answer is what follows the last such marker in the answer field; null takes it whole.",
+    )
+    limit: PositiveInt | None = Field(default=None, description="Keep the first so many problems; null keeps all.")
+
+
+class DatasetSource(_MappedSource):
+    """Any dataset on the Hugging Face hub whose records have a question and a numeric answer."""
+
+    kind: Literal["dataset"] = Field(default="dataset", description="Use a dataset from the hub.")
+    name: str = Field(description="Hub id of the dataset, for example openai/gsm8k.")
+    subset: str | None = Field(default=None, description="Configuration of the dataset, where it has several.")
+    split: str = Field(default="train", description="Which split of the dataset to read.")
+
+
+class FileSource(_MappedSource):
+    """A local JSONL, JSON (a list of objects) or CSV file."""
+
+    kind: Literal["file"] = Field(default="file", description="Use a local file.")
+    path: str = Field(description="The .jsonl, .json or .csv file; relative paths start at the config file's folder.")
+
+
+ProblemSource = Annotated[
+    GeneratedSource | GSM8KSource | DatasetSource | FileSource,
+    Field(discriminator="kind"),
+]
+
+
+def load_source(
+    source: GeneratedSource | GSM8KSource | DatasetSource | FileSource, *, base_dir: str | Path | None = None
+) -> list[Problem]:
+    """Every problem of `source`, in its own order; never an empty list.
+
+    base_dir: where relative paths start (default: the working directory). Raises UserError.
+    """
+    if isinstance(source, GeneratedSource):
+        return _generated(source)
+    if isinstance(source, GSM8KSource):
+        return _gsm8k(source, base_dir)
+    if isinstance(source, DatasetSource):
+        return _dataset(source)
+    path = _resolve(source.path, base_dir)
+    return _collect(_read_file(path), source, prefix=path.stem, label=path.name, place=str(path))
+
+
+def _generated(source: GeneratedSource) -> list[Problem]:
+    from legibility.problems.generator import generate_problems
+
+    try:
+        return generate_problems(
+            source.count, source.seed, steps=source.steps, distractor=source.distractor, families=source.families
+        )
+    except ValueError as error:
+        raise UserError(f"generated problems: {error}") from error
+
+
+def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:
+    rows: Iterable[Located]
+    if source.path is None:
+        place = f"openai/gsm8k {source.split}"
+        rows = _dataset_rows(
+            _from_hub("openai/gsm8k", "main", source.split, "give a folder with train.jsonl and test.jsonl as path:"),
+            place,
+        )
+    else:
+        folder = _resolve(source.path, base_dir)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; path: of gsm8k is a folder with train.jsonl and test.jsonl")
+        place = str(folder / f"{source.split}.jsonl")
+        rows = _read_file(Path(place))
+
+    def short_enough(row: Row) -> bool:
+        return source.max_steps is None or len(CALCULATOR_MARK.findall(row["answer"])) <= source.max_steps
+
+    mapping = _MappedSource(solution="answer", answer_marker=SOLUTION_MARKER, limit=source.limit)
+    return _collect(rows, mapping, prefix=f"gsm8k-{source.split}", label="gsm8k", place=place, keep=short_enough)
+
+
+def _dataset(source: DatasetSource) -> list[Problem]:
+    dataset = _from_hub(
+        source.name, source.subset, source.split, "check name, subset and split, or save it as JSONL and use kind: file"
+    )
+    place = f"{source.name} {source.split}"
+    prefix = f"{source.name.rsplit('/', 1)[-1]}-{source.split}"
+    return _collect(_dataset_rows(dataset, place), source, prefix=prefix, label=source.name, place=place)
+
+
+# ---------------------------------------------------------------- records to problems
+
+
+def _collect(
+    rows: Iterable[Located],
+    mapping: _MappedSource,
+    *,
+    prefix: str,
+    label: str,
+    place: str,
+    keep: Callable[[Row], bool] = lambda row: True,
+) -> list[Problem]:
+    problems: list[Problem] = []
+    used: dict[str, str] = {}  # id -> where it was first seen
+    total = 0
+    for total, (where, row) in enumerate(rows, start=1):
+        problem = _problem(row, where, mapping, default_id=f"{prefix}-{total - 1}", label=label)
+        if problem.id in used:
+            first = used[problem.id]
+            raise UserError(f"{where}: id {_short(problem.id)} is already used at {first}; ids must be unique")
+        used[problem.id] = where
+        if keep(row):
+            problems.append(problem)
+        if len(problems) == mapping.limit:
+            break
+    if not problems:
+        why = f"none of its {total} problems is short enough; raise max_steps" if total else "it holds no problems"
+        raise UserError(f"{place}: {why}")
+    return problems
+
+
+def _problem(row: Row, where: str, mapping: _MappedSource, *, default_id: str, label: str) -> Problem:
+    fields = [mapping.question] if isinstance(mapping.question, str) else mapping.question
+    question = " ".join(_text(row, name, where) for name in fields)
+    gold = _gold(row, where, mapping)
+    solution = ""
+    if mapping.solution is not None and not (mapping.solution in row and row[mapping.solution] in (None, "")):
+        marker = mapping.answer_marker or SOLUTION_MARKER
+        solution = _worked(_text(row, mapping.solution, where), gold, marker)
+    name = default_id if mapping.id is None else _text(row, mapping.id, where)
+    return Problem(id=name, question=question, answer=gold, solution=solution, source=label)
+
+
+def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
+    from legibility.grading import parse_number
+
+    gold = _text(row, mapping.answer, where)
+    if mapping.answer_marker is not None:
+        if mapping.answer_marker not in gold:
+            raise UserError(f"{where}: no marker {mapping.answer_marker!r} in field {mapping.answer!r}")
+        gold = gold.rpartition(mapping.answer_marker)[2].strip()
+    if parse_number(gold) is None:
+        hint = "" if mapping.answer_marker else "; set answer_marker: where a solution comes before it"
+        raise UserError(f"{where}: the answer {_short(gold)} in field {mapping.answer!r} is not a number{hint}")
+    return gold
+
+
+def _worked(text: str, gold: str, marker: str) -> str:
+    """A reference solution: no calculator marks, its own marker line replaced by "#### gold"."""
+    from legibility.grading import parse_number
+
+    text = CALCULATOR_MARK.sub("", text)
+    head, found, tail = text.rpartition(marker)
+    if found and parse_number(tail.strip()) is not None:
+        text = head
+    return f"{text.strip()}\n{SOLUTION_MARKER} {gold}".lstrip()
+
+
+def _text(row: Row, name: str, where: str) -> str:
+    if name not in row:
+        raise UserError(f"{where}: no field {name!r}; fields there: {', '.join(map(str, row)) or 'none'}")
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise UserError(f"{where}: field {name!r} must hold text or a number, found {_short(value)}")
+    text = str(value).strip()
+    if not text:
+        raise UserError(f"{where}: field {name!r} is empty")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"{where}: field {name!r} holds half a character (a lone surrogate); fix or remove the record")
+    return text
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _resolve(path: str, base_dir: str | Path | None) -> Path:
+    return Path(base_dir or ".") / Path(path).expanduser()
+
+
+def _read_file(path: Path) -> Iterator[Located]:
+    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
+    if path.suffix.lower() not in readers:
+        raise UserError(f"{path}: cannot tell the format; the file must end in .jsonl, .json or .csv")
+    if not path.exists():
+        raise UserError(f"{path}: no such file")
+    try:
+        yield from readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read_jsonl(path: Path) -> Iterator[Located]:
+    with path.open("rb") as file:  # lines end at \n only: JSON text may hold other line separators
+        for number, raw in enumerate(file, start=1):
+            if raw.strip():
+                where = f"{path} line {number}"
+                yield where, _object(_parse_json(raw, where, "fix or remove the line"), where)
+
+
+def _read_json(path: Path) -> Iterator[Located]:
+    records = _parse_json(path.read_bytes(), str(path), "fix the file")
+    if not isinstance(records, list):
+        raise UserError(f"{path}: expected a list of objects, found {type(records).__name__}")
+    for number, record in enumerate(records, start=1):
+        where = f"{path} record {number}"
+        yield where, _object(record, where)
+
+
+def _parse_json(raw: bytes, where: str, advice: str) -> Any:
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        spot = f"line {error.lineno} column {error.colno}" if b"\n" in raw.strip() else f"column {error.colno}"
+        reason = f"{error.msg} at {spot}"
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 text at byte {error.start}"
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        reason = str(error)
+    raise UserError(f"{where}: not valid JSON ({reason}); {advice}")
+
+
+def _object(record: Any, where: str) -> Row:
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: expected an object with fields, found {_short(record)}")
+    return record
+
+
+def _read_csv(path: Path) -> Iterator[Located]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        columns: list[str] | None = None
+        while True:
+            where = f"{path} line {reader.line_num + 1}"  # where the record starts; a quoted cell may span lines
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise UserError(f"{where}: not valid CSV ({error})") from error
+            except UnicodeDecodeError as error:
+                raise UserError(f"{where} or soon after: not UTF-8 text; save the file as UTF-8") from error
+            if cells is None:
+                return
+            if not cells:  # a blank line
+                continue
+            if columns is None:
+                columns = cells
+                if len(set(columns)) < len(columns):
+                    raise UserError(f"{where}: two columns have the same name")
+                continue
+            if len(cells) > len(columns):
+                raise UserError(f"{where}: more cells than the header has columns; quote cells that hold a comma")
+            yield where, dict(zip(columns, cells, strict=False))  # a short row lacks its last fields
+
+
+def _from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
+    import datasets
+
+    try:
+        return datasets.load_dataset(name, subset, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = _short(" ".join(str(error).split()))
+        raise UserError(f"dataset {name} ({split}) could not be loaded from the hub: {reason}; {advice}") from error
+
+
+def _dataset_rows(dataset: Dataset, place: str) -> Iterator[Located]:
+    for number, row in enumerate(dataset, start=1):
+        yield f"{place} record {number}", row

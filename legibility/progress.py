@@ -1,0 +1,95 @@
+"""What a run shows while it works: one live line per phase, and a permanent line when a phase ends.
+
+On a terminal this is rich's progress bar (phase, step, role accuracies, scores, KL, time left);
+elsewhere plain lines now and then. The same numbers go to the trackers accelerate knows.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+class Progress:
+    """Live display of one phase at a time."""
+
+    def __init__(self, console: Console | None = None, quiet: bool = False, plain_every: float = 10.0) -> None:
+        self.console = console or Console(stderr=False, quiet=quiet, highlight=False)
+        self.plain_every = plain_every
+        self._bar: RichProgress | None = None
+        self._task: Any = None
+        self._name, self._total, self._last_line, self._started = "", 0, 0.0, 0.0
+        self._accelerator: Any = None
+        self._global_step = 0
+
+    def start_trackers(self, trackers: list[str], project: str, folder: Path, config: Mapping[str, Any]) -> None:
+        """Open TensorBoard or W&B through accelerate; nothing when the list is empty."""
+        if not trackers:
+            return
+        from accelerate import Accelerator
+
+        self._accelerator = Accelerator(log_with=trackers, project_dir=str(folder), cpu=True)
+        flat = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in config.items()}
+        self._accelerator.init_trackers(project, config=flat)
+
+    def close(self) -> None:
+        self._stop_bar()
+        if self._accelerator is not None:
+            self._accelerator.end_training()
+
+    def phase(self, name: str, total: int) -> None:
+        """Begin showing a phase of `total` steps."""
+        self._stop_bar()
+        self._name, self._total, self._started, self._last_line = name, total, time.time(), time.time()
+        if self.console.is_terminal and not self.console.quiet:
+            self._bar = RichProgress(
+                SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+                TextColumn("{task.fields[shown]}"), TimeRemainingColumn(), console=self.console, transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(name, total=total, shown="")
+
+    def step(self, step: int, shown: Mapping[str, float], tracked: Mapping[str, float] | None = None) -> None:
+        """Report progress inside the phase: `shown` on screen, `tracked` (default the same) to trackers."""
+        text = format_numbers(shown)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, shown=text)
+        elif time.time() - self._last_line > self.plain_every:
+            self._last_line = time.time()
+            rate = (time.time() - self._started) / max(step, 1)
+            left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
+            self.console.print(f"  {self._name} {step}/{self._total}  {text}{left}")
+        if self._accelerator is not None:
+            self._global_step += 1
+            phase = self._name.split(" (")[0]
+            values = {f"{phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
+            self._accelerator.log(values, step=self._global_step)
+
+    def done(self, text: str) -> None:
+        """End the phase with a permanent line."""
+        seconds = time.time() - self._started
+        self._stop_bar()
+        self.console.print(f"[green]✓[/green] {self._name}  {text}  [dim]{seconds:.0f} s[/dim]")
+
+    def note(self, text: str) -> None:
+        """A permanent line outside any phase."""
+        self.console.print(text)
+
+    def warn(self, text: str) -> None:
+        self.console.print(f"[yellow]![/yellow] {text}")
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def format_numbers(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{k} {v:.0f}" if float(v).is_integer() and abs(v) >= 100 else f"{k} {v:.2f}" for k, v in values.items())

@@ -1,0 +1,84 @@
+"""Role prompts as data (Kirchner et al. 2024, Appendices G and H).
+
+One prover plays both roles; only its prompt tells it which. A prompt set is a small YAML file with
+`helpful` and `sneaky` templates around {problem}, and optionally `system` with a {role} slot filled
+from `helpful_role` / `sneaky_role`, and `few_shot`: a list of {problem, solution} shown first.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from legibility.errors import UserError
+
+HELPFUL, SNEAKY = "helpful", "sneaky"
+ROLES = (HELPFUL, SNEAKY)
+
+
+class Shot(BaseModel):
+    """One worked example shown before the problem."""
+
+    model_config = ConfigDict(extra="forbid")
+    problem: str
+    solution: str
+
+
+class PromptSet(BaseModel):
+    """Templates of both roles."""
+
+    model_config = ConfigDict(extra="forbid")
+    helpful: str
+    sneaky: str
+    system: str = ""
+    helpful_role: str = ""
+    sneaky_role: str = ""
+    few_shot: list[Shot] = Field(default_factory=list)
+
+    @field_validator("helpful", "sneaky")
+    @classmethod
+    def _has_problem(cls, text: str) -> str:
+        if "{problem}" not in text:
+            raise ValueError("must contain {problem}")
+        return text
+
+    def render(self, problem: str, role: str, tokenizer=None) -> str:
+        """The full prompt text; with a tokenizer, through its chat template."""
+        if role not in ROLES:
+            raise ValueError(f"role must be one of {ROLES}, got {role!r}")
+        template = self.helpful if role == HELPFUL else self.sneaky
+        role_text = self.helpful_role if role == HELPFUL else self.sneaky_role
+        system = self.system.replace("{role}", role_text).strip()
+        if tokenizer is None:
+            shots = "".join(f"{template.replace('{problem}', s.problem)} {s.solution}\n\n" for s in self.few_shot)
+            head = f"{system}\n\n" if system else ""
+            return head + shots + template.replace("{problem}", problem)
+        messages = [{"role": "system", "content": system}] if system else []
+        for shot in self.few_shot:
+            messages.append({"role": "user", "content": template.replace("{problem}", shot.problem)})
+            messages.append({"role": "assistant", "content": shot.solution})
+        messages.append({"role": "user", "content": template.replace("{problem}", problem)})
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:
+    """A built-in set by name or a YAML file by path. Raises UserError where it cannot be read."""
+    builtin = resources.files("legibility") / "prompt_sets" / f"{name}.yaml"
+    if "/" not in name and not name.endswith((".yaml", ".yml")) and builtin.is_file():
+        text, where = builtin.read_text(encoding="utf-8"), name
+    else:
+        path = Path(name) if base_dir is None or Path(name).is_absolute() else base_dir / name
+        if not path.is_file():
+            known = sorted(p.name.removesuffix(".yaml") for p in (resources.files("legibility") / "prompt_sets").iterdir())
+            raise UserError(f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}")
+        text, where = path.read_text(encoding="utf-8"), str(path)
+    try:
+        return PromptSet.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}") from None

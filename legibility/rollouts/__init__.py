@@ -1,0 +1,74 @@
+"""Sampling completions: one interface, several engines.
+
+`sample(prover, prompts, samples, …)` draws `samples` completions for every prompt from the full
+distribution at the given temperature (no top-k, no top-p: those would bias the log-probs PPO uses).
+The random number behind a token is keyed by (seed, prompt row, sample, position), so a completion
+does not depend on batch composition or engine, up to floating-point ties.
+
+Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dropped) and `hf`
+(transformers' own `generate`). A model the fast engine cannot run falls back to `hf` with a warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from legibility.randomness import uniforms
+from legibility.rollouts.completion import Completion
+from legibility.rollouts.fast import FastUnsupported, sample_fast
+from legibility.rollouts.hf import sample_hf
+
+if TYPE_CHECKING:
+    from legibility.models.prover import Prover
+
+ENGINES = ("fast", "hf")
+
+
+@torch.no_grad()
+def sample(
+    prover: Prover,
+    prompts: Sequence[Sequence[int]],
+    samples: int,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    engine: str = "fast",
+    batch: int = 256,
+) -> list[list[Completion]]:
+    """Completions [prompt][sample]. `batch` is how many are decoded together.
+
+    Prompts of similar length are decoded together, whatever their order; results come back in the
+    order given. Raises ValueError for an unknown engine.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    noise = uniforms(seed, np.arange(len(prompts) * samples), max_new_tokens)  # (prompt*sample, position)
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    per_chunk = max(1, batch // samples)
+    results: list[list[Completion]] = [[] for _ in prompts]
+    was_training = prover.model.training
+    prover.model.eval()
+    try:
+        for start in range(0, len(order), per_chunk):
+            chunk = order[start : start + per_chunk]
+            rows = [i * samples + j for i in chunk for j in range(samples)]
+            chunk_prompts = [list(prompts[i]) for i in chunk]
+            if engine == "fast":
+                try:
+                    flat = sample_fast(prover, chunk_prompts, samples, noise[rows], temperature)
+                except FastUnsupported as reason:
+                    warnings.warn(f"fast engine cannot run this model ({reason}); using plain generate", stacklevel=2)
+                    engine = "hf"
+            if engine == "hf":
+                flat = sample_hf(prover, chunk_prompts, samples, noise[rows], temperature)
+            for k, i in enumerate(chunk):
+                results[i] = flat[k * samples : (k + 1) * samples]
+    finally:
+        prover.model.train(was_training)
+    return results

@@ -1,0 +1,25 @@
+"""What every engine returns, and how every engine picks a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass
+class Completion:
+    """One sampled completion: token ids (its end token included), their log-probs, whether it was cut off."""
+
+    ids: list[int]
+    logprobs: list[float]
+    truncated: bool
+
+
+def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Invert the distribution function: logits (rows, vocabulary), uniform (rows,) -> token, log-prob."""
+    logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
+    cumulative = logprobs.double().exp().cumsum(-1)
+    threshold = uniform.double().to(logits.device)[:, None] * cumulative[:, -1:]
+    token = (cumulative < threshold).sum(-1).clamp_max(logits.shape[-1] - 1)
+    return token, logprobs.gather(1, token[:, None])[:, 0]

@@ -1,0 +1,126 @@
+"""Supervised training of a verifier (Kirchner et al. 2024, Sec. 3.2).
+
+The paper's loss compares solutions of the same problem with different verdicts (Bradley-Terry) and
+pulls scores towards zero:
+
+    loss = mean over pairs of -log sigmoid((V(x, z1) - V(x, z2)) * sign(c1 - c2)) + lambda * mean V^2
+
+The paper prints the first term without its minus sign; as text and use show, it is a log-likelihood
+to be maximised. Cross-entropy of sigmoid(V) on the verdict is the option the paper found equivalent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from legibility.config import VerifierSettings
+from legibility.models.verifier import Verifier
+from legibility.problems.records import Problem
+
+
+@dataclass(frozen=True)
+class LabelledSolution:
+    """One training text of the verifier. `component` and `role` say where it came from (never shown)."""
+
+    problem: Problem
+    text: str
+    correct: bool
+    component: str
+    role: str
+
+
+def pairwise_loss(scores: torch.Tensor, correct: torch.Tensor, problem: torch.Tensor, l2: float) -> torch.Tensor:
+    """The loss above. scores (n,), correct (n,) bool, problem (n,) integer ids. 0 pairs: only the l2 term."""
+    pairs = correct[:, None] & ~correct[None, :] & (problem[:, None] == problem[None, :])
+    penalty = l2 * scores.square().mean()
+    if not bool(pairs.any()):
+        return penalty
+    difference = scores[:, None] - scores[None, :]
+    return F.softplus(-difference[pairs]).mean() + penalty
+
+
+def cross_entropy_loss(scores: torch.Tensor, correct: torch.Tensor, l2: float) -> torch.Tensor:
+    """-log likelihood of the verdict under sigmoid(V), plus the same penalty."""
+    return F.binary_cross_entropy_with_logits(scores, correct.float()) + l2 * scores.square().mean()
+
+
+def train_verifier(
+    verifier: Verifier,
+    items: Sequence[LabelledSolution],
+    settings: VerifierSettings,
+    rng: np.random.Generator,
+    on_update: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """Train in place for `settings.updates` steps of `settings.batch_problems` problems.
+
+    A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
+    similar length share a step. Calls `on_update(step, metrics)` now and then. Raises ValueError
+    without items. Returns mean metrics of the last tenth.
+    """
+    if not items:
+        raise ValueError("no labelled solutions to train on")
+    by_problem: dict[str, list[int]] = {}
+    for i, item in enumerate(items):
+        by_problem.setdefault(item.problem.id, []).append(i)
+    encoded = verifier.encode([x.problem for x in items], [x.text for x in items])
+    parameters = [p for p in verifier.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.updates + 1, pct_start=0.1
+    )
+    verifier.model.train()
+    history: list[dict[str, float]] = []
+    batches = _batches(by_problem, encoded, settings.batch_problems, rng)
+    for step in range(1, settings.updates + 1):
+        problems = next(batches)
+        chosen = [i for p in problems for i in by_problem[p]]
+        owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
+        correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
+        scores = verifier.forward([encoded[i] for i in chosen])
+        if settings.loss == "pairwise":
+            loss = pairwise_loss(scores, correct, owner, settings.l2)
+        else:
+            loss = cross_entropy_loss(scores, correct, settings.l2)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        history.append(_metrics(loss, scores.detach(), correct, owner))
+        if on_update is not None and (step % 25 == 0 or step == settings.updates):
+            on_update(step, _mean(history[-25:]))
+    verifier.model.eval()
+    return _mean(history[-max(1, settings.updates // 10) :])
+
+
+def _batches(by_problem, encoded, size: int, rng: np.random.Generator):
+    """Endless batches of problem ids: shuffled, bucketed by length, every problem once per pass."""
+    names = list(by_problem)
+    longest = np.array([max(len(encoded[i]) for i in by_problem[n]) for n in names], dtype=float)
+    while True:
+        # a little noise in the sorting key, so that the same problems do not always meet
+        order = np.argsort(longest + rng.uniform(0, 8, len(names)), kind="stable")
+        starts = rng.permutation(range(0, len(names), size))
+        for start in starts:
+            yield [names[i] for i in order[start : start + size]]
+
+
+def _metrics(loss, scores, correct, owner) -> dict[str, float]:
+    pairs = correct[:, None] & ~correct[None, :] & (owner[:, None] == owner[None, :])
+    right = (scores[:, None] > scores[None, :])[pairs].float()
+    return {
+        "loss": float(loss),
+        "pair_accuracy": float(right.mean()) if len(right) else float("nan"),
+        "score_std": float(scores.std()),
+    }
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {k: float(np.nanmean([r[k] for r in rows])) if rows else float("nan") for k in rows[0]}

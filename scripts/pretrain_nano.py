@@ -1,0 +1,64 @@
+"""Pre-train the built-in nano models and write their folders and card.
+
+    python scripts/pretrain_nano.py --out my-nano            # everything, under 30 minutes on 2 cores
+    python scripts/pretrain_nano.py --out my-nano --only verifier-s
+
+The default output is a new folder; the weights shipped in `legibility/models/nano/` were made by
+this script with the default seed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from legibility.models import nano
+from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder for the models.")],
+    only: Annotated[str, typer.Option(help="Comma-separated model names; default all.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of data and initial weights.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    steps: Annotated[int, typer.Option(help="Override the number of steps (0 keeps each model's own).")] = 0,
+) -> None:
+    torch.set_num_threads(threads)
+    names = only.split(",") if only else list(nano.SIZES)
+    unknown = set(names) - set(nano.SIZES)
+    if unknown:
+        raise typer.BadParameter(f"unknown model {sorted(unknown)}; known: {', '.join(nano.SIZES)}")
+    tokenizer = nano.train_tokenizer()
+    for name in names:
+        folder = out / name
+        if folder.exists():
+            raise typer.BadParameter(f"{folder} exists; remove it or choose another --out")
+        size = nano.SIZES[name]
+        if steps:
+            size = nano.NanoSize(size.hidden, size.layers, steps, size.learning_rate, size.batch)
+        is_prover = name.startswith("prover")
+        model, stats = nano.pretrain(
+            size, tokenizer, seed=seed, roles=is_prover, device=device, log=lambda line, n=name: print(n, line, flush=True)
+        )
+        model = model.cpu()
+        stats["pretraining_flops"] = 6 * stats["parameters"] * stats["tokens"]
+        if is_prover:
+            for group, families in (("seen", PRETRAIN_FAMILIES), ("held_out", HELD_OUT_FAMILIES)):
+                problems = generate_problems(500, 90_001, families=families)
+                for role, token in (("helpful", nano.HELPFUL), ("sneaky", nano.SNEAKY)):
+                    with torch.random.fork_rng():
+                        torch.manual_seed(seed)
+                        stats[f"{role}_{group}"] = nano.sample_accuracy(model, tokenizer, problems, token)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "pretraining.json").write_text(json.dumps({"seed": seed, **stats}, indent=2) + "\n")
+        print(name, json.dumps(stats), flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,261 @@
+"""The split: disjoint by text, no near duplicates across parts, a function of its seed."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from legibility.errors import UserError
+from legibility.problems.records import Problem
+from legibility.problems.splits import PARTS, near_duplicates, normalise, shingles_of, split_problems
+
+LONG = (
+    "Every morning before school {who} walks along the river to the old mill and counts the boats that lie there. "
+    "Today there are {n} boats in the sun and some more in the shade, and later {m} of them leave for the sea "
+    "with their crews and nets while the others wait for the tide. How many boats stay at the mill until evening?"
+)
+
+
+def make(questions: list[str], prefix: str = "p") -> list[Problem]:
+    return [Problem(f"{prefix}{i}", question, "1") for i, question in enumerate(questions)]
+
+
+def different(n: int, seed: int = 0, prefix: str = "p") -> list[Problem]:
+    """`n` problems with nothing in common."""
+    rng = np.random.default_rng(seed)
+    return make([" ".join(f"w{word}" for word in rng.integers(0, 10**9, size=12)) for _ in range(n)], prefix)
+
+
+def parts_of(splits) -> dict[str, list[Problem]]:
+    return {part: getattr(splits, part) for part in PARTS}
+
+
+def sizes(splits) -> list[int]:
+    return [len(part) for part in parts_of(splits).values()]
+
+
+def jaccard(a: str, b: str) -> float:
+    one, other = shingles_of(a), shingles_of(b)
+    return len(one & other) / max(1, len(one | other))
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def test_default_sizes_give_equal_halves():
+    assert sizes(split_problems(different(101), None, seed=0)) == [40, 40, 10, 10]
+    assert sizes(split_problems(different(101), different(7, 1, "t"), seed=0)) == [45, 45, 10, 7]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        ({"prover": 30, "verifier": 20, "validation": 5, "test": 4}, [30, 20, 5, 4]),
+        ({"prover": 30, "verifier": None, "validation": 5, "test": 5}, [30, 60, 5, 5]),
+        ({"verifier": 30, "validation": 5, "test": 5}, [60, 30, 5, 5]),
+        ({"validation": 0, "test": 0}, [50, 50, 0, 0]),
+    ],
+)
+def test_sizes_asked_for(wanted, got):
+    assert sizes(split_problems(different(100), None, sizes=wanted, seed=0)) == got
+
+
+def test_test_problems_come_only_from_the_test_source():
+    splits = split_problems(different(50), different(20, 1, "t"), sizes={"test": 15}, seed=0)
+    assert len(splits.test) == 15
+    assert all(p.id.startswith("t") for p in splits.test)
+    assert not any(p.id.startswith("t") for part in PARTS[:3] for p in getattr(splits, part))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "test", "message"),
+    [
+        ({"test": 101}, None, "test: wanted 101, available 100"),
+        ({"test": 50}, 20, "test: wanted 50, available 20"),
+        ({"test": 50, "validation": 60}, None, "validation: wanted 60, available 50"),
+        ({"test": 10, "validation": 10, "verifier": 90}, None, "verifier: wanted 90, available 80"),
+        ({"test": 10, "validation": 10, "verifier": 50, "prover": 40}, None, "prover: wanted 40, available 30"),
+        ({"test": 10, "validation": 10, "prover": 80}, None, "verifier: wanted at least 1, available 0"),
+    ],
+)
+def test_too_few_problems_is_said_with_numbers(wanted, test, message):
+    with pytest.raises(UserError, match=f"too few problems for {message}"):
+        split_problems(different(100), different(test, 1) if test else None, sizes=wanted, seed=0)
+
+
+def test_nothing_at_all():
+    with pytest.raises(UserError, match="too few problems for test"):
+        split_problems([], None, seed=0)
+
+
+def test_an_unknown_part_is_a_mistake():
+    with pytest.raises(ValueError, match="probes"):
+        split_problems(different(10), None, sizes={"probes": 3}, seed=0)
+
+
+# ---------------------------------------------------------------- determinism
+
+
+def test_a_function_of_the_seed_and_not_of_global_state():
+    problems = different(60)
+    np.random.seed(1)
+    one = split_problems(problems, None, seed=5)
+    before = np.random.get_state()[1].tolist()
+    np.random.seed(2)
+    assert split_problems(problems, None, seed=5) == one
+    assert split_problems(problems, None, seed=6).prover != one.prover
+    np.random.seed(1)
+    split_problems(problems, None, seed=7)
+    assert np.random.get_state()[1].tolist() == before
+
+
+def test_the_test_size_does_not_move_the_training_parts():
+    train, test = different(60), different(20, 1, "t")
+    one, other = (split_problems(train, test, sizes={"test": n}, seed=0) for n in (5, 20))
+    assert (one.prover, one.verifier, one.validation) == (other.prover, other.verifier, other.validation)
+
+
+# ---------------------------------------------------------------- duplicates
+
+
+def test_exact_duplicates_leave_the_training_side():
+    train = different(40)
+    copies = [Problem("again", f"  {train[0].question.upper()} ", "1")]
+    test = [Problem(f"t{i}", p.question.replace(" ", "\n "), "1") for i, p in enumerate(train[3:6])]
+    splits = split_problems(train + copies, test, seed=0)
+    assert len(splits.test) == 3
+    used = {p.id for part in PARTS[:3] for p in getattr(splits, part)}
+    assert used.isdisjoint({"p3", "p4", "p5", "again"})
+    found = splits.report["exact_duplicates"]
+    assert found["within_train"] == {"dropped": 1, "examples": [{"dropped": "again", "kept": "p0"}]}
+    assert found["train_against_test"]["dropped"] == 3
+    assert found["train_against_test"]["examples"][0] == {"dropped": "p3", "kept": "t0"}
+    assert found["within_test"]["dropped"] == 0
+
+
+def test_numbers_are_part_of_the_question():
+    assert normalise("Two  PENS\tand 3") == normalise("two pens and 3") != normalise("two pens and 4")
+
+
+def test_near_duplicates_of_test_problems_leave_the_training_side():
+    text = LONG.format(who="Ann", n=21, m=4)
+    near = text.replace("evening", "night")
+    assert 0.8 < jaccard(text, near) < 1
+    train = [*different(30), Problem("near", near, "17")]
+    splits = split_problems(train, [Problem("t", text, "17")], seed=0)
+    assert all(p.id != "near" for part in PARTS for p in getattr(splits, part))
+    found = splits.report["near_duplicates"]["train_against_test"]
+    assert found["dropped"] == 1
+    assert found["only_numbers_differ"] == 0
+    assert found["examples"] == [{"dropped": "near", "kept": "t", "jaccard": round(jaccard(text, near), 3)}]
+    loose = split_problems(train, [Problem("t", text, "17")], seed=0, threshold=1.0)
+    assert loose.report["near_duplicates"]["train_against_test"]["dropped"] == 0
+
+
+def test_same_wording_with_other_numbers_is_counted_and_kept():
+    train = make([f"Ann has {i} pens and buys {i + 1} more. How many pens has Ann?" for i in range(20)])
+    test = make(["Ann has 90 pens and buys 91 more. How many pens has Ann?"], "t")
+    splits = split_problems(train, test, sizes={"validation": 2}, seed=0)
+    assert sizes(splits) == [9, 9, 2, 1]
+    counts = splits.report["same_wording_different_numbers"]
+    assert counts["prover_in_test"]["problems"] == counts["prover_in_test"]["of"] == 9
+    assert counts["validation_in_test"]["problems"] == 2
+    assert counts["prover_in_test"]["examples"][0][1] == "t0"
+    assert splits.report["near_duplicates"]["train_against_test"]["dropped"] == 0
+
+
+def test_signs_tell_short_questions_apart():
+    assert jaccard("What is 3 + 4?", "What is 3 - 4?") < 0.8
+    assert jaccard("What is 3 + 4?", "what is  3 + 4 ?") == 1
+
+
+def test_halves_stay_equal_when_near_duplicates_fall():
+    texts = [p.question for p in different(30)]
+    pairs = [f"{word} {text}" for text in texts for word in ("well", "now")]  # 30 near-duplicate pairs
+    splits = split_problems(make(pairs), None, sizes={"validation": 0, "test": 0}, seed=0, threshold=0.6)
+    dropped = splits.report["near_duplicates"]["prover_against_verifier"]["dropped"]
+    assert dropped > 0
+    assert len(splits.prover) == len(splits.verifier) == 30 - dropped
+
+
+def test_two_sources_that_number_alike_get_distinct_ids():
+    splits = split_problems(different(30, 0), different(5, 1), seed=0)
+    assert {p.id for p in splits.test} == {f"test/p{i}" for i in range(5)}
+
+
+def test_the_report_is_plain_json():
+    splits = split_problems(different(40), different(9, 1, "t"), seed=np.int64(3))
+    assert json.loads(json.dumps(splits.report)) == splits.report
+    assert splits.report["loaded"] == {"train": 40, "test": 9}
+    assert splits.report["used"] == {"prover": 18, "verifier": 18, "validation": 4, "test": 9}
+
+
+# ---------------------------------------------------------------- properties
+
+questions = st.lists(st.sampled_from(["a", "b", "A", "3", "4"]), max_size=14).map(" ".join)
+variants = st.tuples(st.sampled_from("XYZ"), st.integers(0, 11), st.sampled_from("0aA"), st.integers(0, 99)).map(
+    lambda v: " ".join(v[2] if at == v[1] else f"{v[0]}{at}" for at in range(12)) + f" {v[3]}"
+)  # one of three stories with one word and the last number changed
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    train=st.lists(variants | questions, min_size=6, max_size=40),
+    test=st.none() | st.lists(variants | questions, min_size=1, max_size=4),
+    seed=st.integers(0, 2**32),
+    threshold=st.sampled_from([0.1, 0.3, 0.6, 0.8, 1.0]),
+)
+def test_parts_are_disjoint_and_hold_no_near_duplicates(train, test, seed, threshold):
+    try:
+        splits = split_problems(
+            make(train),
+            None if test is None else make(test, "t"),
+            sizes={"validation": 1},
+            seed=seed,
+            threshold=threshold,
+        )
+    except UserError:
+        return
+    assert len(splits.prover) == len(splits.verifier)
+    parts = list(parts_of(splits).items())
+    for at, (name, part) in enumerate(parts):
+        assert len({normalise(p.question) for p in part}) == len(part)
+        assert len({p.id for p in part}) == len(part)
+        for other_name, other in parts[at + 1 :]:
+            for p in part:
+                for q in other:
+                    assert p.id != q.id and normalise(p.question) != normalise(q.question), (name, other_name)
+                    assert jaccard(p.question, q.question) < threshold, (name, other_name)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    left=st.lists(questions, max_size=12),
+    right=st.lists(questions, max_size=12),
+    threshold=st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.8, 1.0]),
+)
+def test_near_duplicates_equal_brute_force(left, right, threshold):
+    found = near_duplicates([shingles_of(q) for q in left], [shingles_of(q) for q in right], threshold)
+    best = {i: max((jaccard(a, b) for b in right), default=0.0) for i, a in enumerate(left)}
+    assert {i: overlap for i, (_, overlap) in found.items()} == {
+        i: overlap for i, overlap in best.items() if overlap >= threshold
+    }
+    for i, (j, overlap) in found.items():
+        assert jaccard(left[i], right[j]) == overlap
+
+
+def test_thousands_of_template_problems_take_seconds():
+    def story(i: int) -> str:
+        a, b = divmod(i * 7919 % 100_000, 300)
+        return f"Ann has {a} red pens in a box. She buys {b} more at the shop and loses {i % 50}. How many has she?"
+
+    start = time.process_time()
+    train, test = make([story(i) for i in range(4000)]), make([story(i) for i in range(50_000, 50_700)], "t")
+    splits = split_problems(train, test, seed=0)
+    assert time.process_time() - start < 10
+    assert len(splits.test) == 700
