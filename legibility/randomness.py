@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 
-
 def _key(parts: tuple[int | str, ...]) -> list[int]:
     return [zlib.crc32(p.encode()) if isinstance(p, str) else int(p) % 2**63 for p in parts]
 

@@ -10,6 +10,7 @@ this script with the default seed.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def main(
             raise typer.BadParameter(f"{folder} exists; remove it or choose another --out")
         size = nano.SIZES[name]
         if steps:
-            size = nano.NanoSize(size.hidden, size.layers, steps, size.learning_rate, size.batch)
+            size = replace(size, steps=steps)
         is_prover = name.startswith("prover")
         model, stats = nano.pretrain(
             size, tokenizer, seed=seed, roles=is_prover, device=device, log=lambda line, n=name: print(n, line, flush=True)

@@ -14,8 +14,8 @@ import numpy as np
 from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.context import INIT, Game
-from legibility.game.solutions import read_solutions, write_solutions
 from legibility.game.run_folder import write_json
+from legibility.game.solutions import read_solutions, write_solutions
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
 

@@ -13,7 +13,7 @@ from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import round_name
 from legibility.game.solutions import Solution, merge_round, write_solutions
 from legibility.models.verifier import Verifier
-from legibility.prompts import HELPFUL, SNEAKY, ROLES
+from legibility.prompts import HELPFUL, ROLES, SNEAKY
 
 
 def collect_round(game: Game, index: int, verifier: Verifier) -> None:

@@ -37,7 +37,7 @@ def resolve(name: str, role: str, base_dir: Path | None = None) -> str:
         candidate = Path(name) if root is None else root / name
         if candidate.is_dir():
             return str(candidate)
-    if Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") != 1 and "/" in name:
+    if Path(name).is_absolute() or name.startswith((".", "~")) or (name.count("/") != 1 and "/" in name):
         raise UserError(f"{role}.model: no folder {name}; give a folder with a saved model or a hub id")
     return name
 

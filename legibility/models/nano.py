@@ -12,7 +12,7 @@ Run by `scripts/pretrain_nano.py`, which also writes the model card.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,13 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from legibility.problems.generator import PRETRAIN_FAMILIES, flawed_solution, generate_problems, worked_solution
+from legibility.problems.generator import (
+    PRETRAIN_FAMILIES,
+    STYLES,
+    flawed_solution,
+    generate_problems,
+    worked_solution,
+)
 from legibility.problems.records import Problem
 
 NANO_DIR = Path(__file__).resolve().parent / "nano"
@@ -34,6 +40,24 @@ CONTEXT = 512
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One stage of the pre-training curriculum: `share` of all steps on this kind of text."""
+
+    share: float
+    steps: Mapping[int, float]  # problem length -> weight
+    styles: Mapping[str, float]
+    sneaky: float  # share of flawed solutions
+
+
+STEP_BY_STEP = {"steps": 1.0}
+CURRICULUM: tuple[Stage, ...] = (
+    Stage(0.35, {1: 0.6, 2: 0.4}, STEP_BY_STEP, 0.0),  # short and correct: arithmetic and reading
+    Stage(0.35, {2: 0.5, 3: 0.3, 4: 0.2}, STEP_BY_STEP, 0.0),
+    Stage(0.30, {2: 0.45, 3: 0.3, 4: 0.15, 5: 0.07, 6: 0.03}, STYLES, 0.4),  # all styles, both roles
+)
+
+
+@dataclass(frozen=True)
 class NanoSize:
     """Width, depth and pre-training length of one nano model."""
 
@@ -41,14 +65,14 @@ class NanoSize:
     layers: int
     steps: int
     learning_rate: float = 3e-3
-    batch: int = 128
+    batch: int = 64
 
 
 SIZES: dict[str, NanoSize] = {
-    "prover": NanoSize(128, 3, 2000),
-    "verifier-xs": NanoSize(32, 2, 200),
-    "verifier-s": NanoSize(64, 3, 200),
-    "verifier-m": NanoSize(96, 4, 400),
+    "prover": NanoSize(128, 3, 3600),
+    "verifier-xs": NanoSize(32, 2, 500),
+    "verifier-s": NanoSize(64, 3, 500),
+    "verifier-m": NanoSize(96, 4, 1000),
 }
 
 
@@ -104,16 +128,16 @@ def build(size: NanoSize, tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> 
         return LlamaForCausalLM(config)
 
 
-def training_texts(seed: int, sneaky_share: float, roles: bool, chunk: int = 2048) -> Iterator[tuple[str, str]]:
+def training_texts(seed: int, stage: Stage, roles: bool, chunk: int = 2048) -> Iterator[tuple[str, str]]:
     """Endless (prompt, solution) pairs; without `roles` the prompt does not tell who wrote it."""
     rng = np.random.default_rng([seed, 1])
     part = 0
     while True:
-        for problem in generate_problems(chunk, seed * 100_003 + part, families=PRETRAIN_FAMILIES):
-            sneaky = rng.random() < sneaky_share
-            text = flawed_solution(problem, rng)[0] if sneaky else worked_solution(problem, rng)
-            role = (SNEAKY if sneaky else HELPFUL) if roles else ""
-            yield f"{role or BOS}{problem.question}{SOLUTION}", text + END
+        for problem in generate_problems(chunk, seed * 100_003 + part, steps=stage.steps, families=PRETRAIN_FAMILIES):
+            sneaky = rng.random() < stage.sneaky
+            text = flawed_solution(problem, rng, stage.styles)[0] if sneaky else worked_solution(problem, rng, stage.styles)
+            role = (SNEAKY if sneaky else HELPFUL) if roles else BOS
+            yield f"{role}{problem.question}{SOLUTION}", text + END
         part += 1
 
 
@@ -123,39 +147,39 @@ def pretrain(
     *,
     seed: int,
     roles: bool,
-    sneaky_share: float = 0.4,
+    curriculum: Sequence[Stage] = CURRICULUM,
     device: str = "cpu",
     log: Callable[[str], None] = print,
 ) -> tuple[LlamaForCausalLM, dict[str, float]]:
-    """Next-token training on solution tokens (prompts are context only).
+    """Next-token training on solution tokens (prompts are context only), through the curriculum.
 
     Returns the model and {"tokens", "seconds", "loss", "parameters"}.
     """
     model = build(size, tokenizer, seed).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, size.learning_rate, total_steps=size.steps + 1, pct_start=0.05, final_div_factor=100
-    )
-    texts = training_texts(seed + 1, sneaky_share, roles)
-    started, tokens, step, losses = time.time(), 0, 0, []
-    while step < size.steps:
-        rows = [next(texts) for _ in range(size.batch * 16)]
-        prompts = tokenizer([p for p, _ in rows], add_special_tokens=False)["input_ids"]
-        targets = tokenizer([s for _, s in rows], add_special_tokens=False)["input_ids"]
-        order = np.argsort([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)], kind="stable")
-        batches = order.reshape(-1, size.batch)
-        np.random.default_rng([seed, step]).shuffle(batches)
-        for batch in batches[: size.steps - step]:
-            loss, count = _loss(model, [prompts[i] for i in batch], [targets[i] for i in batch], device)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            tokens, step = tokens + count, step + 1
-            losses.append(loss.item())
-            if step % 100 == 0:
-                log(f"step {step} loss {np.mean(losses[-100:]):.4f} seconds {time.time() - started:.0f}")
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: _trapezoid(t, size.steps))
+    started, tokens, step, losses, until = time.time(), 0, 0, [], 0
+    for number, stage in enumerate(curriculum):
+        texts = training_texts(seed * 10 + number + 1, stage, roles)
+        until = size.steps if number == len(curriculum) - 1 else until + round(stage.share * size.steps)
+        while step < until:
+            rows = [next(texts) for _ in range(size.batch * 16)]
+            prompts = tokenizer([p for p, _ in rows], add_special_tokens=False)["input_ids"]
+            targets = tokenizer([s for _, s in rows], add_special_tokens=False)["input_ids"]
+            order = np.argsort([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)], kind="stable")
+            batches = order.reshape(-1, size.batch)
+            np.random.default_rng([seed, step]).shuffle(batches)
+            for batch in batches[: until - step]:
+                loss, count = _loss(model, [prompts[i] for i in batch], [targets[i] for i in batch], device)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                tokens, step = tokens + count, step + 1
+                losses.append(loss.item())
+                if step % 100 == 0:
+                    log(f"step {step} loss {np.mean(losses[-100:]):.4f} seconds {time.time() - started:.0f}")
     stats = {
         "tokens": float(tokens),
         "seconds": time.time() - started,
@@ -163,6 +187,11 @@ def pretrain(
         "parameters": float(sum(p.numel() for p in model.parameters())),
     }
     return model.eval(), stats
+
+
+def _trapezoid(step: int, steps: int) -> float:
+    """Warm up over 2 %, hold, decay linearly to 2 % over the last 40 %."""
+    return min(1.0, (step + 1) / (0.02 * steps), 0.02 + 0.98 * (steps - step) / (0.4 * steps))
 
 
 def _loss(model, prompts: list[list[int]], targets: list[list[int]], device: str) -> tuple[torch.Tensor, int]:

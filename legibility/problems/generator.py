@@ -21,7 +21,7 @@ PRETRAIN_FAMILIES: tuple[str, ...] = FAMILIES[:-4]
 DEFAULT_STEPS: dict[int, float] = {2: 0.35, 3: 0.30, 4: 0.20, 5: 0.10, 6: 0.05}
 STYLES: dict[str, float] = {"steps": 0.5, "results": 0.3, "answer": 0.2}
 FLAWS: tuple[str, ...] = ("slip", "wrong_operation", "misread", "skipped_step", "miscopied_result")
-LARGEST = 250  # running quantities stay within what a reader checks in the head
+LARGEST = 120  # running quantities stay within what a reader checks in the head
 
 
 def compute(left: int, op: str, right: int) -> int | None:
@@ -43,13 +43,13 @@ def generate_problems(
 ) -> list[Problem]:
     """`n` distinct problems, a pure function of the arguments.
 
-    steps: step count (2-6) -> weight. distractor: chance of one irrelevant sentence.
+    steps: step count (1-6) -> weight. distractor: chance of one irrelevant sentence.
     families: story frames to draw from (default all). Raises ValueError for an unknown family or
     step count.
     """
     weights = dict(DEFAULT_STEPS if steps is None else steps)
-    if not weights or not set(weights) <= {2, 3, 4, 5, 6} or min(weights.values()) < 0:
-        raise ValueError(f"steps must map 2..6 to weights, got {weights}")
+    if not weights or not set(weights) <= {1, 2, 3, 4, 5, 6} or min(weights.values()) < 0:
+        raise ValueError(f"steps must map 1..6 to weights, got {weights}")
     unknown = set(families or ()) - set(FAMILIES)
     if unknown:
         raise ValueError(f"unknown story frames {sorted(unknown)}; known: {', '.join(FAMILIES)}")
@@ -83,7 +83,7 @@ def generate_problems(
 
 def _story(frame: Frame, count: int, rng: np.random.Generator, distractor: float) -> tuple[str, tuple[Step, ...]]:
     who, other = rng.choice(NAMES, size=2, replace=False)
-    value = int(rng.integers(5, 61))
+    value = int(rng.integers(5, 41))
     sentences = [frame.start.format(who=who, other=other, n=value)]
     steps: list[Step] = []
     scaled = False
@@ -110,7 +110,7 @@ def _event(
     """One sentence (names still open) and its steps, or None where it does not fit."""
     names = {"who": "{who}", "other": "{other}"}
     if event in ("gain", "loss"):
-        n = int(rng.integers(2, 61))
+        n = int(rng.integers(2, 31))
         result = value + n if event == "gain" else value - n
         wording = (frame.gain if event == "gain" else frame.loss)[int(rng.integers(2))]
         steps = [Step(value, "+" if event == "gain" else "-", n, result)]
@@ -118,7 +118,7 @@ def _event(
     elif event in ("gain_groups", "loss_groups"):
         if room < 2:
             return None
-        a, b = int(rng.integers(2, 10)), int(rng.integers(2, 10))
+        a, b = int(rng.integers(2, 7)), int(rng.integers(2, 10))
         result = value + a * b if event == "gain_groups" else value - a * b
         wording = frame.gain_groups if event == "gain_groups" else frame.loss_groups
         steps = [Step(a, "*", b, a * b), Step(value, "+" if event == "gain_groups" else "-", a * b, result)]
@@ -200,7 +200,7 @@ def apply_flaw(steps: Sequence[Step], flaw: str, at: int, rng: np.random.Generat
                 return None
             left = left + int(rng.choice([-10, -2, -1, 1, 2, 10]))
         if i == at and flaw == "skipped_step":
-            if len(steps) == 1 or i + 1 < len(steps) and sources[i + 1][1] == i:
+            if len(steps) == 1 or (i + 1 < len(steps) and sources[i + 1][1] == i):
                 return None  # half of a "groups of" pair cannot simply be left out
             wrong[i] = left
             continue
@@ -224,9 +224,8 @@ def operand_sources(steps: Sequence[Step]) -> list[tuple[int | None, int | None]
     """
     sources: list[tuple[int | None, int | None]] = []
     running: int | None = None  # index of the step that made the running quantity
-    for i, step in enumerate(steps):
-        is_product = _is_group_product(steps, i, running)
-        if is_product:
+    for i in range(len(steps)):
+        if _is_group_product(steps, i, running):
             sources.append((None, None))
         elif i > 0 and sources[i - 1] == (None, None) and i - 1 != running and steps[i - 1].op == "*":
             sources.append((running, i - 1))

@@ -1,0 +1,359 @@
+"""PPO: hand-computed numbers, and what one step does to a tiny model."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from conftest import forward_logprobs, llama, prover_of
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from legibility.config import LoraSettings, PPOSettings, ProverSettings
+from legibility.models.prover import Prover, add_lora
+from legibility.models.value_head import FILE_NAME, ValueHead
+from legibility.packing import pack
+from legibility.ppo import PPO, Batch, gae, kl_estimates, policy_loss
+from legibility.problems.records import Problem
+from legibility.prompts import HELPFUL
+from legibility.rollouts import Completion, sample
+
+# ---------------------------------------------------------------- advantages
+
+
+def test_gae_by_hand():
+    """gamma 0.9, lambda 0.5; the second sequence is one token long, what stands after it must not matter."""
+    rewards = np.array([[0.0, 1.0, 2.0], [3.0, 50.0, -50.0]])
+    values = np.array([[0.5, 1.0, 1.5], [1.0, 70.0, -70.0]])
+    mask = np.array([[1, 1, 1], [1, 0, 0]])
+    # deltas of the first: 0 + 0.9*1 - 0.5 = 0.4, 1 + 0.9*1.5 - 1 = 1.35, 2 - 1.5 = 0.5
+    # advantages: 0.5, 1.35 + 0.45*0.5 = 1.575, 0.4 + 0.45*1.575 = 1.10875
+    advantages, returns = gae(rewards, values, mask, gamma=0.9, lam=0.5)
+    np.testing.assert_allclose(advantages, [[1.10875, 1.575, 0.5], [2.0, 0.0, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(returns, [[1.60875, 2.575, 2.0], [3.0, 0.0, 0.0]], atol=1e-12)
+
+
+numbers = st.floats(-5, 5, width=32)
+
+
+@given(
+    data=st.data(), batch=st.integers(1, 4), time=st.integers(1, 6), gamma=st.floats(0, 1), lam=st.floats(0, 1)
+)
+def test_gae_is_the_discounted_sum_of_td_errors(data, batch, time, gamma, lam):
+    """Against the definition, sequence by sequence: A_t = sum_k (gamma lam)^k delta_{t+k} (eq. 16)."""
+    rewards, values = (data.draw(arrays(np.float64, (batch, time), elements=numbers)) for _ in range(2))
+    lengths = data.draw(st.lists(st.integers(1, time), min_size=batch, max_size=batch))
+    mask = np.arange(time)[None] < np.array(lengths)[:, None]
+    advantages, returns = gae(rewards, values, mask, gamma, lam)
+    for i, length in enumerate(lengths):
+        v = [*values[i, :length], 0.0]
+        delta = [rewards[i, t] + gamma * v[t + 1] - v[t] for t in range(length)]
+        slow = [sum((gamma * lam) ** (k - t) * delta[k] for k in range(t, length)) for t in range(length)]
+        np.testing.assert_allclose(advantages[i, :length], slow, atol=1e-9)
+        np.testing.assert_allclose(returns[i, :length], np.array(slow) + values[i, :length], atol=1e-9)
+    assert not advantages[~mask].any() and not returns[~mask].any()
+
+
+def test_gae_without_discount_or_critic_is_the_reward_to_go():
+    advantages, returns = gae(np.array([[0.0, -1.0, 4.0]]), np.zeros((1, 3)), np.ones((1, 3)), gamma=1.0, lam=1.0)
+    np.testing.assert_allclose(advantages, [[3.0, 3.0, 4.0]])
+    np.testing.assert_allclose(returns, advantages)
+
+
+# ---------------------------------------------------------------- the clipped objective
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "slope"),
+    [
+        (1.0, 2.0, -2.0, -2.0),  # inside the range: the plain policy gradient, d loss / d log-prob = -ratio * A
+        (1.1, 2.0, -2.2, -2.2),
+        (1.5, 2.0, -2.4, 0.0),  # better than the range allows: clipped, nothing more to gain
+        (0.5, 2.0, -1.0, -1.0),  # worse than before: never clipped
+        (0.5, -2.0, 1.6, 0.0),
+        (1.5, -2.0, 3.0, 3.0),
+    ],
+)
+def test_policy_loss_by_hand(ratio, advantage, loss, slope):
+    old = torch.tensor([-1.0])
+    new = (old + np.log(ratio)).requires_grad_()
+    losses, ratios = policy_loss(new, old, torch.tensor([advantage]), clip=0.2)
+    losses.sum().backward()
+    assert ratios.item() == pytest.approx(ratio, rel=1e-6)
+    assert losses.item() == pytest.approx(loss, rel=1e-6)
+    assert new.grad.item() == pytest.approx(slope, rel=1e-6, abs=1e-12)
+
+
+@given(arrays(np.float64, 5, elements=st.floats(-3, 3)), arrays(np.float64, 5, elements=st.floats(-3, 3)))
+def test_kl_estimates_average_to_the_exact_divergence(a, b):
+    """The mean of k1 and of k3 over the policy's own distribution is KL(policy || reference); k3 is never negative."""
+    policy, reference = (x - np.log(np.exp(x).sum()) for x in (a, b))
+    exact = float(np.sum(np.exp(policy) * (policy - reference)))
+    k1, k3 = kl_estimates(policy, reference)
+    assert (k3 >= -1e-12).all()
+    assert np.sum(np.exp(policy) * k1) == pytest.approx(exact, abs=1e-9)
+    assert np.sum(np.exp(policy) * k3) == pytest.approx(exact, abs=1e-9)
+
+
+# ---------------------------------------------------------------- steps on a tiny model
+
+PROMPTS = [[70, 71, 72, 73], [80, 81], [90, 91, 92], [60, 61, 62, 63, 64, 65]]
+
+
+@pytest.fixture
+def prover(byte_tokenizer):
+    return prover_of(llama(byte_tokenizer, layers=2, initializer_range=0.3), byte_tokenizer)
+
+
+def ppo_settings(**changes) -> PPOSettings:
+    defaults = dict(
+        samples_per_role=4, minibatch_size=8, micro_batch_size=8, epochs=2, learning_rate=1e-3, kl_coefficient=0.0,
+        value_learning_rate=1e-2,
+    )
+    return PPOSettings(**{**defaults, **changes})
+
+
+def draw(prover, seed: int = 0, samples: int = 4, tokens: int = 6) -> list[list[Completion]]:
+    return sample(prover, PROMPTS, samples, seed=seed, max_new_tokens=tokens)
+
+
+def a_batch(prover, seed: int = 0) -> Batch:
+    rewards = np.random.default_rng(seed).normal(size=16)
+    return Batch(PROMPTS, draw(prover, seed), rewards)
+
+
+def weights(prover) -> dict[str, torch.Tensor]:
+    return {k: v.detach().clone() for k, v in prover.model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_first_step(prover):
+    ppo = PPO(prover, ppo_settings())
+    before, reference, head = weights(prover), weights(ppo.reference), copy.deepcopy(ppo.value_head)
+    metrics = ppo.step(a_batch(prover), np.random.default_rng(0))
+    assert metrics["first_ratio_gap"] < 1e-5  # 1 but for the rounding of differently padded rows
+    assert metrics["logprob_gap"] < 1e-3
+    assert metrics["kl"] == pytest.approx(0.0, abs=1e-5)  # the policy is still its reference when measured
+    assert not same(before, weights(prover))
+    assert same(reference, weights(ppo.reference))
+    assert not torch.equal(head.linear.weight, ppo.value_head.linear.weight)
+    assert all(np.isfinite(v) for v in metrics.values())
+
+
+def test_later_steps_keep_ratio_one_and_measure_drift(prover):
+    ppo = PPO(prover, ppo_settings(learning_rate=5e-3))
+    metrics = [ppo.step(a_batch(prover, seed), np.random.default_rng(seed)) for seed in range(3)]
+    assert max(m["first_ratio_gap"] for m in metrics) < 1e-5
+    assert metrics[-1]["kl_k3"] > 1e-3
+    assert metrics[-1]["clip_fraction"] > 0
+
+
+def test_logprob_gap_shows_completions_of_another_policy(prover):
+    batch = a_batch(prover)
+    batch.completions[1][2].logprobs[0] -= 0.5
+    assert PPO(prover, ppo_settings()).step(batch, np.random.default_rng(0))["logprob_gap"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_metrics_by_hand(prover):
+    """kl, entropy and returns recomputed with plain forward passes, for a policy away from its reference."""
+    ppo = PPO(prover, ppo_settings(kl_coefficient=0.3, epochs=1))
+    perturb(prover, 0.05)
+    batch = a_batch(prover)
+    flat = [(p, c.ids) for p, group in zip(PROMPTS, batch.completions, strict=True) for c in group]
+    with torch.no_grad():
+        new = [forward_logprobs(prover.model, p, ids) for p, ids in flat]
+        old = [forward_logprobs(ppo.reference.model, p, ids) for p, ids in flat]
+    metrics = ppo.step(batch, np.random.default_rng(0))
+    kl = np.array([(a - b).sum().item() for a, b in zip(new, old, strict=True)])
+    assert abs(kl.mean()) > 0.01
+    assert metrics["kl"] == pytest.approx(kl.mean(), rel=1e-3)
+    assert metrics["entropy"] == pytest.approx(-torch.cat(new).mean().item(), rel=1e-4)
+    # the critic starts at 0, so with gamma = 1 the lambda-return of a token is built from the rewards after it
+    expected = []
+    for a, b, r in zip(new, old, batch.rewards, strict=True):
+        token_rewards = (-0.3 * (a - b)).numpy().astype(float)
+        token_rewards[-1] += r
+        expected += [sum(0.95 ** (k - t) * token_rewards[k] for k in range(t, len(token_rewards))) for t in range(len(token_rewards))]
+    assert metrics["return_mean"] == pytest.approx(np.mean(expected), abs=1e-4)
+    assert metrics["advantage_std"] == pytest.approx(np.std(expected), rel=1e-3)
+
+
+def test_one_full_batch_update_is_the_policy_gradient(prover):
+    """At ratio 1 the update must be -mean over tokens of A * grad log-prob, here by plain forward passes and SGD."""
+    ppo = PPO(prover, ppo_settings(epochs=1, minibatch_size=16, micro_batch_size=16, max_grad_norm=1e9, lam=1.0))
+    ppo.optimizer = torch.optim.SGD(ppo.parameters, lr=1.0)
+    batch = a_batch(prover)
+    twin = copy.deepcopy(prover.model)
+    flat = [(p, c.ids) for p, group in zip(PROMPTS, batch.completions, strict=True) for c in group]
+    advantages = np.repeat(batch.rewards, [len(ids) for _, ids in flat])
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+    logprobs = torch.cat([forward_logprobs(twin, p, ids) for p, ids in flat])
+    (-(torch.tensor(advantages, dtype=torch.float32) * logprobs).mean()).backward()
+    ppo.step(batch, np.random.default_rng(0))
+    for (name, after), start in zip(prover.model.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(after.detach(), (start - start.grad).detach(), atol=2e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_gradient_accumulation_changes_nothing(prover):
+    batch, results = a_batch(prover), []
+    for micro in (16, 8, 4):
+        twin = prover_of(copy.deepcopy(prover.model), prover.tokenizer)
+        ppo = PPO(twin, ppo_settings(minibatch_size=16, micro_batch_size=micro, epochs=2, critic="shared"))
+        ppo.optimizer = torch.optim.SGD([*ppo.parameters, *ppo.value_head.parameters()], lr=0.1)
+        ppo.step(batch, np.random.default_rng(0))
+        results.append({**weights(twin), **ppo.value_head.state_dict()})
+    assert not torch.equal(results[0]["linear.weight"], torch.zeros_like(results[0]["linear.weight"]))
+    for other in results[1:]:
+        for name, value in results[0].items():
+            torch.testing.assert_close(other[name], value, atol=1e-6, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_bandit_is_solved(prover):
+    """Reward 1 if the first token is one of a quarter of the vocabulary: its probability must rise."""
+    paid = torch.arange(len(prover.tokenizer)) % 4 == 0
+
+    @torch.no_grad()
+    def chance() -> float:
+        rows = [prover.model(input_ids=torch.tensor([p])).logits[0, -1].softmax(-1) for p in PROMPTS]
+        return float(torch.stack(rows)[:, paid].sum(1).mean())
+
+    ppo = PPO(prover, ppo_settings(samples_per_role=8, minibatch_size=32, micro_batch_size=32, learning_rate=5e-3))
+    start = chance()
+    for step in range(15):
+        completions = draw(prover, seed=step, samples=8, tokens=2)
+        rewards = np.array([float(paid[c.ids[0]]) for group in completions for c in group])
+        ppo.step(Batch(PROMPTS, completions, rewards), np.random.default_rng(step))
+    assert start < 0.45
+    assert chance() > start + 0.3
+
+
+def test_the_kl_penalty_pulls_the_policy_back(prover):
+    """Without any other reward, a policy that has drifted returns towards its reference, and without a penalty it does not."""
+
+    @torch.no_grad()
+    def divergence(ppo) -> float:
+        total = 0.0
+        for prompt in PROMPTS:
+            p, q = (m(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1) for m in (ppo.policy.model, ppo.reference.model))
+            total += float((p.exp() * (p - q)).sum())
+        return total / len(PROMPTS)
+
+    results = {}
+    for coefficient in (0.0, 2.0):
+        twin = prover_of(copy.deepcopy(prover.model), prover.tokenizer)
+        ppo = PPO(twin, ppo_settings(samples_per_role=16, minibatch_size=64, micro_batch_size=64, kl_coefficient=coefficient, learning_rate=3e-3))
+        perturb(twin, 0.15)
+        start = divergence(ppo)
+        for step in range(12):
+            completions = draw(twin, seed=step, samples=16, tokens=2)
+            ppo.step(Batch(PROMPTS, completions, np.zeros(64)), np.random.default_rng(step))
+        results[coefficient] = divergence(ppo) / start
+    assert results[0.0] == pytest.approx(1.0)
+    assert results[2.0] < 0.7
+
+
+def perturb(prover, size: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for p in prover.model.parameters():
+            p += size * p.std() * torch.randn(p.shape, generator=generator)
+
+
+def test_a_step_draws_from_the_given_generator_only(prover):
+    batch, results = a_batch(prover), []
+    for seed, elsewhere in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(elsewhere)
+        np.random.seed(elsewhere)
+        twin = prover_of(copy.deepcopy(prover.model), prover.tokenizer)
+        PPO(twin, ppo_settings()).step(batch, np.random.default_rng(seed))
+        results.append(weights(twin))
+    assert same(results[0], results[1]) and not same(results[0], results[2])
+
+
+# ---------------------------------------------------------------- LoRA
+
+
+@pytest.fixture
+def lora_prover(byte_tokenizer):
+    model = llama(byte_tokenizer, layers=2, initializer_range=0.3)
+    settings = ProverSettings(lora=LoraSettings(r=4, alpha=8))
+    return prover_of(add_lora(model, settings, seed=3), byte_tokenizer)
+
+
+def test_lora_reference_is_the_base_model(lora_prover, byte_tokenizer):
+    base = llama(byte_tokenizer, layers=2, initializer_range=0.3)
+    ppo = PPO(lora_prover, ppo_settings(learning_rate=2e-2))
+    for step in range(3):
+        metrics = ppo.step(a_batch(lora_prover, step), np.random.default_rng(step))
+    assert metrics["first_ratio_gap"] < 1e-5 and metrics["kl_k3"] > 1e-3
+    packed = pack(PROMPTS, [[[5, 6, 7]]] * 4)
+    with torch.no_grad():
+        expected = prover_of(base, byte_tokenizer).hidden_and_logits(packed)[1]
+        torch.testing.assert_close(ppo.reference.hidden_and_logits(packed)[1], expected)
+        moved = lora_prover.hidden_and_logits(packed)[1]
+    assert (moved - expected).abs().max() > 1e-2
+    trained = {n for n, p in lora_prover.model.named_parameters() if p.requires_grad}
+    assert trained and all("lora" in n for n in trained)
+
+
+def test_lora_adapters_come_from_their_seed_alone(byte_tokenizer):
+    def adapter(seed):
+        model = add_lora(llama(byte_tokenizer), ProverSettings(lora=LoraSettings()), seed)
+        return {n: p.detach().clone() for n, p in model.named_parameters() if "lora_A" in n}
+
+    torch.manual_seed(1)
+    first, state = adapter(0), torch.get_rng_state()
+    torch.manual_seed(2)
+    assert same(first, adapter(0)) and not same(first, adapter(1))
+    torch.manual_seed(1)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_gradient_checkpointing_recomputes_in_the_update(tiny_prover_dir):
+    """The setting must be in force where memory is spent, in PPO's own update, and change no number."""
+    results = {}
+    for on in (False, True):
+        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=on), "cpu")
+        prompts = [twin.prompt_ids(Problem("p", "Tom has 3 pens. Ann has 4.", "7"), HELPFUL)]
+        completions = sample(twin, prompts, 4, seed=0, max_new_tokens=5)
+        ppo, passes = PPO(twin, ppo_settings(minibatch_size=4, micro_batch_size=4, epochs=1)), []
+        twin.model.model.layers[0].mlp.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        ppo.step(Batch(prompts, completions, np.array([1.0, 0, 0, -1])), np.random.default_rng(0))
+        results[on] = weights(twin), len(passes)
+    assert results[False][1] == 2  # old log-probs, update
+    assert results[True][1] == 3  # and once more in the backward pass
+    for name, value in results[False][0].items():
+        torch.testing.assert_close(results[True][0][name], value, atol=1e-5, rtol=0)
+
+
+# ---------------------------------------------------------------- the value head
+
+
+def test_value_head_starts_at_zero_and_is_saved(tmp_path):
+    head = ValueHead(6)
+    hidden = torch.randn(3, 5, 6, generator=torch.Generator().manual_seed(0))
+    assert head(hidden).shape == (3, 5) and not head(hidden).any()
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.arange(6.0)[None])
+        head.linear.bias.fill_(2.0)
+    head.save(tmp_path)
+    assert (tmp_path / FILE_NAME).is_file()
+    torch.testing.assert_close(ValueHead(6).load(tmp_path)(hidden), hidden @ torch.arange(6.0) + 2.0)
+    with pytest.raises(FileNotFoundError):
+        ValueHead(6).load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_value_head_gradient_reaches_the_policy_only_when_shared(detach):
+    head, hidden = ValueHead(4, detach=detach), torch.ones(2, 4, requires_grad=True)
+    with torch.no_grad():
+        head.linear.weight.fill_(1.0)
+    head(hidden).sum().backward()
+    assert head.linear.weight.grad is not None
+    assert (hidden.grad is None) == detach
