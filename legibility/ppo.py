@@ -104,8 +104,12 @@ class PPO:
         first = np.concatenate([[0], np.cumsum(groups)])  # first completion of each group
         sampled = np.array([x for group in batch.completions for c in group for x in c.logprobs])
 
+        packed_lengths = np.array(
+            [len(p) + sum(len(c.ids) - 1 for c in g) for p, g in zip(batch.prompts, batch.completions, strict=True)]
+        )
+
         self.policy.model.eval()  # no dropout: the ratio must compare like with like
-        old, reference, values = self._score(batch, offsets, first, temperature)
+        old, reference, values = self._score(batch, offsets, first, packed_lengths, temperature)
         k1, k3 = kl_estimates(old, reference)
         token_rewards = -settings.kl_coefficient * k1
         token_rewards[offsets[1:] - 1] += batch.rewards
@@ -124,16 +128,12 @@ class PPO:
         micro = max(1, settings.micro_batch_size // max(1, int(groups.max())))
         old_t, adv_t, ret_t = (torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantages, returns))
         for epoch in range(settings.epochs):
-            order = rng.permutation(len(groups))
-            for start in range(0, len(order), minibatch):
-                chosen = order[start : start + minibatch]
+            for start, chosen in enumerate(length_buckets(packed_lengths, minibatch, rng)):
                 count = sum(int(offsets[first[g + 1]] - offsets[first[g]]) for g in chosen)
                 self.optimizer.zero_grad(set_to_none=True)
                 for begin in range(0, len(chosen), micro):
                     part = chosen[begin : begin + micro]
-                    index = torch.from_numpy(
-                        np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in part])
-                    ).to(device)
+                    index = torch.from_numpy(_token_index(part, offsets, first)).to(device)
                     new, value = self._forward(self._pack(batch, part), temperature)
                     losses, ratio = policy_loss(new, old_t[index], adv_t[index], settings.clip)
                     value_losses = (value - ret_t[index]).square()
@@ -169,16 +169,14 @@ class PPO:
 
     @torch.no_grad()
     def _score(
-        self, batch: Batch, offsets: np.ndarray, first: np.ndarray, temperature: float
+        self, batch: Batch, offsets: np.ndarray, first: np.ndarray, packed_lengths: np.ndarray, temperature: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Old log-probs, reference log-probs and values of every token, flat, in batch order."""
         old, reference, values = (np.zeros(offsets[-1]) for _ in range(3))
-        sizes = np.diff(first)
-        micro = max(1, self.settings.micro_batch_size // max(1, int(sizes.max())))
-        for begin in range(0, len(sizes), micro):
-            part = np.arange(begin, min(begin + micro, len(sizes)))
+        micro = max(1, self.settings.micro_batch_size // max(1, int(np.diff(first).max())))
+        for part in length_buckets(packed_lengths, micro):
             packed = self._pack(batch, part)
-            place = slice(offsets[first[part[0]]], offsets[first[part[-1] + 1]])
+            place = _token_index(part, offsets, first)
             logprobs, value = self._forward(packed, temperature)
             old[place], values[place] = logprobs.cpu().numpy(), value.cpu().numpy()
             _, logits = self.reference.hidden_and_logits(packed, temperature)
@@ -194,6 +192,23 @@ class PPO:
     def _forward(self, packed: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, logits = self.policy.hidden_and_logits(packed, temperature)
         return _target_logprobs(logits, packed), self.value_head(hidden)
+
+
+def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+    """Split indices into batches of `size` with similar lengths, so that little is padding.
+
+    With `rng` lengths are blurred by a quarter of their mean before sorting, and batches come in random
+    order, so that groups meet different company every epoch.
+    """
+    blurred = lengths if rng is None else lengths + rng.uniform(0, 0.25 * lengths.mean(), len(lengths))
+    order = np.argsort(blurred, kind="stable")
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
+    return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _token_index(groups: Sequence[int], offsets: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Flat token positions of the given groups, in packing order."""
+    return np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in groups])
 
 
 def _target_logprobs(logits: torch.Tensor, packed: PackedBatch) -> torch.Tensor:

@@ -116,9 +116,9 @@ def _metrics(loss, scores, correct, owner) -> dict[str, float]:
     pairs = correct[:, None] & ~correct[None, :] & (owner[:, None] == owner[None, :])
     right = (scores[:, None] > scores[None, :])[pairs].float()
     return {
-        "loss": float(loss),
-        "pair_accuracy": float(right.mean()) if len(right) else float("nan"),
-        "score_std": float(scores.std()),
+        "loss": loss.item(),
+        "pair_accuracy": right.mean().item() if len(right) else float("nan"),
+        "score_std": scores.std().item(),
     }
 
 

@@ -2,6 +2,7 @@
 
     python scripts/pretrain_nano.py --out my-nano            # everything, under 30 minutes on 2 cores
     python scripts/pretrain_nano.py --out my-nano --only verifier-s
+    python scripts/pretrain_nano.py --out polished --only prover --polish my-nano/prover --steps 1200
 
 The default output is a new folder; the weights shipped in `legibility/models/nano/` were made by
 this script with the default seed.
@@ -16,6 +17,7 @@ from typing import Annotated
 
 import torch
 import typer
+from transformers import LlamaForCausalLM
 
 from legibility.models import nano
 from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
@@ -27,6 +29,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of data and initial weights.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    polish: Annotated[Path | None, typer.Option(help="Go on from this prover with the polishing stage.")] = None,
     steps: Annotated[int, typer.Option(help="Override the number of steps (0 keeps each model's own).")] = 0,
 ) -> None:
     torch.set_num_threads(threads)
@@ -43,8 +46,13 @@ def main(
         if steps:
             size = replace(size, steps=steps)
         is_prover = name.startswith("prover")
+        start = None
+        if polish:
+            start = LlamaForCausalLM.from_pretrained(polish)
+            size = replace(size, learning_rate=size.learning_rate / 2)
         model, stats = nano.pretrain(
-            size, tokenizer, seed=seed, roles=is_prover, device=device, log=lambda line, n=name: print(n, line, flush=True)
+            size, tokenizer, seed=seed + 7 * bool(polish), roles=is_prover, device=device, start=start,
+            curriculum=nano.POLISH if polish else nano.CURRICULUM, log=lambda line, n=name: print(n, line, flush=True)
         )
         model = model.cpu()
         stats["pretraining_flops"] = 6 * stats["parameters"] * stats["tokens"]

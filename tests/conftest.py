@@ -220,3 +220,37 @@ def forward_logprobs(model, prompt: list[int], completion: list[int], temperatur
     logits = model(input_ids=torch.tensor([prompt + completion])).logits[0].float() / temperature
     rows = torch.arange(len(prompt) - 1, len(prompt) + len(completion) - 1)
     return torch.log_softmax(logits[rows], -1).gather(1, torch.tensor(completion)[:, None])[:, 0]
+
+
+def _shape(**changes):
+    return dict(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, max_position_embeddings=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25, **changes,
+    )
+
+
+ARCHITECTURES = {
+    "llama": ("LlamaConfig", _shape(tie_word_embeddings=True)),
+    "mistral": ("MistralConfig", _shape(sliding_window=None)),
+    "qwen2": ("Qwen2Config", _shape(tie_word_embeddings=True)),
+    "qwen3": ("Qwen3Config", _shape()),
+    "gemma": ("GemmaConfig", _shape()),
+    "gemma2": ("Gemma2Config", _shape(sliding_window=64, query_pre_attn_scalar=16)),
+    "gpt_neox": ("GPTNeoXConfig", {k: v for k, v in _shape().items() if k not in ("num_key_value_heads", "head_dim")}),
+    "gpt2": ("GPT2Config", dict(n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25)),
+    "granite": ("GraniteConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logits_scaling": 4.0}),
+    "cohere": ("CohereConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logit_scale": 0.25}),
+}
+"""Families a prover may come from; granite and cohere scale their logits after the output layer, gemma2 caps them."""
+
+
+def tiny_model(name: str, tokenizer, **changes):
+    """A random causal model of a family, with a vocabulary as large as the tokenizer's unless told."""
+    import transformers
+
+    kind, settings = ARCHITECTURES[name]
+    size = changes.get("vocab_size") or len(tokenizer)
+    config = getattr(transformers, kind)(**{**settings, "vocab_size": size, "eos_token_id": tokenizer.eos_token_id, **changes})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.AutoModelForCausalLM.from_config(config).float().eval()

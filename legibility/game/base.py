@@ -68,7 +68,7 @@ def sample_base(game: Game) -> None:
         with game.run.phase(BASE) as work:
             for k, (split, role, samples) in enumerate(jobs):
                 drawn = game.draw(
-                    prover, getattr(game.splits, split), role, samples, arm=INIT, round_index=-1, phase="base",
+                    prover, getattr(game.splits, split), (role,), samples, arm=INIT, round_index=-1, phase="base",
                     split=split, step=0, label="base" if role == HELPFUL else SNEAKY,
                     temperature=config.evaluation.temperature if split != "verifier" else 1.0,
                 ).rows

@@ -36,7 +36,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
                 if loaded != place:
                     prover, loaded = game.saved_prover(place), place
                 drawn = game.draw(
-                    prover, getattr(game.splits, split), role, count, arm=GAME, round_index=index, phase="collection",
+                    prover, getattr(game.splits, split), (role,), count, arm=GAME, round_index=index, phase="collection",
                     split=split, step=step or 0,
                     temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
                 ).rows
@@ -62,7 +62,7 @@ def collect_correctness(game: Game) -> None:
     with game.run.phase(phase) as work:
         for k, split in enumerate(("validation", "test")):
             drawn = game.draw(
-                prover, getattr(game.splits, split), HELPFUL, game.config.evaluation.samples, arm=CORRECTNESS,
+                prover, getattr(game.splits, split), (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS,
                 round_index=0, phase="collection", split=split, step=0, temperature=game.config.evaluation.temperature,
             ).rows
             game.score(verifier, drawn)

@@ -23,7 +23,7 @@ GAME, CORRECTNESS, INIT = "game", "correctness", "init"
 
 @dataclass
 class Drawn:
-    """Sampled and graded completions: flat `rows` in problem, sample order, and what PPO needs of them."""
+    """Sampled and graded completions: flat `rows` in role, problem, sample order, and what PPO needs of them."""
 
     rows: list[Solution]
     prompts: list[list[int]]
@@ -79,7 +79,7 @@ class Game:
         self,
         prover: Prover,
         problems: Sequence[Problem],
-        role: str,
+        roles: Sequence[str],
         samples: int,
         *,
         arm: str,
@@ -90,25 +90,26 @@ class Game:
         label: str | None = None,
         temperature: float = 1.0,
     ) -> Drawn:
-        """Sample and grade `samples` completions per problem.
+        """Sample and grade `samples` completions per role and problem.
 
-        `label` is the role recorded (default `role`): the base policy writes under the helpful prompt
+        `label` is the role recorded (default: its own): the base policy writes under the helpful prompt
         and is recorded as "base".
         """
         config = self.config
-        prompts = [prover.prompt_ids(p, role) for p in problems]
+        tasks = [(problem, role) for role in roles for problem in problems]
+        prompts = [prover.prompt_ids(problem, role) for problem, role in tasks]
         drawn = sample(
             prover,
             prompts,
             samples,
-            seed=derive_seed(config.seed, arm, round_index, phase, split, step, role),
+            seed=derive_seed(config.seed, arm, round_index, phase, split, step, *roles),
             max_new_tokens=config.ppo.max_new_tokens,
             temperature=temperature,
             engine=config.compute.engine,
             batch=config.compute.rollout_batch,
         )
         rows = []
-        for problem, prompt, group in zip(problems, prompts, drawn, strict=True):
+        for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):
             for j, completion in enumerate(group):
                 text, verdict = self.verdict(problem, prover, completion)
                 rows.append(

@@ -23,7 +23,7 @@ from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
-from legibility.prompts import HELPFUL, SNEAKY
+from legibility.prompts import HELPFUL, ROLES, SNEAKY
 from legibility.randomness import stream
 
 
@@ -94,23 +94,17 @@ def _draw_batch(game: Game, prover, arm: str, index: int, step: int, rng: np.ran
     pool = game.splits.prover
     count = settings.problems_per_step if arm == GAME else 2 * settings.problems_per_step
     chosen = [pool[i] for i in rng.choice(len(pool), size=min(count, len(pool)), replace=False)]
-    combined = None
-    for role in (HELPFUL, SNEAKY) if arm == GAME else (HELPFUL,):
-        drawn = game.draw(prover, chosen, role, settings.samples_per_role, arm=arm, round_index=index, phase="ppo",
-                          split="prover", step=step)
-        if combined is None:
-            combined = drawn
-        else:
-            combined.rows += drawn.rows
-            combined.prompts += drawn.prompts
-            combined.completions += drawn.completions
-    return combined, combined.rows
+    drawn = game.draw(
+        prover, chosen, ROLES if arm == GAME else (HELPFUL,), settings.samples_per_role, arm=arm, round_index=index,
+        phase="ppo", split="prover", step=step,
+    )
+    return drawn, drawn.rows
 
 
 def _halfway(game: Game, prover, step: int) -> list[Solution]:
     """Test text of the correctness arm at half its steps: as many helpful samples as the game saw."""
     return game.draw(
-        prover, game.splits.test, HELPFUL, game.config.evaluation.samples, arm=CORRECTNESS, round_index=0,
+        prover, game.splits.test, (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS, round_index=0,
         phase="halfway", split="test", step=step, temperature=game.config.evaluation.temperature,
     ).rows
 

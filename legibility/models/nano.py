@@ -55,6 +55,10 @@ CURRICULUM: tuple[Stage, ...] = (
     Stage(0.35, {2: 0.5, 3: 0.3, 4: 0.2}, STEP_BY_STEP, 0.0),
     Stage(0.30, {2: 0.45, 3: 0.3, 4: 0.15, 5: 0.07, 6: 0.03}, STYLES, 0.4),  # all styles, both roles
 )
+# A second, shorter run from the result: mostly step-by-step text, so that working it out pays.
+POLISH: tuple[Stage, ...] = (
+    Stage(1.0, {2: 0.45, 3: 0.3, 4: 0.15, 5: 0.07, 6: 0.03}, {"steps": 0.7, "results": 0.2, "answer": 0.1}, 0.4),
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class NanoSize:
 SIZES: dict[str, NanoSize] = {
     "prover": NanoSize(128, 3, 3600),
     "verifier-xs": NanoSize(32, 2, 500),
-    "verifier-s": NanoSize(64, 3, 500),
-    "verifier-m": NanoSize(96, 4, 1000),
+    "verifier-s": NanoSize(64, 3, 250),
+    "verifier-m": NanoSize(96, 4, 500),
 }
 
 
@@ -148,14 +152,17 @@ def pretrain(
     seed: int,
     roles: bool,
     curriculum: Sequence[Stage] = CURRICULUM,
+    start: LlamaForCausalLM | None = None,
     device: str = "cpu",
     log: Callable[[str], None] = print,
 ) -> tuple[LlamaForCausalLM, dict[str, float]]:
     """Next-token training on solution tokens (prompts are context only), through the curriculum.
 
+    Begins with fresh weights, or goes on from `start`.
+
     Returns the model and {"tokens", "seconds", "loss", "parameters"}.
     """
-    model = build(size, tokenizer, seed).to(device).train()
+    model = (start or build(size, tokenizer, seed)).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: _trapezoid(t, size.steps))
     started, tokens, step, losses, until = time.time(), 0, 0, [], 0

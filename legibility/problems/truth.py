@@ -120,12 +120,12 @@ class _Truth:
             self.written.update(self.steps[i] for i in matches[: len(left)] if i is not None)
             self._remember(result, *stands_for)  # true by chance; what follows may still carry a mistake
             return "valid"
+        explained = all(i is not None or self._carried_steps(o) for i, o in zip(matches, operations, strict=True))
         if left and matches[len(left) - 1] is not None:
             stands_for = {matches[len(left) - 1]}
         self._remember(result, *(stands_for or {ANY}))
         if not check.valid:
             return "slip"
-        explained = all(i is not None or self._carried_steps(o) for i, o in zip(matches, operations, strict=True))
         return "carried" if explained else "foreign"
 
     def _true_step(self, operation: _Operation) -> int | None:

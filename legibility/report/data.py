@@ -1,0 +1,181 @@
+"""What a report shows, read from a run folder into plain structures.
+
+Works on a run that is still going: only finished rounds count, and what needs every model of the run
+(checkability, tax) is left out until summary.json is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.evaluation.metrics import bootstrap
+from legibility.evaluation.summary import by_problem, test_texts
+from legibility.game.context import CORRECTNESS, GAME
+from legibility.game.prover_phase import load_training, phase_name
+from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.solutions import read_problems, read_solutions, round_solutions
+from legibility.game.verifier_phase import discrimination
+from legibility.randomness import stream
+from legibility.report.examples import Example, StepJudge, pick_examples
+
+VERDICTS = ("correct", "incorrect", "invalid")
+UNDEFINED: dict[str, None] = {"value": None, "low": None, "high": None}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One prover phase. `steps` has one row per PPO step (docs/metrics.md), indexed by step; `verdicts`
+    the share of each verdict, indexed by (role, step)."""
+
+    title: str
+    arm: str
+    index: int
+    training: dict[str, Any]
+    steps: pd.DataFrame
+    verdicts: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class WrittenSteps:
+    """How much of one policy's test text can be checked: share of solutions that write at least one
+    equation, and of their equations the shares that hold and that are true steps of the problem
+    (None where no problem's steps are known)."""
+
+    with_steps: float
+    arithmetic_holds: float | None
+    true_steps: float | None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything the page and its figures show. `summary` follows summary.json; an unfinished run's
+    lacks what is not known yet."""
+
+    name: str
+    finished: bool
+    config: Config
+    manifest: dict[str, Any]
+    summary: dict[str, Any]
+    rounds: list[Phase]
+    correctness: Phase | None
+    written: dict[tuple[int, str], WrittenSteps]
+    examples: dict[int, list[Example]]
+
+    @property
+    def summary_rounds(self) -> list[dict[str, Any]]:
+        return self.summary["arms"]["game"]["rounds"][: len(self.rounds)]
+
+
+def read_run(run: RunFolder) -> ReportData:
+    """Read what the run has finished. Raises UserError where no round is finished, or files were changed."""
+    indices = run.rounds()
+    if not indices:
+        raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
+    config = run.config()
+    judge = StepJudge(read_problems(run.path / "problems.jsonl"))
+    summary_file = run.path / "summary.json"
+    finished = summary_file.is_file()
+    texts = test_texts(run, config)
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if finished else _interim_summary(run, config, texts)
+    rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
+    correctness = None
+    if run.is_done(phase_name(CORRECTNESS, 0)):
+        rows = read_solutions(run.folder(phase_name(CORRECTNESS, 0)) / "solutions.parquet")
+        correctness = _phase(run, "correctness-only", CORRECTNESS, 0, rows)
+    return ReportData(
+        name=run.path.resolve().name,
+        finished=finished,
+        config=config,
+        manifest=run.manifest(),
+        summary=summary,
+        rounds=rounds,
+        correctness=correctness,
+        written={
+            (i, role): _written(frame, judge)
+            for i in indices
+            for role, frame in (("helpful", texts[f"game {i}"]), ("sneaky", texts[f"sneaky {i}"]))
+        },
+        examples={
+            i: pick_examples(texts[f"game {i}"], texts[f"sneaky {i}"], judge, config.evaluation.examples)
+            for i in indices
+        },
+    )
+
+
+def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame) -> Phase:
+    training = load_training(run, arm, index)
+    lines = (run.folder(phase_name(arm, index)) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = pd.DataFrame([json.loads(line) for line in lines]).set_index("step").astype(float)
+    ppo = rows[rows.phase == "ppo"]
+    counts = ppo.groupby(["role", "step", "verdict"]).size().unstack(fill_value=0).reindex(columns=VERDICTS, fill_value=0)
+    return Phase(title, arm, index, training, steps, counts.div(counts.sum(axis=1), axis=0))
+
+
+def _written(frame: pd.DataFrame, judge: StepJudge) -> WrittenSteps:
+    judged = [[s.status for s in judge.steps(*key)] for key in zip(frame.problem_id, frame.text, strict=True)]
+    flat = [status for statuses in judged for status in statuses]
+    known = any(judge.problems[p].steps for p in frame.problem_id.unique())
+    return WrittenSteps(
+        with_steps=sum(map(bool, judged)) / len(judged),
+        arithmetic_holds=sum(s != "slip" for s in flat) / len(flat) if flat else None,
+        true_steps=sum(s == "valid" for s in flat) / len(flat) if flat and known else None,
+    )
+
+
+def _interim_summary(run: RunFolder, config: Config, texts: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What finished rounds say already, in summary.json's layout."""
+
+    def accuracy(frame: pd.DataFrame) -> tuple[float | None, list[float | None]]:
+        values = by_problem(frame).to_numpy()
+        settings = config.evaluation
+        found = bootstrap(
+            lambda index: float(values[index].mean()), len(values), resamples=settings.bootstrap,
+            confidence=settings.confidence, rng=stream(config.seed, "bootstrap"),
+        )
+        return found["value"], [found["low"], found["high"]]
+
+    rounds = []
+    for index in run.rounds():
+        verifier = json.loads((run.verified(f"{round_name(index)}/verifier") / "training.json").read_text(encoding="utf-8"))
+        helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
+        own = pd.concat([helpful, sneaky])
+        own = own[own.verdict != "invalid"]
+        training = load_training(run, GAME, index)
+        entry = {"round": index, "checkability": {}, **{k: training[k] for k in ("steps", "stopped", "steps_to_exploit")}}
+        for role, frame in (("helpful", helpful), ("sneaky", sneaky)):
+            entry[f"{role}_accuracy"], entry[f"{role}_interval"] = accuracy(frame)
+            entry[f"{role}_length"] = float(frame.completion_tokens.mean())
+        entry["verifier"] = {
+            "parameters": verifier["parameters"],
+            "auroc_previous_round": verifier["test"]["base" if index == 0 else str(index - 1)],
+            "auroc_own_round": discrimination(own, own.score.to_numpy(dtype=float)),
+        }
+        rounds.append(entry)
+    start, interval = accuracy(texts["init"])
+    arms: dict[str, Any] = {
+        "init": {"accuracy": start, "interval": interval, "checkability": {}},
+        "game": {"rounds": rounds, "accuracy": rounds[-1]["helpful_accuracy"], "interval": rounds[-1]["helpful_interval"]},
+    }
+    if len(texts.get("correctness", ())):
+        value, interval = accuracy(texts["correctness"])
+        arms["correctness"] = {"accuracy": value, "interval": interval, "checkability": {}}
+    done = [run.done_record(phase) for phase in run.finished_phases()]
+    return {
+        "seed": config.seed,
+        "wall_seconds": sum(d["seconds"] for d in done),
+        "peak_memory_mb": max(d["peak_memory_mb"] for d in done),
+        "decoding": {
+            "temperature": config.evaluation.temperature, "samples": config.evaluation.samples,
+            "test_problems": int(texts["init"].problem_id.nunique()),
+        },
+        "arms": arms,
+        "legibility_tax": UNDEFINED,
+        "retained_gain": UNDEFINED,
+    }

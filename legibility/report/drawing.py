@@ -1,0 +1,87 @@
+"""What the report's figures share: colours, type, smoothed series, labels at the ends of lines.
+
+Colours mean the same everywhere: helpful blue, sneaky orange, correctness-only green, start grey
+(Okabe and Ito's colour-blind-safe set), in a light and a dark version.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one version of every figure; `_soft` are the less important cells of a role."""
+
+    name: str
+    background: str
+    text: str
+    muted: str
+    grid: str
+    helpful: str
+    helpful_soft: str
+    sneaky: str
+    sneaky_soft: str
+    correctness: str
+    start: str
+
+
+LIGHT = Theme("light", "#ffffff", "#1d2126", "#5c6670", "#e3e6ea", "#0072b2", "#62a9d6", "#d55e00", "#e3a35c", "#00795a", "#6b7480")
+DARK = Theme("dark", "#16191d", "#e6e8eb", "#a2abb5", "#32383f", "#56b4e9", "#3d7ea6", "#f08a3c", "#a8723f", "#35c193", "#a2abb5")
+
+
+def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: Any = "-", *, offset: int = 0) -> float:
+    """Raw points faintly, an exponential average on top; returns the last smoothed value (nan if none)."""
+    x = values.index.to_numpy() + offset
+    smooth = values.ewm(alpha=alpha, adjust=False, ignore_na=True).mean()  # as the stop rule smooths
+    ax.plot(x, values.to_numpy(), "o", color=colour, markersize=2, alpha=0.28, markeredgewidth=0)
+    ax.plot(x, smooth.to_numpy(), color=colour, linestyle=style, linewidth=1.6)
+    known = smooth.dropna()
+    return float(known.iloc[-1]) if len(known) else math.nan
+
+
+def step_axis(ax: Axes, steps: pd.Index) -> None:
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    margin = 0.03 * max(len(steps), 4)
+    ax.set_xlim(steps.min() - margin, steps.max() + margin)
+
+
+def end_labels(ax: Axes, ends: Iterable[tuple[float, str, str]], x: float | None = None) -> None:
+    """Names at the ends of lines, pushed apart where they would overlap. `ends`: (y, text, colour)."""
+    known = sorted((e for e in ends if not math.isnan(e[0])), key=lambda e: e[0])
+    low, high = ax.get_ylim()
+    height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
+    gap = 10.5 * (high - low) / max(height, 1)
+    places: list[float] = []
+    for y, _, _ in known:
+        places.append(max(y, places[-1] + gap) if places else y)
+    shift = max(0.0, places[-1] - high) if places else 0.0
+    for place, (_, text, colour) in zip(places, known, strict=True):
+        ax.annotate(
+            text, (ax.get_xlim()[1] if x is None else x, place - shift), xytext=(4, 0),
+            textcoords="offset points", va="center", color=colour, fontsize=8.5, annotation_clip=False,
+        )
+
+
+def themed(theme: Theme) -> AbstractContextManager[None]:
+    """A context in which everything is drawn in the theme; rcParams are as before afterwards."""
+    return matplotlib.rc_context(
+        {
+            "figure.facecolor": theme.background, "axes.facecolor": theme.background, "savefig.facecolor": theme.background,
+            "text.color": theme.text, "axes.labelcolor": theme.muted, "axes.titlecolor": theme.text,
+            "xtick.color": theme.muted, "ytick.color": theme.muted, "axes.edgecolor": theme.grid,
+            "axes.grid": True, "axes.grid.axis": "y", "grid.color": theme.grid, "grid.linewidth": 0.7, "axes.axisbelow": True,
+            "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
+            "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
+            "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "ytick.major.size": 0, "figure.dpi": 160,
+        }
+    )

@@ -1,0 +1,91 @@
+"""Side-by-side examples: a helpful correct and a sneaky incorrect solution of the same test problem.
+
+Chosen by a fixed rule, never by hand: problems whose sneaky-incorrect text the round's own verifier
+scores highest come first, texts whose wrong step is written out before texts that hide it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from legibility.problems.records import Problem
+from legibility.problems.truth import JudgedStep, judge_steps
+from legibility.report.marking import Shown, show
+
+
+@dataclass(frozen=True)
+class Example:
+    """One test problem and a solution of each role, None where there is none of that kind."""
+
+    problem: Problem
+    helpful: Shown | None
+    sneaky: Shown | None
+
+
+@dataclass
+class StepJudge:
+    """`judge_steps` by problem id, each text judged once: samples of small models repeat a lot."""
+
+    problems: Mapping[str, Problem]
+    _known: dict[tuple[str, str], list[JudgedStep]] = field(default_factory=dict)
+
+    def steps(self, problem_id: str, text: str) -> list[JudgedStep]:
+        key = (problem_id, text)
+        if key not in self._known:
+            self._known[key] = judge_steps(self.problems[problem_id], text)
+        return self._known[key]
+
+    def shows_mistake(self, problem_id: str, text: str) -> bool:
+        """Whether a step that is not valid is written out."""
+        return any(step.status != "valid" for step in self.steps(problem_id, text))
+
+
+def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge, count: int) -> list[Example]:
+    """Up to `count` examples of one round's test text; problems that have both kinds come first."""
+    problems = judge.problems
+    both = pd.concat([helpful, sneaky])
+    scores = np.sort(both.score[both.verdict != "invalid"].dropna().to_numpy(dtype=float))
+    right, wrong = helpful[helpful.verdict == "correct"], sneaky[sneaky.verdict == "incorrect"]
+    best_right = _best(right, {})
+    best_wrong = _best(wrong, {i: judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(wrong)})
+
+    def order(problem_id: str) -> tuple:
+        mine = best_wrong.get(problem_id)
+        return (
+            problem_id not in best_right or mine is None,
+            mine is None or not judge.shows_mistake(problem_id, mine.text),
+            -_score(mine) if mine is not None else 0.0,
+            problem_id,
+        )
+
+    chosen = sorted({*best_right, *best_wrong}, key=order)[:count]
+    return [
+        Example(
+            problems[p],
+            *(None if r is None else show(problems[p], r.text, r.verdict, _score(r), scores)
+              for r in (best_right.get(p), best_wrong.get(p))),
+        )
+        for p in chosen
+    ]
+
+
+def _best(frame: pd.DataFrame, preferred: Mapping[int, bool]) -> dict[str, object]:
+    """Problem id -> its preferred and then highest-scored row."""
+    best: dict[str, tuple[tuple, object]] = {}
+    for i, row in _rows(frame):
+        key = (bool(preferred.get(i)), _score(row), -row.sample)
+        if row.problem_id not in best or key > best[row.problem_id][0]:
+            best[row.problem_id] = (key, row)
+    return {problem_id: row for problem_id, (_, row) in best.items()}
+
+
+def _rows(frame: pd.DataFrame):
+    return enumerate(frame.itertuples(index=False))
+
+
+def _score(row) -> float:
+    return -np.inf if row.score is None or np.isnan(row.score) else float(row.score)

@@ -1,0 +1,80 @@
+"""Packed sequences must be nothing but a faster way to compute what one row per completion computes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
+
+from legibility.errors import UserError
+from legibility.packing import pack
+
+PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]  # id 0 is the pad token: here it is text
+COMPLETIONS = [[[20, 21, 22], [23], [20, 0, 0, 25, 26, 27]], [[30, 31], [0]], [[1], [33, 34, 35, 36], [37, 0], [38]]]
+FLAT = [(p, c) for p, group in zip(PROMPTS, COMPLETIONS, strict=True) for c in group]
+
+
+def packed_logprobs(prover) -> torch.Tensor:
+    batch = pack(PROMPTS, COMPLETIONS)
+    _, logits = prover.hidden_and_logits(batch)
+    return torch.log_softmax(logits, -1).gather(1, batch.target[:, None])[:, 0]
+
+
+def test_layout_by_hand():
+    """One prompt of 2, completions of 3 and 1: tree positions, who sees whom, where each token is predicted."""
+    batch = pack([[7, 8]], [[[1, 2, 3], [4]]])
+    assert batch.ids.tolist() == [[7, 8, 1, 2]]  # last tokens predict nothing and take no place
+    assert batch.positions.tolist() == [[0, 1, 2, 3]]
+    assert batch.target.tolist() == [1, 2, 3, 4]
+    assert batch.column.tolist() == [1, 2, 3, 1]
+    batch = pack([[7, 8]], [[[1, 2], [4, 5]]])
+    assert batch.ids.tolist() == [[7, 8, 1, 4]]
+    assert batch.positions.tolist() == [[0, 1, 2, 2]]
+    visible = (batch.mask[0, 0] == 0).int().tolist()
+    assert visible == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_logprobs_equal_plain_rows(name, byte_tokenizer):
+    model = tiny_model(name, byte_tokenizer)
+    with torch.no_grad():
+        packed = packed_logprobs(prover_of(model, byte_tokenizer))
+        plain = torch.cat([forward_logprobs(model, p, c) for p, c in FLAT])
+    assert plain.std() > 0.1  # the model tells tokens apart
+    torch.testing.assert_close(packed, plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_gradients_equal_plain_rows(name, byte_tokenizer):
+    model = tiny_model(name, byte_tokenizer)
+    twin = copy.deepcopy(model)
+    weights = torch.randn(sum(len(c) for _, c in FLAT), generator=torch.Generator().manual_seed(0))
+    (packed_logprobs(prover_of(model, byte_tokenizer)) * weights).sum().backward()
+    (torch.cat([forward_logprobs(twin, p, c) for p, c in FLAT]) * weights).sum().backward()
+    for (parameter, mine), other in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert (mine.grad is None) == (other.grad is None), parameter
+        if mine.grad is not None:
+            scale = other.grad.abs().max().item()
+            torch.testing.assert_close(mine.grad, other.grad, atol=1e-5 * max(1.0, scale), rtol=1e-4, msg=lambda m, n=parameter: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("name", ["gemma2", "mistral"])
+def test_a_window_shorter_than_the_text_is_obeyed_or_refused(name, byte_tokenizer):
+    """A tree mask without the window would train on log-probs the model does not have."""
+    model = tiny_model(name, byte_tokenizer, sliding_window=3)
+    prover = prover_of(model, byte_tokenizer)
+    with torch.no_grad():
+        plain = torch.cat([forward_logprobs(model, p, c) for p, c in FLAT])
+        try:
+            packed = packed_logprobs(prover)
+        except UserError:
+            return
+    torch.testing.assert_close(packed, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_reduced_precision_masks_are_finite():
+    for dtype in (torch.bfloat16, torch.float16):
+        batch = pack(PROMPTS, COMPLETIONS, dtype)
+        assert batch.mask.dtype == dtype and torch.isfinite(batch.mask).all()
