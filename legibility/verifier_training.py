@@ -83,7 +83,7 @@ def train_verifier(
         chosen = [i for p in problems for i in by_problem[p]]
         owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
         correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-        scores = verifier.forward([encoded[i] for i in chosen])
+        scores = verifier.forward([[encoded[i] for i in by_problem[p]] for p in problems])
         if settings.loss == "pairwise":
             loss = pairwise_loss(scores, correct, owner, settings.l2)
         else:

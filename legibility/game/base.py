@@ -16,6 +16,7 @@ from legibility.game import gates
 from legibility.game.context import INIT, Game
 from legibility.game.run_folder import write_json
 from legibility.game.solutions import read_solutions, write_solutions
+from legibility.models.prover import Prover, lora_config
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
 
@@ -34,7 +35,9 @@ def warm_start(game: Game) -> None:
         if not worked:
             raise UserError("prover.warm_start: the problems carry no worked solutions to learn from; set steps to 0")
         game.progress.phase("warm start", settings.steps)
-        prover = game.new_prover("warm_start")
+        # full float32 weights: small learning rates get lost in bfloat16
+        plain = game.config.prover.model_copy(update={"lora": None, "dtype": "float32", "gradient_checkpointing": False})
+        prover = Prover.load(plain, game.device, base_dir=game.base_dir)
         template = prover.tokenizer if prover.chat_template else None
         pairs = [(prover.prompts.render(p.question, HELPFUL, template), p.solution) for p in worked]
         if not prover.chat_template:
@@ -45,7 +48,7 @@ def warm_start(game: Game) -> None:
                 prover.model, prover.tokenizer, [pairs[i] for i in order], out=work / "model", steps=settings.steps,
                 batch_size=settings.batch_size, learning_rate=settings.learning_rate, max_length=settings.max_length,
                 seed=derive_seed(game.config.seed, "warm_start") % 2**31, device=game.device,
-                bf16=game.config.prover.dtype == "bfloat16",
+                bf16=game.config.prover.dtype == "bfloat16", lora=lora_config(game.config.prover),
             )
             write_json(work / "metrics.json", metrics)
         game.progress.done(f"loss {metrics['first_loss']:.2f} -> {metrics['last_loss']:.2f}")

@@ -134,15 +134,23 @@ class _AdapterOff(Prover):
             yield
 
 
-def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
-    """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
-    from peft import LoraConfig, get_peft_model
+def lora_config(settings: ProverSettings) -> Any:
+    """The peft configuration of the settings, or None for full weights."""
+    if settings.lora is None:
+        return None
+    from peft import LoraConfig
 
     lora = settings.lora
-    config = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM")
+    return LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM")
+
+
+def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
+    """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
+    from peft import get_peft_model
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            return get_peft_model(model, config, autocast_adapter_dtype=True)
+            return get_peft_model(model, lora_config(settings), autocast_adapter_dtype=True)
         except ValueError as error:
             raise UserError(f"prover.lora.target_modules: {' '.join(str(error).split())[:160]}") from None

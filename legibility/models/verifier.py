@@ -7,7 +7,7 @@ metrics, rewards and evaluation all call it. Scores are raw and unbounded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.models.loading import load_classifier, load_tokenizer, resolve
+from legibility.packing import pack
 from legibility.problems.records import Problem
 
 
@@ -57,37 +58,54 @@ class Verifier:
         encoded = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
         return [_shorten(ids, self.max_length) for ids in encoded]
 
-    def forward(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Scores (n,) in float32 of encoded texts, with gradients."""
-        lengths = torch.tensor([len(row) for row in ids])
-        padded = torch.full((len(ids), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
-        for i, row in enumerate(ids):
+    def forward(self, groups: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
+        """Scores in float32 of encoded texts, grouped by problem and flat in that order, with gradients.
+
+        A decoder reads the tokens that the texts of a group begin with only once (see
+        `legibility.packing`); its score is the head on each text's last token.
+        """
+        if self.reads_last_token:
+            prefixes = [_common_prefix(texts) for texts in groups]
+            # one token more, so that the text's own last token keeps its place; its hidden state is the one read
+            suffixes = [[[*t[n:], 0] for t in texts] for texts, n in zip(groups, prefixes, strict=True)]
+            dtype = self.model.get_input_embeddings().weight.dtype
+            packed = pack([texts[0][:n] for texts, n in zip(groups, prefixes, strict=True)], suffixes, dtype).to(self.device)
+            hidden = self.model.base_model(
+                input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
+            ).last_hidden_state
+            ends = torch.tensor([len(s) for suffix in suffixes for s in suffix], device=hidden.device).cumsum(0) - 1
+            return self.model.score(hidden[packed.row[ends], packed.column[ends]]).float().squeeze(-1)
+        texts = [t for group in groups for t in group]
+        lengths = torch.tensor([len(t) for t in texts])
+        padded = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
+        for i, row in enumerate(texts):
             padded[i, : len(row)] = torch.tensor(row)
         mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
-        padded, mask, lengths = padded.to(self.device), mask.to(self.device), lengths.to(self.device)
-        if self.reads_last_token:
-            # right padding: causal attention never sees it, so no mask is needed
-            hidden = self.model.base_model(input_ids=padded, use_cache=False).last_hidden_state
-            last = hidden[torch.arange(len(ids), device=hidden.device), lengths - 1]
-            return self.model.score(last).float().squeeze(-1)
-        return self.model(input_ids=padded, attention_mask=mask).logits.float().squeeze(-1)
+        out = self.model(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
+        return out.logits.float().squeeze(-1)
 
     @torch.no_grad()
     def score(self, problems: Sequence[Problem], solutions: Sequence[str]) -> np.ndarray:
         """Raw scores V, float32 (n,), in the order given. Equal texts are scored once."""
+        if len(problems) == 0:
+            return np.zeros(0, dtype=np.float32)
         was_training = self.model.training
         self.model.eval()
         encoded = self.encode(problems, solutions)
         index: dict[tuple[int, ...], int] = {}
         place = np.array([index.setdefault(tuple(row), len(index)) for row in encoded], dtype=np.int64)
         unique = list(index)
+        owner: dict[str, list[int]] = {}
+        for problem, k in dict.fromkeys(zip((p.id for p in problems), place.tolist(), strict=True)):
+            owner.setdefault(problem, []).append(k)
+        groups = [part for members in owner.values() for part in _split(sorted(set(members)), 16)]
+        groups.sort(key=lambda g: (sum(len(unique[k]) for k in g), g[0]))  # similar sizes together
         scores = np.zeros(len(unique), dtype=np.float32)
-        order = sorted(range(len(unique)), key=lambda i: len(unique[i]))  # similar lengths together
-        for start in range(0, len(order), self.batch):
-            chosen = order[start : start + self.batch]
-            scores[chosen] = self.forward([unique[i] for i in chosen]).cpu().numpy()
+        for chosen in _fill(groups, self.batch):
+            flat = [k for g in chosen for k in g]
+            scores[flat] = self.forward([[unique[k] for k in g] for g in chosen]).cpu().numpy()
         self.model.train(was_training)
-        return scores[place] if len(place) else scores
+        return scores[place]
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
@@ -113,6 +131,30 @@ def keep_layers(model: Any, count: int) -> None:
                 model.config.layer_types = model.config.layer_types[:count]
             return
     raise UserError("verifier.layers: this architecture cannot be truncated; set it to null")
+
+
+def _common_prefix(texts: Sequence[Sequence[int]]) -> int:
+    """How many leading tokens all texts share, leaving every text at least one of its own."""
+    shortest = min(map(len, texts)) - 1
+    first = texts[0]
+    length = next((i for i in range(shortest) if any(t[i] != first[i] for t in texts)), shortest)
+    return max(1, length)
+
+
+def _split(items: list[int], size: int) -> list[list[int]]:
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _fill(groups: list[list[int]], size: int) -> Iterator[list[list[int]]]:
+    """Consecutive groups whose texts number about `size` together."""
+    batch: list[list[int]] = []
+    for group in groups:
+        if batch and sum(map(len, batch)) + len(group) > size:
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
 
 
 def _shorten(ids: list[int], limit: int) -> list[int]:

@@ -147,7 +147,7 @@ def _train(
 ) -> tuple[list[float], int]:
     """Run the trainer; leave `model` with the merged weights and without the trainer's patches."""
     from datasets import Dataset
-    from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+    from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
     class Record(TrainerCallback):
@@ -198,6 +198,7 @@ def _train(
     record = Record()
     patched = ("forward", "_original_forward")  # what trl and accelerate hang on the instance
     before = {name: model.__dict__[name] for name in patched if name in model.__dict__}
+    set_seed(seed)  # the adapter's weights are drawn when the trainer is built; early trl 1.x does not seed them
     trainer = SFTTrainer(
         model=model,
         args=config,

@@ -26,7 +26,7 @@ from legibility.randomness import stream
 from legibility.report.examples import Example, StepJudge, pick_examples
 
 VERDICTS = ("correct", "incorrect", "invalid")
-UNDEFINED: dict[str, None] = {"value": None, "low": None, "high": None}
+UNKNOWN: dict[str, None] = {"value": None, "low": None, "high": None}
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,6 @@ def _interim_summary(run: RunFolder, config: Config, texts: Mapping[str, pd.Data
             "test_problems": int(texts["init"].problem_id.nunique()),
         },
         "arms": arms,
-        "legibility_tax": UNDEFINED,
-        "retained_gain": UNDEFINED,
+        "legibility_tax": UNKNOWN,
+        "retained_gain": UNKNOWN,
     }

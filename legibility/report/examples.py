@@ -1,7 +1,8 @@
 """Side-by-side examples: a helpful correct and a sneaky incorrect solution of the same test problem.
 
-Chosen by a fixed rule, never by hand: problems whose sneaky-incorrect text the round's own verifier
-scores highest come first, texts whose wrong step is written out before texts that hide it.
+Chosen by a fixed rule, never by hand: first texts whose wrong step is written out, then those the
+round's own verifier puts furthest above the right solution beside them. (Raw scores of different
+problems are not compared: a pairwise loss leaves every problem its own zero.)
 """
 
 from __future__ import annotations
@@ -47,26 +48,23 @@ class StepJudge:
 def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge, count: int) -> list[Example]:
     """Up to `count` examples of one round's test text; problems that have both kinds come first."""
     problems = judge.problems
-    both = pd.concat([helpful, sneaky])
-    scores = np.sort(both.score[both.verdict != "invalid"].dropna().to_numpy(dtype=float))
+    text = pd.concat([helpful, sneaky])
+    scores = np.sort(text.score[text.verdict != "invalid"].dropna().to_numpy(dtype=float))
     right, wrong = helpful[helpful.verdict == "correct"], sneaky[sneaky.verdict == "incorrect"]
     best_right = _best(right, {})
     best_wrong = _best(wrong, {i: judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(wrong)})
 
     def order(problem_id: str) -> tuple:
-        mine = best_wrong.get(problem_id)
-        return (
-            problem_id not in best_right or mine is None,
-            mine is None or not judge.shows_mistake(problem_id, mine.text),
-            -_score(mine) if mine is not None else 0.0,
-            problem_id,
-        )
+        ours, theirs = best_right.get(problem_id), best_wrong.get(problem_id)
+        both = ours is not None and theirs is not None
+        hidden = theirs is None or not judge.shows_mistake(problem_id, theirs.text)
+        return not both, hidden, _score(ours) - _score(theirs) if both else 0.0, problem_id
 
     chosen = sorted({*best_right, *best_wrong}, key=order)[:count]
     return [
         Example(
             problems[p],
-            *(None if r is None else show(problems[p], r.text, r.verdict, _score(r), scores)
+            *(None if r is None else show(problems[p], r.text, r.verdict, r.score, scores)
               for r in (best_right.get(p), best_wrong.get(p))),
         )
         for p in chosen
@@ -88,4 +86,5 @@ def _rows(frame: pd.DataFrame):
 
 
 def _score(row) -> float:
-    return -np.inf if row.score is None or np.isnan(row.score) else float(row.score)
+    """A row's score; 0 where none was asked for, so that rows can be ordered."""
+    return 0.0 if row.score is None or np.isnan(row.score) else float(row.score)

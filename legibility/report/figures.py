@@ -167,7 +167,7 @@ def _bracket(ax: Axes, game: tuple[float, float], corner: tuple[float, float], t
     for x, top in (game, corner):
         ax.plot([x, x], [y, top], color=theme.muted, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
     ax.annotate("", (game[0], y), (corner[0], y), arrowprops={"arrowstyle": "<->", "color": theme.text, "shrinkA": 0, "shrinkB": 0})
-    ax.annotate(f"legibility tax {tax['value']:+.2f}", ((game[0] + corner[0]) / 2, y), xytext=(0, -4),
+    ax.annotate(f"legibility tax {100 * tax['value']:.1f} points".replace("-", "−"), ((game[0] + corner[0]) / 2, y), xytext=(0, -4),
                 textcoords="offset points", ha="center", va="top")
 
 
@@ -202,7 +202,7 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
             ax.set_title(title, loc="left")
             ax.set_xlim(-0.4, len(rounds) - 1.15)
             ax.set_xticks(range(len(rounds) - 1), [f"round {r['round']} text" for r in rounds[:-1]])
-        axes[0].annotate("chance", (-0.38, 0.5), xytext=(0, 3), textcoords="offset points", fontsize=8, color=theme.muted)
+        end_labels(axes[-1], [(0.5, "chance", theme.muted)])
         axes[0].set_ylabel("AUROC")
         low = min([0.45, *(v for ax in axes for line in ax.lines for v in line.get_ydata())])
         axes[0].set_ylim(max(low - 0.05, 0), 1.0)
@@ -234,37 +234,38 @@ def health_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                 colour = theme.correctness if phase is data.correctness else theme.text
                 series(ax, phase.steps[metric], alpha, colour, offset=offset)
             if metric in ("clip_fraction", "truncated"):
-                ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+                ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                ax.set_ylim(0, max(0.05, 1.1 * ax.dataLim.y1))
         axes.flat[5].set_title("completion length (tokens)", loc="left")
+        for ax in axes.flat:
+            _phase_axis(ax, phases, offsets, total, theme)
+        lengths = []
         for role, ax in (("helpful", axes.flat[6]), ("sneaky", axes.flat[7])):
             ax.set_title(f"verdicts, {role} role", loc="left")
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))
             ax.set_ylim(-0.03, 1.03)
+            ends = []
             for phase, offset in zip(phases, offsets, strict=True):
                 if role == "sneaky" and phase is data.correctness:
                     continue
-                colour = theme.correctness if phase is data.correctness else getattr(theme, role)
-                end = series(axes.flat[5], phase.steps[f"length_{role}"], alpha, colour, offset=offset)
-                if phase is data.rounds[-1]:
-                    end_labels(axes.flat[5], [(end, role, colour)], x=offset + len(phase.steps))
-                _verdict_lines(ax, phase, role, alpha, colour, offset, labelled=phase is data.rounds[-1])
-        for ax in axes.flat:
-            _phase_axis(ax, phases, offsets, total, theme)
+                name, colour = role, getattr(theme, role)
+                if phase is data.correctness:
+                    name, colour = "correctness", theme.correctness
+                last = series(axes.flat[5], phase.steps[f"length_{role}"], alpha, colour, offset=offset)
+                lengths = [entry for entry in lengths if entry[1] != name] + [(last, name, colour)]
+                ends = _verdict_lines(ax, phase, role, alpha, colour, offset)
+            end_labels(ax, ends)
+        end_labels(axes.flat[5], lengths)
         return figure
 
 
 VERDICT_STYLES = {"correct": "-", "incorrect": (0, (4, 1.5)), "invalid": (0, (1, 1.2))}
 
 
-def _verdict_lines(ax: Axes, phase: Phase, role: str, alpha: float, colour: str, offset: int, *, labelled: bool) -> None:
-    if role not in phase.verdicts.index.get_level_values("role"):
-        return
+def _verdict_lines(ax: Axes, phase: Phase, role: str, alpha: float, colour: str, offset: int) -> list[tuple[float, str, str]]:
+    """Share of each verdict; returns the ends of the lines with their labels."""
     shares = phase.verdicts.loc[role]
-    ends = []
-    for verdict, style in VERDICT_STYLES.items():
-        ends.append((series(ax, shares[verdict], alpha, colour, style, offset=offset), verdict, colour))
-    if labelled:
-        end_labels(ax, ends, x=offset + len(phase.steps))
+    return [(series(ax, shares[v], alpha, colour, style, offset=offset), v, colour) for v, style in VERDICT_STYLES.items()]
 
 
 def _phase_axis(ax: Axes, phases: Sequence[Phase], offsets: Sequence[int], total: int, theme: Theme) -> None:

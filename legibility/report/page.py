@@ -23,6 +23,7 @@ from legibility.report.drawing import DARK, LIGHT
 from legibility.report.figures import figures
 from legibility.report.marking import printable
 
+UNDEFINED = "undefined"
 CSS_INCH = 104  # CSS pixels per inch of a figure, so that text has one size in all figures
 
 
@@ -73,7 +74,6 @@ def headline(data: ReportData) -> list[dict[str, str]]:
     arms, last = data.summary["arms"], data.summary_rounds[-1]
     correctness = arms.get("correctness") or {}
     tax, retained = data.summary["legibility_tax"], data.summary["retained_gain"]
-    undefined = "" if data.finished else " Not known before the run is finished."
     cards = [
         ("start accuracy", percent(arms["init"]["accuracy"]), interval(arms["init"]["interval"]), "start",
          "Share of test answers the prover gets right before any game."),
@@ -82,11 +82,12 @@ def headline(data: ReportData) -> list[dict[str, str]]:
         ("correctness-only accuracy", percent(correctness.get("accuracy")), interval(correctness.get("interval")),
          "correctness", "The same prover paid for right answers only, with no verifier to convince; same steps and KL penalty."),
         ("legibility tax", signed(tax["value"], 100, " points"), _range(tax, 100), "text",
-         "Accuracy given up for being checkable: correctness-only minus game." + (undefined if tax["value"] is None else "")),
+         "Accuracy given up for being checkable: correctness-only minus game."),
         ("retained gain", percent(retained["value"]), _range(retained, 100, "%"), "text",
-         "Share of the correctness-only arm's gain over the start that the game keeps."
-         + (undefined if retained["value"] is None else "")),
+         "Share of the correctness-only arm's gain over the start that the game keeps."),
     ]
+    if not data.finished:  # undefined is a result; what is still to come is not
+        cards = [(name, "not yet" if value == UNDEFINED else value, *rest) for name, value, *rest in cards]
     keys = ("name", "value", "interval", "colour", "meaning")
     return [dict(zip(keys, card, strict=True)) for card in cards]
 
@@ -117,15 +118,15 @@ def decoding_line(data: ReportData) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    return "undefined" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, factor: float = 1, unit: str = "") -> str:
-    return "undefined" if value is None else f"{value * factor:+.1f}{unit}".replace("-", "−")
+    return UNDEFINED if value is None else f"{value * factor:+.1f}{unit}".replace("-", "−")
 
 
 def percent(value: float | None) -> str:
-    return "undefined" if value is None else f"{100 * value:.1f}%".replace("-", "−")
+    return UNDEFINED if value is None else f"{100 * value:.1f}%".replace("-", "−")
 
 
 def interval(bounds: list[float | None] | None) -> str:

@@ -1,0 +1,147 @@
+"""When a round ends early, and what keeps it from beginning."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legibility.config import GateSettings, StopSettings
+from legibility.errors import GateClosed
+from legibility.game.gates import check_base, check_rewards, check_verifier, enforce
+from legibility.game.stop import FooledTracker
+
+NAN = math.nan
+
+
+def track(rows, **settings) -> tuple[FooledTracker, int | None]:
+    """Feed (V(helpful, correct), V(sneaky, incorrect), sneaky accuracy) per step; the step it stops at."""
+    tracker = FooledTracker(StopSettings(**{"min_steps": 0, **settings}))
+    for step, row in enumerate(rows, start=1):
+        tracker.update(step, *row)
+        if tracker.should_stop(step):
+            return tracker, step
+    return tracker, None
+
+
+# ---------------------------------------------------------------- the stop rule
+
+
+def test_smoothing_by_hand():
+    """Weight 0.2 on the newest step, started at the first value: gap 1, then 1 + 0.2 * (-1 - 1) = 0.6, then 0.28."""
+    tracker, _ = track([(1.0, 0.0, 0.0)], ema=0.2)
+    assert tracker.gap == pytest.approx(1.0)
+    tracker, _ = track([(1.0, 0.0, 0.0), (0.0, 1.0, 0.0)], ema=0.2)
+    assert tracker.gap == pytest.approx(0.6)
+    tracker, _ = track([(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 1.0, 0.0)], ema=0.2)
+    assert tracker.gap == pytest.approx(0.28)
+
+
+def test_exploited_at_the_first_step_whose_smoothed_gap_closes():
+    # the raw gap closes at step 2; smoothed it is 0.6, 0.28, 0.024, then -0.18 at step 5
+    rows = [(1.0, 0.0, 0.0)] + [(0.0, 1.0, 0.0)] * 9
+    tracker, stopped = track(rows, ema=0.2)
+    assert (tracker.exploited_at, stopped) == (5, 5)
+    assert track(rows, ema=1.0)[0].exploited_at == 2
+
+
+def test_equal_scores_count_as_fooled():
+    assert track([(0.5, 0.5, 0.0)])[0].exploited_at == 1
+
+
+def test_never_exploited():
+    tracker, stopped = track([(1.0, 0.9, 0.0)] * 30)
+    assert tracker.exploited_at is None and stopped is None
+
+
+def test_a_sneaky_role_that_is_right_fools_nobody():
+    tracker, stopped = track([(0.0, 1.0, 0.5)] * 30, sneaky_accuracy=0.1)
+    assert tracker.exploited_at is None and stopped is None
+    assert track([(0.0, 1.0, 0.1)], sneaky_accuracy=0.1)[0].exploited_at == 1  # at the threshold it counts
+    assert track([(0.0, 1.0, 0.5)], sneaky_accuracy=0.5)[0].exploited_at == 1
+
+
+def test_empty_cells_leave_the_average_as_it_was():
+    """A step without one sneaky-incorrect (or helpful-correct) completion has no mean score."""
+    tracker, _ = track([(NAN, 1.0, 0.0), (NAN, 2.0, 0.0)], ema=0.5)
+    assert math.isnan(tracker.gap) and tracker.exploited_at is None
+    tracker, _ = track([(1.0, 0.0, 0.0), (NAN, NAN, 0.0), (0.0, NAN, 0.0)], ema=0.5)
+    assert tracker.gap == pytest.approx(0.5)
+
+
+def test_minimum_steps_patience_and_the_fixed_rule():
+    rows = [(0.0, 1.0, 0.0)] * 20
+    assert track(rows)[1] == 1
+    assert track(rows, min_steps=7)[1] == 7
+    assert track(rows, patience=4)[1] == 5
+    assert track(rows, min_steps=7, patience=4)[1] == 7
+    tracker, stopped = track(rows, rule="fixed")
+    assert (tracker.exploited_at, stopped) == (1, None)  # still measured
+
+
+@given(st.lists(st.tuples(*[st.floats(-3, 3)] * 2, st.floats(0, 1)), min_size=1, max_size=25), st.floats(0.05, 1))
+def test_smoothing_and_stop_against_a_plain_loop(rows, ema):
+    smooth, exploited = None, None
+    for step, row in enumerate(rows, start=1):
+        smooth = list(row) if smooth is None else [old + ema * (new - old) for old, new in zip(smooth, row, strict=True)]
+        if exploited is None and smooth[0] - smooth[1] <= 0 and smooth[2] <= 0.1:
+            exploited = step
+    tracker, _ = track(rows, ema=ema, rule="fixed")
+    assert tracker.exploited_at == exploited
+    assert tracker.gap == pytest.approx(smooth[0] - smooth[1])
+
+
+# ---------------------------------------------------------------- gates
+
+
+def test_base_gate():
+    settings = GateSettings(min_helpful_accuracy=0.1)
+    assert check_base(settings, 0.1) == []
+    (reason,) = check_base(settings, 0.09)
+    assert "gates.min_helpful_accuracy" in reason and "0.09" in reason
+
+
+def test_verifier_gate():
+    settings = GateSettings(min_auroc=0.6, accept_rate=(0.1, 0.9), min_score_std=0.01)
+    correct = np.array([True, True, False, False] * 5)
+    good = np.where(correct, 1.0, -1.0)
+    assert check_verifier(settings, good, correct) == []
+    assert [r.split(" ")[1] for r in check_verifier(settings, -good, correct)] == ["AUROC"]
+    (reason,) = check_verifier(settings, good + 5, correct)
+    assert "accepts 1.00" in reason and "gates.accept_rate" in reason
+    (reason,) = check_verifier(settings, good - 5, correct)
+    assert "accepts 0.00" in reason
+    (reason,) = check_verifier(settings, good * 1e-3, correct)
+    assert "spread" in reason and "gates.min_score_std" in reason
+    assert len(check_verifier(settings, np.ones(20), correct)) == 3
+
+
+def test_verifier_gate_without_one_class_judges_only_what_it_can():
+    settings = GateSettings()
+    assert check_verifier(settings, np.array([1.0, -1.0]), np.array([True, True])) == []
+
+
+def test_reward_gate():
+    settings = GateSettings(max_flat_groups=0.5)
+    assert check_rewards(settings, 0.5) == []
+    assert "gates.max_flat_groups" in check_rewards(settings, 0.51)[0]
+
+
+def test_a_closed_gate_raises_and_force_only_warns():
+    warned: list[str] = []
+    with pytest.raises(GateClosed, match=r"gate closed at the base policy: bad .*--force") as caught:
+        enforce(GateSettings(), "the base policy", ["bad", "worse"], False, warned.append)
+    assert caught.value.exit_code == 3 and warned == []
+    enforce(GateSettings(), "the base policy", ["bad", "worse"], True, warned.append)
+    assert len(warned) == 2 and "bad" in warned[0] and "worse" in warned[1]
+
+
+def test_open_and_disabled_gates_say_nothing():
+    warned: list[str] = []
+    enforce(GateSettings(), "x", [], False, warned.append)
+    enforce(GateSettings(enabled=False), "x", ["bad"], False, warned.append)
+    enforce(GateSettings(enabled=False), "x", ["bad"], True, warned.append)
+    assert warned == []
