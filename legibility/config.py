@@ -59,7 +59,7 @@ class VerifierSettings(Settings):
     """The small model that scores solutions; trained anew every round (paper Sec. 3.2)."""
 
     model: str = Field(
-        "nano", description='Hub id, folder, "nano" (= nano-s) or nano-xs | nano-s | nano-m | nano-equal.'
+        "nano", description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal.'
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
@@ -108,9 +108,10 @@ class RewardSettings(Settings):
     """What the provers are paid (paper equations 2-4; legibility.rewards)."""
 
     kind: Literal["src", "cgc", "goodhart"] = Field("src", description="Reward of the game arm.")
-    scale: Literal["calibrated", "none"] = Field(
+    scale: Literal["calibrated", "running", "none"] = Field(
         "calibrated",
-        description="Divide scores by their mean within-group standard deviation at the round's start, or leave them raw.",
+        description="Divide scores by their mean within-group standard deviation at the round's start, by its running "
+        "average (so that the verifier's say does not fade as scores converge), or leave them raw.",
     )
     center: bool = Field(False, description="Centre scores per (problem, role) also in CGC.")
     clip: float | None = Field(None, gt=0, description="Clip (scaled, centred) scores to plus or minus this value.")
@@ -180,6 +181,11 @@ class GameSettings(Settings):
     rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
     pool_samples: int = Field(8, ge=2, description="Completions per verifier problem and role collected for later verifiers.")
+    pool_samples_sneaky: int | None = Field(
+        None,
+        ge=2,
+        description="The same for the sneaky role (null: pool_samples); its correct texts are rare, and balance needs them.",
+    )
     held_out_judge: bool = Field(True, description="Train one judge on base text only that no prover is trained against.")
     judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
 

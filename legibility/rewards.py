@@ -121,6 +121,31 @@ def within_group_std(scores: Any, group: Sequence[Any]) -> float:
     return float(np.sqrt(variances).mean()) if len(sizes) else 0.0
 
 
+class ScoreScale:
+    """What scores are divided by: 1 ("none"), the spread of the first batch ("calibrated"), or its moving average.
+
+    The spread is `within_group_std`. "running" follows it with weight 0.2 and never falls below a twentieth of
+    the first batch's, so that a verifier that says the same of everything is not turned into noise.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if kind not in ("calibrated", "running", "none"):
+            raise ValueError(f"unknown scale {kind!r}")
+        self.kind, self.value, self._least = kind, 1.0, 0.0
+
+    def update(self, scores: Any, group: Sequence[Any], first: bool) -> float:
+        """Take in one batch and return the scale for it."""
+        if self.kind == "none" or (self.kind == "calibrated" and not first):
+            return self.value
+        spread = within_group_std(scores, group)
+        if first:
+            self.value = max(spread, 1e-6)
+            self._least = self.value / 20
+        else:
+            self.value = max(self._least, self.value + 0.2 * (spread - self.value))
+        return self.value
+
+
 def _group_index(group: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     ids: dict[Any, int] = {}
     index = np.array([ids.setdefault(g, len(ids)) for g in group], dtype=np.int64)

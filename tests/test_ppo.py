@@ -16,7 +16,7 @@ from legibility.config import LoraSettings, PPOSettings, ProverSettings
 from legibility.models.prover import Prover, add_lora
 from legibility.models.value_head import FILE_NAME, ValueHead
 from legibility.packing import pack
-from legibility.ppo import PPO, Batch, gae, kl_estimates, policy_loss
+from legibility.ppo import PPO, Batch, gae, kl_estimates, length_buckets, policy_loss
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL
 from legibility.rollouts import Completion, sample
@@ -263,6 +263,15 @@ def perturb(prover, size: float) -> None:
     with torch.no_grad():
         for p in prover.model.parameters():
             p += size * p.std() * torch.randn(p.shape, generator=generator)
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40), st.integers(1, 9), st.integers(0, 5))
+def test_minibatches_hold_every_group_once(lengths, size, seed):
+    for rng in (None, np.random.default_rng(seed)):
+        batches = length_buckets(np.array(lengths), size, rng)
+        assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+        assert sorted(map(len, batches), reverse=True)[:-1] == [size] * (len(batches) - 1)
+        assert all(len(b) <= size for b in batches)
 
 
 def test_a_step_draws_from_the_given_generator_only(prover):

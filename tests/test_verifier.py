@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import llama
+from conftest import ARCHITECTURES, llama, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,6 +137,50 @@ def test_a_score_is_one_forward_pass_of_transformers(folder):
         with torch.no_grad():
             expected = verifier.model(**inputs).logits.item()
         assert verifier.score([problem], [text])[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("template", ["{solution} / {problem}", "{problem}{solution}", "{solution}{problem}{solution}"])
+def test_solutions_of_one_problem_may_share_any_part_of_their_text(folder, template):
+    """Scoring many solutions of a problem together must not assume that their texts begin alike."""
+    verifier = load(folder, template=template)
+    texts = [*TEXTS, "#### 12", "#### 1", "7", "8"]
+    together = verifier.score([PROBLEMS[0]] * len(texts), texts)
+    apart = np.concatenate([load(folder, template=template).score([PROBLEMS[0]], [t]) for t in texts])
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+
+
+FAMILIES = [(name, {"sliding_window": 512} if name == "gemma2" else {}) for name in ARCHITECTURES if name not in ("granite", "cohere")]
+
+
+@pytest.mark.parametrize(("name", "changes"), [*FAMILIES, ("gemma2", {"sliding_window": 8}), ("mistral", {"sliding_window": 8})])
+def test_scores_of_every_family_are_those_of_transformers(name, changes, byte_tokenizer, tmp_path):
+    """Also where a model looks back over a short window only."""
+    tiny_model(name, byte_tokenizer, max_position_embeddings=256, **changes).save_pretrained(tmp_path)
+    byte_tokenizer.save_pretrained(tmp_path)
+    verifier = load(tmp_path)
+    problems, texts = [PROBLEMS[0]] * 3 + PROBLEMS[1:3], [*TEXTS[:3], *TEXTS[1:3]]
+    scores = verifier.score(problems, texts)
+    for problem, text, score in zip(problems, texts, scores, strict=True):
+        ids = verifier.encode([problem], [text])
+        verifier.model.config.pad_token_id = None
+        with torch.no_grad():
+            assert score == pytest.approx(verifier.model(input_ids=torch.tensor(ids)).logits.item(), abs=1e-4)
+
+
+def test_gradients_are_those_of_separate_texts(tiny_verifier_dir):
+    """What is read once for a whole problem is learnt from as often as it is used."""
+    together, apart = load(tiny_verifier_dir), load(tiny_verifier_dir)
+    encoded = together.encode([PROBLEMS[0]] * 3 + [PROBLEMS[1]], TEXTS[:4])
+    weights = torch.tensor([1.0, -2.0, 3.0, 0.5])
+    (together.forward([encoded[:3], encoded[3:]]) * weights).sum().backward()
+    (apart.forward([[e] for e in encoded]) * weights).sum().backward()
+    plain = load(tiny_verifier_dir)
+    rows = [plain.model.base_model(input_ids=torch.tensor([e])).last_hidden_state[0, -1] for e in encoded]
+    (plain.model.score(torch.stack(rows)).squeeze(-1) * weights).sum().backward()
+    for name, parameter in plain.model.named_parameters():
+        if parameter.grad is not None:
+            for other in (together, apart):
+                torch.testing.assert_close(dict(other.model.named_parameters())[name].grad, parameter.grad, atol=1e-4, rtol=1e-3)
 
 
 def test_scores_ignore_dropout_and_keep_the_mode(tiny_bert_dir):
@@ -312,7 +356,7 @@ def test_a_pass_sees_every_problem_once_with_all_its_solutions(tiny_verifier_dir
     settings = VerifierSettings(model=str(tiny_verifier_dir), updates=6, batch_problems=5)
     verifier, items, batches = load(tiny_verifier_dir), separable(13), []
     forward = verifier.forward
-    verifier.forward = lambda ids: batches.append([tuple(row) for row in ids]) or forward(ids)
+    verifier.forward = lambda groups: batches.append([tuple(t) for g in groups for t in g]) or forward(groups)
     train_verifier(verifier, items, settings, np.random.default_rng(0))
     encoded = [tuple(row) for row in verifier.encode([x.problem for x in items], [x.text for x in items])]
     for start in (0, 3):  # 13 problems in batches of 5 are three steps

@@ -24,8 +24,11 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
         provers = [(None, folder)]
         if game.config.mixture.checkpoints == "all":
             provers = [(int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))] + provers
-        samples, pool = game.config.evaluation.samples, game.config.game.pool_samples
-        jobs = [(step, place, "verifier", role, max(1, pool // len(provers))) for step, place in provers for role in ROLES]
+        samples, settings = game.config.evaluation.samples, game.config.game
+        pool = {HELPFUL: settings.pool_samples, SNEAKY: settings.pool_samples_sneaky or settings.pool_samples}
+        jobs = [
+            (step, place, "verifier", role, max(1, pool[role] // len(provers))) for step, place in provers for role in ROLES
+        ]
         jobs += [(None, folder, split, role, samples) for split in ("validation", "test") for role in ROLES]
         game.progress.phase(f"round {index} collection", len(jobs))
         rows: list[Solution] = []

@@ -42,7 +42,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
     prover = game.new_prover(arm, index)
     ppo = PPO(prover, settings)
     tracker = FooledTracker(game.config.stop)
-    scale = 1.0
+    scale = rewards.ScoreScale(game.config.reward.scale if arm == GAME else "none")
     rows: list[Solution] = []
     stopped = "all steps done"
     with game.run.phase(phase) as work:
@@ -52,10 +52,10 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
                 drawn, batch_rows = _draw_batch(game, prover, arm, index, step, rng)
                 if verifier is not None:
                     game.score(verifier, batch_rows)
-                if step == 1 and game.config.reward.scale == "calibrated" and arm == GAME:
-                    scale = max(rewards.within_group_std(*_scores_and_groups(batch_rows)), 1e-6)
-                paid = _rewards(game, arm, batch_rows, scale)
-                metrics = describe(batch_rows, paid)
+                if arm == GAME:
+                    scale.update(*_scores_and_groups(batch_rows), first=step == 1)
+                paid = _rewards(game, arm, batch_rows, scale.value)
+                metrics = {**describe(batch_rows, paid), "score_scale": scale.value}
                 if step == 1:
                     reasons = gates.check_rewards(game.config.gates, metrics["flat_groups"])
                     gates.enforce(game.config.gates, f"{title}, first batch", reasons, game.force, game.progress.warn)
@@ -80,7 +80,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         write_solutions(work / "solutions.parquet", rows)
         write_json(
             work / "training.json",
-            {"arm": arm, "round": index, "steps": step, "stopped": stopped, "score_scale": scale,
+            {"arm": arm, "round": index, "steps": step, "stopped": stopped, "score_scale": scale.value,
              "steps_to_exploit": tracker.exploited_at, "reward": game.config.reward.kind if arm == GAME else CORRECTNESS},
         )
     exploited = f", fooled at step {tracker.exploited_at}" if tracker.exploited_at else ""

@@ -18,7 +18,7 @@ from legibility.models.nano import NANO_DIR
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NANO_VERIFIERS = {
-    "nano": "verifier-s", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
+    "nano": "verifier-m", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
 }
 
 

@@ -92,6 +92,7 @@ def _round_column(top: Axes, bottom: Axes, phase: Phase, alpha: float, theme: Th
 
 # --- Accuracy against checkability (paper Fig. 1) --------------------------------------------------
 
+Point = tuple[float, float]
 JUDGES = {"held_out_judge": "held-out judge", "last_verifier": "last verifier of the run"}
 
 
@@ -121,17 +122,16 @@ def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                             fontweight="bold", zorder=4)
             _interval(ax, arms["init"]["interval"], start[1], theme.start)
             ax.plot(*start, "s", color=theme.start, markersize=9, zorder=3)
-            _point_label(ax, start, "start", theme.start)
-            _point_label(ax, path[-1], "game", theme.helpful)
+            labels = [(path[-1], "game", theme.helpful), (start, "start", theme.start)]
             corner = (arms.get("correctness") or {}).get("checkability", {}).get(judge)
-            points = [start, *path]
             if corner is not None:
                 end = (arms["correctness"]["accuracy"], corner)
-                points.append(end)
                 _interval(ax, arms["correctness"]["interval"], corner, theme.correctness)
                 ax.plot(*end, "D", color=theme.correctness, markersize=9, zorder=3)
-                _point_label(ax, end, "correctness-only", theme.correctness)
+                labels.append((end, "correctness-only", theme.correctness))
+            points = [*path, *(point for point, _, _ in labels)]
             _room(ax, points)
+            _point_labels(ax, labels, points)
             if corner is not None:
                 _bracket(ax, path[-1], end, data.summary["legibility_tax"], theme)
             ax.set_title(f"checked by the {JUDGES[judge]}", loc="left")
@@ -146,11 +146,16 @@ def _interval(ax: Axes, interval: Sequence[float | None], y: float, colour: str)
         ax.plot(interval, [y, y], color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
 
 
-def _point_label(ax: Axes, point: tuple[float, float], text: str, colour: str) -> None:
-    ax.annotate(text, point, xytext=(0, 11), textcoords="offset points", ha="center", va="bottom", color=colour, zorder=5)
+def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Sequence[Point]) -> None:
+    """Names above their points, or below where another point is in the way."""
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    for (x, y), text, colour in labels:
+        above = [q for q in points if abs(q[0] - x) < 0.16 * (right - left) and 0 < q[1] - y < 0.16 * (high - low)]
+        ax.annotate(text, (x, y), xytext=(0, -11 if above else 11), textcoords="offset points", ha="center",
+                    va="top" if above else "bottom", color=colour, zorder=5)
 
 
-def _room(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
+def _room(ax: Axes, points: Sequence[Point]) -> None:
     """Limits that leave space for labels above and the bracket below."""
     xs, ys = zip(*points, strict=True)
     wide, high = max(max(xs) - min(xs), 0.06), max(max(ys) - min(ys), 0.06)
@@ -158,7 +163,7 @@ def _room(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
     ax.set_ylim(min(ys) - 0.42 * high, max(ys) + 0.28 * high)
 
 
-def _bracket(ax: Axes, game: tuple[float, float], corner: tuple[float, float], tax: dict[str, Any], theme: Theme) -> None:
+def _bracket(ax: Axes, game: Point, corner: Point, tax: dict[str, Any], theme: Theme) -> None:
     """The legibility tax as a span between the last round's and the correctness-only accuracy."""
     if tax["value"] is None:
         return
