@@ -38,8 +38,10 @@ def train(
     from legibility.game.play import play
 
     settings = load_config(config, overrides or ())
-    run = play(settings, out or Path("runs") / config.stem, resume=resume, force=force, base_dir=config.resolve().parent)
-    if report:
+    folder = out or Path("runs") / config.stem
+    was_finished = (folder / "report.html").exists()
+    run = play(settings, folder, resume=resume, force=force, base_dir=config.resolve().parent)
+    if report and not was_finished:
         from legibility.report import write_report
 
         typer.echo(f"report: {write_report(run)}")

@@ -118,7 +118,7 @@ def _metrics(loss, scores, correct, owner) -> dict[str, float]:
     return {
         "loss": loss.item(),
         "pair_accuracy": right.mean().item() if len(right) else float("nan"),
-        "score_std": scores.std().item(),
+        "score_std": scores.std(correction=0).item(),
     }
 
 

@@ -150,7 +150,7 @@ def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Se
     """Names above their points, or below where another point is in the way."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     for (x, y), text, colour in labels:
-        above = [q for q in points if abs(q[0] - x) < 0.16 * (right - left) and 0 < q[1] - y < 0.16 * (high - low)]
+        above = [q for q in points if abs(q[0] - x) < 0.16 * (right - left) and 0 < q[1] - y < 0.2 * (high - low)]
         ax.annotate(text, (x, y), xytext=(0, -11 if above else 11), textcoords="offset points", ha="center",
                     va="top" if above else "bottom", color=colour, zorder=5)
 

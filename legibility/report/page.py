@@ -99,7 +99,7 @@ def settings_line(data: ReportData) -> str:
     stop = "or until the verifier is fooled" if c.stop.rule == "fooled" else "fixed"
     return (
         f"{c.game.rounds} rounds of at most {c.ppo.steps} PPO steps ({stop}), reward {c.reward.kind.upper()} on "
-        f"{'calibrated' if c.reward.scale == 'calibrated' else 'raw'} scores, KL coefficient {c.ppo.kl_coefficient:g}; "
+        f"{'raw' if c.reward.scale == 'none' else c.reward.scale + '-scale'} scores, KL coefficient {c.ppo.kl_coefficient:g}; "
         f"prover {Path(c.prover.model).name}{adapters}, verifier {Path(c.verifier.model).name} "
         f"({data.summary_rounds[0]['verifier']['parameters']:,} parameters, {c.verifier.loss.replace('_', '-')} loss)"
     )
