@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
     from legibility.config import load_config
-    from legibility.game.play import play
+    from legibility.play import play
 
     settings = load_config(config, overrides or ())
     folder = out or Path("runs") / config.stem

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from legibility import rewards
 from legibility.config import load_config
-from legibility.game.play import play
+from legibility.play import play
 from legibility.game.solutions import read_problems, round_solutions
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier

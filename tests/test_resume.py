@@ -18,7 +18,7 @@ from legibility import ppo
 from legibility.config import load_config
 from legibility.errors import UserError
 from legibility.game import run_folder, solutions
-from legibility.game.play import play
+from legibility.play import play
 
 TIMING = {"wall_seconds", "peak_memory_mb"}
 UNTIMED = (".safetensors", ".parquet", "metrics.jsonl", "training.json", "config.yaml", "problems.jsonl")

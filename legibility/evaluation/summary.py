@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from legibility.config import Config
-from legibility.evaluation.metrics import bootstrap, number, pairwise_accuracy
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder, round_name, write_json
 from legibility.game.solutions import read_problems, read_solutions, round_solutions
 from legibility.game.verifier_phase import discrimination
+from legibility.metrics import bootstrap, number, pairwise_accuracy
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.randomness import stream

@@ -9,7 +9,7 @@ import numpy as np
 
 from legibility.config import GateSettings
 from legibility.errors import GateClosed
-from legibility.evaluation.metrics import auroc
+from legibility.metrics import auroc
 
 
 def check_base(settings: GateSettings, accuracy: float) -> list[str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from legibility import rewards
-from legibility.evaluation.metrics import number
 from legibility.game import gates
 from legibility.game.context import CORRECTNESS, GAME, Game
 from legibility.game.run_folder import round_name, write_json
 from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker
+from legibility.metrics import number
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.prompts import HELPFUL, ROLES, SNEAKY

@@ -15,13 +15,13 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.evaluation.metrics import bootstrap
 from legibility.evaluation.summary import by_problem, test_texts
 from legibility.game.context import CORRECTNESS, GAME
 from legibility.game.prover_phase import load_training, phase_name
 from legibility.game.run_folder import RunFolder, round_name
 from legibility.game.solutions import read_problems, read_solutions, round_solutions
 from legibility.game.verifier_phase import discrimination
+from legibility.metrics import bootstrap
 from legibility.randomness import stream
 from legibility.report.examples import Example, StepJudge, pick_examples
 
