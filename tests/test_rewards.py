@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legibility.grading import Verdict
-from legibility.rewards import REWARDS, cgc, correctness, goodhart, src, within_group_std
+from legibility.rewards import REWARDS, ScoreScale, cgc, correctness, goodhart, src, within_group_std
 
 C, I, X = "correct", "incorrect", "invalid"
 
@@ -103,6 +103,32 @@ def test_correctness_table():
 def test_scale_is_the_mean_of_the_groups_deviations():
     # deviations 1, 0 and 2: their mean, not the pooled deviation
     assert within_group_std([1, 3, 5, 5, 10, 14], ["a", "a", "b", "b", "c", "c"]) == pytest.approx(1.0)
+
+
+def spread_of(deviation: float) -> tuple[list[float], list[str]]:
+    """Two groups of equal spread: scores whose within-group deviation is the one given."""
+    return [deviation, -deviation, 5 + deviation, 5 - deviation], ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("none", [1, 1, 1, 1]),
+        ("calibrated", [2, 2, 2, 2]),
+        ("running", [2, 2 + 0.2 * (4 - 2), 2.4 + 0.2 * (0 - 2.4), 1.92 + 0.2 * (0 - 1.92)]),
+    ],
+)
+def test_score_scale_by_hand(kind, expected):
+    scale = ScoreScale(kind)
+    got = [scale.update(*spread_of(d), first=i == 0) for i, d in enumerate([2.0, 4.0, 0.0, 0.0])]
+    assert got == pytest.approx(expected) and scale.value == got[-1]
+
+
+def test_score_scale_never_blows_up_a_verifier_that_says_the_same_of_everything():
+    scale = ScoreScale("running")
+    values = [scale.update(*spread_of(d), first=i == 0) for i, d in enumerate([1.0] + [0.0] * 100)]
+    assert min(values) == pytest.approx(1 / 20)
+    assert ScoreScale("calibrated").update(*spread_of(0.0), first=True) > 0
 
 
 def test_verdicts_may_be_enum_members():

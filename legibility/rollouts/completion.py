@@ -16,10 +16,14 @@ class Completion:
     truncated: bool
 
 
+LARGE_VOCABULARY = 16384  # beyond this, float32 running sums would lose the rarest tokens
+
+
 def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Invert the distribution function: logits (rows, vocabulary), uniform (rows,) -> token, log-prob."""
     logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-    cumulative = logprobs.double().exp().cumsum(-1)
-    threshold = uniform.double().to(logits.device)[:, None] * cumulative[:, -1:]
+    exact = torch.float64 if logits.shape[-1] > LARGE_VOCABULARY else torch.float32
+    cumulative = logprobs.to(exact).exp().cumsum(-1)
+    threshold = uniform.to(logits.device, exact)[:, None] * cumulative[:, -1:]
     token = (cumulative < threshold).sum(-1).clamp_max(logits.shape[-1] - 1)
     return token, logprobs.gather(1, token[:, None])[:, 0]
