@@ -1,8 +1,9 @@
 """What the verifier of a round learns from (Kirchner et al. 2024, Sec. 3.2).
 
 Components are the base policy's text and every past round's. Each component is half correct and half
-incorrect; inside a later round that holds for each role separately, so that a text's role says
-nothing about its label (the failure the paper's Appendix C suspects). A label is always the verdict:
+incorrect (`balance: label`, the paper's rule); by default that holds inside each role of a later round,
+so that a text's role says nothing about its label (the failure the paper's Appendix C suspects), at
+the price of few sneaky texts, whose correct half is rare. A label is always the verdict:
 a helpful solution that failed is an incorrect solution, never dropped or relabelled. Only `invalid`
 texts are left out. The number of texts is constant over rounds.
 """
