@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import legibility, quiet
+from conftest import legibility, quiet, sums
 
-from legibility import ppo
+from legibility import ppo, verifier_training
 from legibility.config import load_config
 from legibility.errors import UserError
-from legibility.game import run_folder, solutions
+from legibility.evaluation import summary
+from legibility.game import collection, context
 from legibility.play import play
 
 TIMING = {"wall_seconds", "peak_memory_mb"}
@@ -30,8 +31,8 @@ def results(path: Path) -> dict[str, object]:
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         name = str(file.relative_to(path))
         found[name] = file.read_bytes() if name.endswith(UNTIMED) else None
-    summary = json.loads((path / "summary.json").read_text())
-    found["summary.json"] = {k: v for k, v in summary.items() if k not in TIMING}
+    headline = json.loads((path / "summary.json").read_text())
+    found["summary.json"] = {k: v for k, v in headline.items() if k not in TIMING}
     return found
 
 
@@ -47,12 +48,14 @@ class Killed(BaseException):
 
 @pytest.fixture
 def kill_at(monkeypatch):
-    """kill_at(module, name, n, after): the n-th call from now of module.name dies, before or after doing its work."""
+    """kill_at(owner, name, n, after): the n-th call from now of owner.name dies, before or after doing its work."""
 
-    def arm(module, name: str, n: int, after: bool = False) -> None:
-        original, calls = getattr(module, name), []
+    def arm(owner, name: str, n: int, *, after: bool = False, counts=lambda *args: True) -> None:
+        original, calls = getattr(owner, name), []
 
         def wrapped(*args, **kwargs):
+            if not counts(*args):
+                return original(*args, **kwargs)
             calls.append(1)
             if len(calls) == n and not after:
                 raise Killed
@@ -61,7 +64,8 @@ def kill_at(monkeypatch):
                 raise Killed
             return result
 
-        monkeypatch.setattr(module, name, wrapped)
+        monkeypatch.undo()
+        monkeypatch.setattr(owner, name, wrapped)
 
     return arm
 
@@ -86,37 +90,32 @@ def test_the_same_game_twice(tiny_run, play_on, tmp_path):
     assert_same(tmp_path / "tiny", tiny_run.path)
 
 
-def test_killed_before_or_after_every_rename(tiny_run, play_on, kill_at, monkeypatch, tmp_path):
-    """One run, killed again and again: each time it gets one rename further, dying now before it, now after it."""
-    path, kills = tmp_path / "tiny", 0
-    while True:
-        with monkeypatch.context():
-            kill_at(run_folder.os, "replace", 1 + kills % 2, after=kills % 3 == 0)
-            finished = play_on(path)
-        monkeypatch.undo()
-        if finished:
-            break
-        kills += 1
-        assert kills < 60
-    assert kills > 10
+PHASES = 10  # base, three per round, two of the correctness arm, the judge
+
+
+def test_killed_before_and_after_every_phase_is_put_in_place(tiny_run, play_on, kill_at, monkeypatch, tmp_path):
+    """Twenty kills: each phase once loses all its work, and once is whole while nothing after it has begun."""
+    path = tmp_path / "tiny"
+    for kill in range(2 * PHASES):
+        kill_at(os, "replace", 1, after=kill % 2 == 1, counts=lambda source, target: Path(source).is_dir())
+        assert not play_on(path)
+        assert len(list(path.rglob("DONE"))) >= (kill + 1) // 2
+    monkeypatch.undo()
+    assert play_on(path)
     assert_same(path, tiny_run.path)
 
 
 def test_killed_in_the_middle_of_phases(tiny_run, play_on, kill_at, monkeypatch, tmp_path):
-    """In a sampled batch, a PPO step, verifier training, a merge, the summary."""
-    from legibility import verifier_training
-    from legibility.evaluation import summary
-    from legibility.game import context
-
+    """In a sampled batch, verifier training, a PPO step, a merge of completions, the summary."""
     path = tmp_path / "tiny"
-    for module, name, n in (
-        (context, "sample", 3), (verifier_training, "pairwise_loss", 7), (ppo.PPO, "step", 2), (context, "sample", 5),
-        (solutions, "merge_round", 1), (solutions.Path, "unlink", 1), (ppo.PPO, "step", 5), (summary, "checkability", 2),
+    for owner, name, n in (
+        (context, "sample", 3), (verifier_training, "pairwise_loss", 7), (ppo.PPO, "step", 2), (context, "sample", 6),
+        (collection, "merge_round", 1), (Path, "unlink", 2), (ppo.PPO, "step", 5), (summary, "checkability", 2),
     ):
-        kill_at(module, name, n)
+        kill_at(owner, name, n)
         assert not play_on(path), f"the run ended before {name} was called {n} times"
-        monkeypatch.undo()
         assert not (path / "summary.json").exists()
+    monkeypatch.undo()
     assert play_on(path)
     assert_same(path, tiny_run.path)
 
@@ -206,3 +205,17 @@ def test_deleting_what_is_broken_and_resuming_mends_the_run(copied, tiny_run, pl
     shutil.rmtree(copied / "rounds/01/verifier")
     assert play_on(copied)
     assert_same(copied, tiny_run.path)
+
+
+def test_problems_that_changed_since_the_run_began_are_refused(tiny_config_file, tiny_overrides, tmp_path):
+    """The settings name a file; what is in it belongs to the run as well."""
+    data = tmp_path / "sums.jsonl"
+    changes = [f"problems.train={{kind: file, path: {data}, solution: solution}}", "gates={enabled: true, min_helpful_accuracy: 1.0}"]
+    arguments = ("train", tiny_config_file, *tiny_overrides, *changes, "--out", tmp_path / "run", "--resume", "--no-report")
+    data.write_text("".join(json.dumps(p) + "\n" for p in sums(150)))
+    assert legibility(*arguments).code == 3
+    before = snapshot(tmp_path / "run")
+    data.write_text("".join(json.dumps(p) + "\n" for p in sums(150, seed=1)))
+    result = legibility(*arguments)
+    assert result.code == 2 and result.err.count("\n") == 1 and "problems" in result.err
+    assert snapshot(tmp_path / "run") == before
