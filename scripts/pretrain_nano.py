@@ -4,7 +4,7 @@
     python scripts/pretrain_nano.py --out my-nano --only verifier-s
     python scripts/pretrain_nano.py --out polished --only prover --polish my-nano/prover --steps 1200
 
-The default output is a new folder; the weights shipped in `legibility/models/nano/` were made by
+The default output is a new folder; the weights shipped in `legibility/weights/` were made by
 this script with the default seed.
 """
 

@@ -51,6 +51,7 @@ def kill_at(monkeypatch):
     """kill_at(owner, name, n, after): the n-th call from now of owner.name dies, before or after doing its work."""
 
     def arm(owner, name: str, n: int, *, after: bool = False, counts=lambda *args: True) -> None:
+        monkeypatch.undo()
         original, calls = getattr(owner, name), []
 
         def wrapped(*args, **kwargs):
@@ -64,7 +65,6 @@ def kill_at(monkeypatch):
                 raise Killed
             return result
 
-        monkeypatch.undo()
         monkeypatch.setattr(owner, name, wrapped)
 
     return arm

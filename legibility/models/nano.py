@@ -31,7 +31,7 @@ from legibility.problems.generator import (
 )
 from legibility.problems.records import Problem
 
-NANO_DIR = Path(__file__).resolve().parent / "nano"
+NANO_DIR = Path(__file__).resolve().parents[1] / "weights"
 PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION = (
     "<|pad|>", "<|start|>", "<|end|>", "<|helpful|>", "<|sneaky|>", "<|solution|>",
 )
