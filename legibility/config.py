@@ -291,7 +291,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     *parents, leaf = key.split(".")
     node: Any = data
     for part in parents:
-        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}  # also turns on a section that was null
+        node = node[part] if isinstance(node, dict) else None
         if not isinstance(node, dict):
             raise UserError(f"override {override!r}: {part!r} is not a section")
     try:
@@ -317,11 +319,16 @@ def _first_error(error: ValidationError) -> str:
 
 
 def _known_keys(path: Sequence[Any]) -> list[str]:
-    model: Any = Config
+    models: list[Any] = [Config]
     for part in path:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or part not in model.model_fields:
-            return []
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-    return list(model.model_fields) if model is not None else []
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        models = tagged or [m for field in fields for m in _models(field.annotation)]
+    return [name for m in models for name in m.model_fields]
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The settings classes an annotation mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for part in getattr(annotation, "__args__", ()) for m in _models(part)]

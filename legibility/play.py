@@ -7,6 +7,7 @@ goes through the same lines. `legibility train` is this function behind a comman
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,8 +18,9 @@ from legibility.evaluation.summary import write_summary
 from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.context import CORRECTNESS, GAME, Game
 from legibility.game.run_folder import RunFolder, peak_memory_mb, write_json
-from legibility.game.solutions import write_problems
-from legibility.models.loading import load_tokenizer, pick_device, resolve
+from legibility.game.solutions import problem_lines, write_problems
+from legibility.models.loading import pick_device
+from legibility.models.prover import Prover
 from legibility.problems import load_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
@@ -46,15 +48,16 @@ def play(
     splits = load_problems(config.problems, base_dir=base_dir)
     device = pick_device(config.compute.device)
     check_models(config, device, base_dir)
+    problems_file = out / "problems.jsonl"
+    if resume and problems_file.is_file() and problems_file.read_bytes() != problem_lines(splits).encode():
+        raise UserError(f"{problems_file}: the problems changed since the run began; restore their source or choose another --out")
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(
         command="train", device=device, seed=config.seed,
         problems={"counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")}, "contamination": splits.report},
     )
-    if not (run.path / "problems.jsonl").exists():
-        temporary = run.path / ".problems.jsonl.tmp"
-        write_problems(temporary, splits)
-        temporary.replace(run.path / "problems.jsonl")
+    if not problems_file.exists():
+        write_problems(problems_file, splits)
     progress.start_trackers(
         list(config.tracking.trackers), config.tracking.project, run.path / "trackers", config.model_dump(mode="json")
     )
@@ -92,9 +95,10 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> None:
     from legibility.models.verifier import Verifier
 
     load_prompts(config.prover.prompts, base_dir)
-    tokenizer = load_tokenizer(resolve(config.prover.model, "prover", base_dir), "prover")
-    if config.prover.chat_template and not tokenizer.chat_template:
-        raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
+    Prover.load(config.prover, device, base_dir=base_dir)
+    for tracker in config.tracking.trackers:
+        if find_spec(tracker) is None:
+            raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     Verifier.load(config.verifier, device, base_dir=base_dir)
     if config.game.judge_model:
         judge = config.verifier.model_copy(update={"model": config.game.judge_model, "layers": None})

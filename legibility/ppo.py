@@ -122,6 +122,8 @@ class PPO:
         if settings.whiten:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
 
+        if getattr(self.policy.causal, "is_gradient_checkpointing", False):
+            self.policy.model.train()  # transformers recomputes activations in training mode only
         stats: dict[str, list[float]] = {}
         first_ratio_gap = 0.0
         minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))

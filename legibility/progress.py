@@ -42,7 +42,11 @@ class Progress:
     def close(self) -> None:
         self._stop_bar()
         if self._accelerator is not None:
+            from accelerate.state import AcceleratorState
+
             self._accelerator.end_training()
+            self._accelerator = None
+            AcceleratorState._reset_state(reset_partial_state=True)  # it is shared by the whole process
 
     def phase(self, name: str, total: int) -> None:
         """Begin showing a phase of `total` steps."""

@@ -110,7 +110,9 @@ def centred(scores: Any, group: Sequence[Any]) -> np.ndarray:
     values = np.asarray(scores, dtype=np.float64)
     index, sizes = _group_index(group)
     means = np.bincount(index, weights=values, minlength=len(sizes)) / np.maximum(sizes, 1)
-    return values - means[index]
+    deviations = values - means[index]
+    # what rounding leaves of equal scores is no spread
+    return np.where(np.abs(deviations) <= 1e-12 * np.maximum(1.0, np.abs(values)), 0.0, deviations)
 
 
 def within_group_std(scores: Any, group: Sequence[Any]) -> float:

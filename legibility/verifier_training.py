@@ -78,24 +78,26 @@ def train_verifier(
     verifier.model.train()
     history: list[dict[str, float]] = []
     batches = _batches(by_problem, encoded, settings.batch_problems, rng)
-    for step in range(1, settings.updates + 1):
-        problems = next(batches)
-        chosen = [i for p in problems for i in by_problem[p]]
-        owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
-        correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-        scores = verifier.forward([[encoded[i] for i in by_problem[p]] for p in problems])
-        if settings.loss == "pairwise":
-            loss = pairwise_loss(scores, correct, owner, settings.l2)
-        else:
-            loss = cross_entropy_loss(scores, correct, settings.l2)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        history.append(_metrics(loss, scores.detach(), correct, owner))
-        if on_update is not None and (step % 25 == 0 or step == settings.updates):
-            on_update(step, _mean(history[-25:]))
+    with torch.random.fork_rng():  # dropout draws from the global generator
+        torch.manual_seed(int(rng.spawn(1)[0].integers(2**62)))
+        for step in range(1, settings.updates + 1):
+            problems = next(batches)
+            chosen = [i for p in problems for i in by_problem[p]]
+            owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
+            correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
+            scores = verifier.forward([[encoded[i] for i in by_problem[p]] for p in problems])
+            if settings.loss == "pairwise":
+                loss = pairwise_loss(scores, correct, owner, settings.l2)
+            else:
+                loss = cross_entropy_loss(scores, correct, settings.l2)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            history.append(_metrics(loss, scores.detach(), correct, owner))
+            if on_update is not None and (step % 25 == 0 or step == settings.updates):
+                on_update(step, _mean(history[-25:]))
     verifier.model.eval()
     return _mean(history[-max(1, settings.updates // 10) :])
 

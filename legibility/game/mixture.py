@@ -67,12 +67,12 @@ def build_mixture(
     What a short cell cannot fill is offered to the other role of its component, then to the base.
     """
     weights = component_weights(list(pools), settings)
-    budget = per_problem * len(problems)
+    budget = _share_out(per_problem * len(problems) // 2, weights)  # pairs of each component
     chosen: list[LabelledSolution] = []
     cells: list[dict[str, object]] = []
     left_over = 0
     for name in sorted(pools, key=lambda c: c == BASE):  # base last: it takes what others left
-        wanted = round(budget * weights[name]) + (left_over if name == BASE else 0)
+        wanted = 2 * budget[name] + (left_over if name == BASE else 0)
         taken, report = _component(name, pools[name], wanted, settings.balance, rng)
         left_over += max(0, wanted - len(taken)) if name != BASE else 0
         chosen += taken
@@ -82,11 +82,21 @@ def build_mixture(
     return Mixture(chosen, cells)
 
 
+def _share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
+    """Whole numbers in proportion to the weights that add up to `total` (largest remainders)."""
+    exact = {k: total * w for k, w in weights.items()}
+    shares = {k: int(v) for k, v in exact.items()}
+    for k in sorted(exact, key=lambda k: shares[k] - exact[k])[: total - sum(shares.values())]:
+        shares[k] += 1
+    return shares
+
+
 def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[LabelledSolution], list[dict[str, object]]]:
-    roles = sorted({x.role for x in pool}) if balance == "within_role" else ["any"]
-    cells = {r: [x for x in pool if balance == "label" or x.role == r] for r in roles}
+    roles = (sorted({x.role for x in pool}) if balance == "within_role" else []) or ["any"]
+    cells = {r: [x for x in pool if r in ("any", x.role)] for r in roles}
     capacity = {r: min(sum(x.correct for x in c), sum(not x.correct for x in c)) for r, c in cells.items()}
-    pairs = {r: min(capacity[r], wanted // (2 * len(roles))) for r in roles}
+    fair = _share_out(wanted // 2, {r: 1 / len(roles) for r in roles})
+    pairs = {r: min(capacity[r], fair[r]) for r in roles}
     spare = wanted // 2 - sum(pairs.values())
     for r in sorted(roles, key=lambda r: -capacity[r]):  # the fuller role takes what the short one cannot
         extra = min(spare, capacity[r] - pairs[r])
@@ -98,7 +108,7 @@ def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[Labelle
         part = _balanced(cells[r], pairs[r], rng)
         taken += part
         report.append(
-            {"component": name, "role": r, "wanted": wanted // len(roles), "taken": len(part),
+            {"component": name, "role": r, "wanted": 2 * fair[r], "taken": len(part),
              "available_correct": sum(x.correct for x in cells[r]),
              "available_incorrect": sum(not x.correct for x in cells[r])}
         )

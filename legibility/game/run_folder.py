@@ -46,7 +46,7 @@ class RunFolder:
         """
         run = cls(path)
         settings = config.model_dump(mode="json")
-        if run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        if run.path.exists() and (not run.path.is_dir() or any(not _is_temporary(p) for p in run.path.iterdir())):
             if not resume:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
@@ -75,7 +75,13 @@ class RunFolder:
         return self.path / "config.yaml"
 
     def settings(self) -> dict[str, Any]:
-        return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        try:
+            found = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{self.config_file}: the run's settings cannot be read; restore the file or use another --out")
+        return found
 
     def config(self) -> Config:
         """The run's settings. Raises UserError where another version wrote something unreadable."""
@@ -109,7 +115,11 @@ class RunFolder:
             shutil.rmtree(work)
         work.mkdir(parents=True)
         started = time.time()
-        yield work
+        try:
+            yield work
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
         seconds = time.time() - started
         hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
         done = {"schema": SCHEMA, "phase": phase, "seconds": seconds, "peak_memory_mb": peak_memory_mb(), "sha256": hashes}
@@ -123,8 +133,10 @@ class RunFolder:
         """The DONE record of a finished phase. Raises UserError where it is missing."""
         try:
             return json.loads((self.folder(phase) / "DONE").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.folder(phase)}: this phase is not finished; go on with legibility train … --resume") from None
         except (OSError, ValueError):
-            raise UserError(f"{self.folder(phase)}: this phase is not finished; run train with --resume first") from None
+            raise UserError(f"{self.folder(phase)}/DONE: cannot be read; delete {self.folder(phase)} to redo the phase") from None
 
     def verified(self, phase: str) -> Path:
         """The phase's folder after checking that its files are what the phase wrote.
@@ -151,6 +163,10 @@ class RunFolder:
         while self.is_done(f"{round_name(len(found))}/collection"):
             found.append(len(found))
         return found
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def round_name(index: int) -> str:

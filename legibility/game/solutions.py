@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from legibility.game.run_folder import RunFolder, round_name
+from legibility.errors import UserError
+from legibility.game.run_folder import RunFolder, round_name, sha256, write_atomic
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem, Step
 
@@ -60,7 +61,11 @@ def write_solutions(path: Path, rows: Iterable[Solution]) -> None:
 
 
 def read_solutions(path: Path) -> pd.DataFrame:
-    return pq.read_table(path, schema=SCHEMA).to_pandas()
+    """All rows. Raises UserError where the file is missing or damaged."""
+    try:
+        return pq.read_table(path, schema=SCHEMA).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]})") from None
 
 
 def merge_round(run: RunFolder, index: int) -> None:
@@ -71,6 +76,7 @@ def merge_round(run: RunFolder, index: int) -> None:
     if not target.exists():
         temporary = folder / ".solutions.parquet.tmp"
         pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), temporary)
+        write_atomic(folder / "solutions.sha256", sha256(temporary) + "\n")
         temporary.replace(target)
     for part in parts:
         part.unlink(missing_ok=True)
@@ -79,22 +85,34 @@ def merge_round(run: RunFolder, index: int) -> None:
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
     """Every completion of a finished round."""
     merge_round(run, index)
-    return read_solutions(run.folder(round_name(index)) / "solutions.parquet")
+    file = run.folder(round_name(index)) / "solutions.parquet"
+    recorded = file.with_name("solutions.sha256")
+    if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):
+        raise UserError(f"{file}: changed since the run wrote it; restore it from a copy")
+    return read_solutions(file)
+
+
+def problem_lines(splits: ProblemSplits) -> str:
+    """All problems of the run with their split, as JSON lines (the run's problems.jsonl)."""
+    lines = []
+    for split in ("prover", "verifier", "validation", "test"):
+        for problem in getattr(splits, split):
+            record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    return "".join(lines)
 
 
 def write_problems(path: Path, splits: ProblemSplits) -> None:
-    """All problems of the run with their split, as JSON lines."""
-    with open(path, "w", encoding="utf-8") as handle:
-        for split in ("prover", "verifier", "validation", "test"):
-            for problem in getattr(splits, split):
-                record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
-                handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+    """Write `problem_lines`, all or nothing."""
+    write_atomic(path, problem_lines(splits))
 
 
 def read_problems(path: Path) -> dict[str, Problem]:
     """Problem id -> Problem, from a run's problems.jsonl."""
     problems = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        if not line:
+            continue
         record = json.loads(line)
         record.pop("split")
         record["steps"] = tuple(_step(s) for s in record["steps"])

@@ -66,6 +66,15 @@ def load_classifier(source: str, dtype: str, device: str, seed: int) -> Any:
     return model.to(device).eval()
 
 
+def attention_window(config: Any) -> int | None:
+    """How many tokens back some layer of the model can look, or None where all see everything."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if window is None or getattr(config, "use_sliding_window", True) is False:
+        return None
+    return window if kinds is None or any(kind != "full_attention" for kind in kinds) else None
+
+
 def pick_device(setting: str) -> str:
     """The torch device of `compute.device`. Raises UserError where it is not there."""
     if setting == "auto":

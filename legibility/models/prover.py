@@ -17,7 +17,7 @@ import torch
 
 from legibility.config import ProverSettings
 from legibility.errors import UserError
-from legibility.models.loading import load_causal, load_tokenizer, resolve
+from legibility.models.loading import attention_window, load_causal, load_tokenizer, resolve
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
@@ -91,6 +91,12 @@ class Prover:
         Logits are made only where they are needed and are divided by the sampling temperature.
         """
         model = self.causal
+        window = attention_window(model.config)
+        if window is not None and int(batch.positions.max()) + 1 > window:
+            raise UserError(
+                f"prover.model: it attends to the last {window} tokens only and this text is longer; "
+                "use shorter problems or completions, or a model with full attention"
+            )
         out = model.get_decoder()(
             input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
         )
@@ -98,9 +104,11 @@ class Prover:
         return hidden, self.logits(hidden) / temperature
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Next-token logits in float32, with the model's own soft cap where it has one."""
+        """Next-token logits in float32, with the model's own scaling and soft cap where it has them."""
+        config = self.causal.config
         logits = self.causal.get_output_embeddings()(hidden).float()
-        cap = getattr(self.causal.config, "final_logit_softcapping", None)
+        logits = logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     def frozen_copy(self) -> Prover:

@@ -7,6 +7,7 @@ metrics, rewards and evaluation all call it. Scores are raw and unbounded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import torch
 
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
-from legibility.models.loading import load_classifier, load_tokenizer, resolve
+from legibility.models.loading import attention_window, load_classifier, load_tokenizer, resolve
 from legibility.packing import pack
 from legibility.problems.records import Problem
+
+ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
 
 class Verifier:
@@ -28,7 +31,10 @@ class Verifier:
         self.model, self.tokenizer, self.template = model, tokenizer, template
         self.device, self.batch = device, batch
         limit = getattr(model.config, "max_position_embeddings", None) or max_length
+        if getattr(model.config, "model_type", "") in ROBERTA_LIKE:
+            limit -= model.config.pad_token_id + 1  # positions start after the padding index
         self.max_length = min(max_length, limit)
+        self.window = attention_window(model.config)
         # A decoder's score is read at the last real token by length, not by comparing with the pad id
         # (which may equal the end token); encoders bring their own pooling.
         self.reads_last_token = hasattr(model, "score") and isinstance(model.score, torch.nn.Linear)
@@ -50,7 +56,8 @@ class Verifier:
         return cls(model, tokenizer, template=settings.template, max_length=settings.max_length, device=device, batch=batch)
 
     def text(self, problem: Problem, solution: str) -> str:
-        return self.template.replace("{problem}", problem.question).replace("{solution}", solution)
+        # in one pass: a problem may hold "{solution}" itself
+        return re.sub(r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, self.template)
 
     def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[list[int]]:
         """Token ids of every (problem, solution); a text that is too long loses its middle."""
@@ -64,7 +71,9 @@ class Verifier:
         A decoder reads the tokens that the texts of a group begin with only once (see
         `legibility.packing`); its score is the head on each text's last token.
         """
-        if self.reads_last_token:
+        texts = [t for group in groups for t in group]
+        packs = self.window is None or max(map(len, texts)) <= self.window
+        if self.reads_last_token and packs:
             prefixes = [_common_prefix(texts) for texts in groups]
             # one token more, so that the text's own last token keeps its place; its hidden state is the one read
             suffixes = [[[*t[n:], 0] for t in texts] for texts, n in zip(groups, prefixes, strict=True)]
@@ -75,12 +84,16 @@ class Verifier:
             ).last_hidden_state
             ends = torch.tensor([len(s) for suffix in suffixes for s in suffix], device=hidden.device).cumsum(0) - 1
             return self.model.score(hidden[packed.row[ends], packed.column[ends]]).float().squeeze(-1)
-        texts = [t for group in groups for t in group]
         lengths = torch.tensor([len(t) for t in texts])
         padded = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
         for i, row in enumerate(texts):
             padded[i, : len(row)] = torch.tensor(row)
         mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
+        if self.reads_last_token:
+            hidden = self.model.base_model(
+                input_ids=padded.to(self.device), attention_mask=mask.to(self.device), use_cache=False
+            ).last_hidden_state
+            return self.model.score(hidden[torch.arange(len(texts)), lengths - 1]).float().squeeze(-1)
         out = self.model(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
         return out.logits.float().squeeze(-1)
 
@@ -134,11 +147,10 @@ def keep_layers(model: Any, count: int) -> None:
 
 
 def _common_prefix(texts: Sequence[Sequence[int]]) -> int:
-    """How many leading tokens all texts share, leaving every text at least one of its own."""
+    """How many leading tokens all texts share (perhaps none), leaving every text at least one of its own."""
     shortest = min(map(len, texts)) - 1
     first = texts[0]
-    length = next((i for i in range(shortest) if any(t[i] != first[i] for t in texts)), shortest)
-    return max(1, length)
+    return next((i for i in range(shortest) if any(t[i] != first[i] for t in texts)), shortest)
 
 
 def _split(items: list[int], size: int) -> list[list[int]]:

@@ -48,7 +48,7 @@ def generate_problems(
     step count.
     """
     weights = dict(DEFAULT_STEPS if steps is None else steps)
-    if not weights or not set(weights) <= {1, 2, 3, 4, 5, 6} or min(weights.values()) < 0:
+    if not weights or not set(weights) <= {1, 2, 3, 4, 5, 6} or min(weights.values()) < 0 or sum(weights.values()) <= 0:
         raise ValueError(f"steps must map 1..6 to weights, got {weights}")
     unknown = set(families or ()) - set(FAMILIES)
     if unknown:
@@ -194,11 +194,14 @@ def apply_flaw(steps: Sequence[Step], flaw: str, at: int, rng: np.random.Generat
         if i == at and flaw == "wrong_operation":
             op = {"+": "-", "-": "+", "*": "+", "/": "-"}[op]
         if i == at and flaw == "misread":
+            if uses_right is not None:
+                return None  # an earlier result, not a number of the problem
             right = right + int(rng.choice([-2, -1, 1, 2, 10]))
         if i == at and flaw == "miscopied_result":
-            if uses_left is None:
+            if uses_left is None and uses_right is None:
                 return None
-            left = left + int(rng.choice([-10, -2, -1, 1, 2, 10]))
+            change = int(rng.choice([-10, -2, -1, 1, 2, 10]))
+            left, right = (left + change, right) if uses_left is not None else (left, right + change)
         if i == at and flaw == "skipped_step":
             if len(steps) == 1 or (i + 1 < len(steps) and sources[i + 1][1] == i):
                 return None  # half of a "groups of" pair cannot simply be left out
@@ -241,5 +244,5 @@ def _is_group_product(steps: Sequence[Step], i: int, running: int | None) -> boo
     if step.op != "*" or after is None or after.op not in "+-" or after.right != step.result:
         return False
     if running is None:
-        return after.left != step.result
+        return after.left != step.result or step.left <= 6  # a quantity that is scaled starts above the group counts
     return after.left == steps[running].result

@@ -45,12 +45,14 @@ class Phase:
 @dataclass(frozen=True)
 class WrittenSteps:
     """How much of one policy's test text can be checked: share of solutions that write at least one
-    equation, and of their equations the shares that hold and that are true steps of the problem
-    (None where no problem's steps are known)."""
+    equation, and of their equations the shares that hold and that are true steps of the problem;
+    `lucky` is the share of correct solutions with a step that is not true (both None where no problem's
+    steps are known)."""
 
     with_steps: float
     arithmetic_holds: float | None
     true_steps: float | None
+    lucky: float | None
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,14 @@ def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame)
 
 def _written(frame: pd.DataFrame, judge: StepJudge) -> WrittenSteps:
     judged = [[s.status for s in judge.steps(*key)] for key in zip(frame.problem_id, frame.text, strict=True)]
-    flat = [status for statuses in judged for status in statuses]
+    flat = [status for found in judged for status in found]
+    right = [found for found, verdict in zip(judged, frame.verdict, strict=True) if verdict == "correct"]
     known = any(judge.problems[p].steps for p in frame.problem_id.unique())
     return WrittenSteps(
         with_steps=sum(map(bool, judged)) / len(judged),
         arithmetic_holds=sum(s != "slip" for s in flat) / len(flat) if flat else None,
         true_steps=sum(s == "valid" for s in flat) / len(flat) if flat and known else None,
+        lucky=sum(any(s != "valid" for s in found) for found in right) / len(right) if right and known else None,
     )
 
 

@@ -1,8 +1,9 @@
 """Side-by-side examples: a helpful correct and a sneaky incorrect solution of the same test problem.
 
-Chosen by a fixed rule, never by hand: first texts whose wrong step is written out, then those the
-round's own verifier puts furthest above the right solution beside them. (Raw scores of different
-problems are not compared: a pairwise loss leaves every problem its own zero.)
+Chosen by a fixed rule, never by hand: first pairs of a sneaky text that writes its wrong step out and
+a helpful text without a wrong step, then those whose sneaky text the round's own verifier puts furthest
+above the helpful one. (Raw scores of different problems are not compared: a pairwise loss leaves every
+problem its own zero.)
 """
 
 from __future__ import annotations
@@ -51,14 +52,15 @@ def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge,
     text = pd.concat([helpful, sneaky])
     scores = np.sort(text.score[text.verdict != "invalid"].dropna().to_numpy(dtype=float))
     right, wrong = helpful[helpful.verdict == "correct"], sneaky[sneaky.verdict == "incorrect"]
-    best_right = _best(right, {})
+    best_right = _best(right, {i: not judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(right)})
     best_wrong = _best(wrong, {i: judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(wrong)})
 
     def order(problem_id: str) -> tuple:
         ours, theirs = best_right.get(problem_id), best_wrong.get(problem_id)
         both = ours is not None and theirs is not None
         hidden = theirs is None or not judge.shows_mistake(problem_id, theirs.text)
-        return not both, hidden, _score(ours) - _score(theirs) if both else 0.0, problem_id
+        lucky = ours is None or judge.shows_mistake(problem_id, ours.text)
+        return not both, hidden + lucky, _score(ours) - _score(theirs) if both else 0.0, problem_id
 
     chosen = sorted({*best_right, *best_wrong}, key=order)[:count]
     return [

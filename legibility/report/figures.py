@@ -147,12 +147,20 @@ def _interval(ax: Axes, interval: Sequence[float | None], y: float, colour: str)
 
 
 def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Sequence[Point]) -> None:
-    """Names above their points, or below where another point is in the way."""
+    """Names beside their points: above, below, left or right, wherever fewest other things are in the way."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    for (x, y), text, colour in labels:
-        above = [q for q in points if abs(q[0] - x) < 0.16 * (right - left) and 0 < q[1] - y < 0.2 * (high - low)]
-        ax.annotate(text, (x, y), xytext=(0, -11 if above else 11), textcoords="offset points", ha="center",
-                    va="top" if above else "bottom", color=colour, zorder=5)
+    taken = [((x - left) / (right - left), (y - low) / (high - low)) for x, y in points]  # as shares of the axes
+    for point, text, colour in labels:
+        x, y = (point[0] - left) / (right - left), (point[1] - low) / (high - low)
+        half = 0.008 * len(text)  # of the label's width
+        places = [(x, y + 0.075), (x, y - 0.075), (x - half - 0.04, y), (x + half + 0.04, y)]
+
+        def crowd(place: Point, half: float = half) -> int:
+            return sum(abs(place[0] - u) < half + 0.02 and abs(place[1] - v) < 0.055 for u, v in taken)
+
+        place = min(places, key=crowd)  # the first of the best
+        taken.append(place)
+        ax.annotate(text, place, xycoords="axes fraction", ha="center", va="center", color=colour, zorder=5)
 
 
 def _room(ax: Axes, points: Sequence[Point]) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from legibility.models.loading import attention_window
 from legibility.rollouts.completion import Completion, pick
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def sample_fast(
 ) -> list[Completion]:
     """One chunk: `noise` (prompts * samples, max_new_tokens) uniforms; completions in the same order."""
     model, device = prover.causal, prover.device
-    if getattr(model.config, "is_encoder_decoder", False) or _has_sliding_layers(model.config):
+    if getattr(model.config, "is_encoder_decoder", False) or attention_window(model.config) is not None:
         raise FastUnsupported("not a plain full-attention decoder")
     decoder = model.get_decoder()
     rows, limit = noise.shape
@@ -140,8 +141,3 @@ def sample_fast(
 
 def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, torch.finfo(dtype).min)
-
-
-def _has_sliding_layers(config) -> bool:
-    kinds = getattr(config, "layer_types", None) or []
-    return any(kind != "full_attention" for kind in kinds)

@@ -47,12 +47,17 @@ def sample_hf(
     settings = GenerationConfig(
         max_new_tokens=limit, do_sample=False, num_beams=1, eos_token_id=end, pad_token_id=end[0] if end else 0
     )
-    out = prover.causal.generate(
-        input_ids=ids.to(prover.device),
-        attention_mask=mask.to(prover.device),
-        generation_config=settings,
-        logits_processor=LogitsProcessorList([sampler]),
-    )
+    model = prover.causal
+    own, model.generation_config = model.generation_config, GenerationConfig()  # its defaults would be merged in
+    try:
+        out = model.generate(
+            input_ids=ids.to(prover.device),
+            attention_mask=mask.to(prover.device),
+            generation_config=settings,
+            logits_processor=LogitsProcessorList([sampler]),
+        )
+    finally:
+        model.generation_config = own
     tokens = out[:, longest:].tolist()
     logprobs = torch.stack(sampler.logprobs, 1).tolist()
     completions = []
