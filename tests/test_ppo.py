@@ -332,7 +332,8 @@ def test_gradient_checkpointing_recomputes_in_the_update(tiny_prover_dir):
         prompts = [twin.prompt_ids(Problem("p", "Tom has 3 pens. Ann has 4.", "7"), HELPFUL)]
         completions = sample(twin, prompts, 4, seed=0, max_new_tokens=5)
         ppo, passes = PPO(twin, ppo_settings(minibatch_size=4, micro_batch_size=4, epochs=1)), []
-        twin.model.model.layers[0].mlp.register_forward_hook(lambda *_, seen=passes: seen.append(1))
+        # counted on entry: recomputation stops before a module returns, as soon as it has what it needs
+        twin.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, seen=passes: seen.append(1))
         ppo.step(Batch(prompts, completions, np.array([1.0, 0, 0, -1])), np.random.default_rng(0))
         results[on] = weights(twin), len(passes)
     assert results[False][1] == 2  # old log-probs, update

@@ -121,6 +121,7 @@ def test_model_text_is_never_markup(run: RunFolder) -> None:
         frame["text"] = MARKUP
         frame["verdict"] = ["correct" if role == "helpful" else "incorrect" for role in frame.role]
         frame.to_parquet(file, schema=SCHEMA, index=False)
+        file.with_name("solutions.sha256").unlink()  # as if the run itself had written this text
     lines = [json.loads(line) for line in (run.path / "problems.jsonl").read_text().splitlines()]
     for line in lines:
         line["question"] += "<b onclick=x>"
