@@ -108,7 +108,7 @@ class PPO:
             [len(p) + sum(len(c.ids) - 1 for c in g) for p, g in zip(batch.prompts, batch.completions, strict=True)]
         )
 
-        self.policy.model.eval()  # no dropout: the ratio must compare like with like
+        self.policy.model.eval()
         old, reference, values = self._score(batch, offsets, first, packed_lengths, temperature)
         k1, k3 = kl_estimates(old, reference)
         token_rewards = -settings.kl_coefficient * k1
@@ -122,7 +122,7 @@ class PPO:
         if settings.whiten:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
 
-        if getattr(self.policy.causal, "is_gradient_checkpointing", False):
+        if self.policy.recomputes:
             self.policy.model.train()  # transformers recomputes activations in training mode only
         stats: dict[str, list[float]] = {}
         first_ratio_gap = 0.0

@@ -110,7 +110,7 @@ def test_keys(summary):
     rounds = summary["arms"]["game"]["rounds"]
     assert [r["round"] for r in rounds] == [0, 1]
     for r in rounds:
-        assert r["steps"] == 3 and r["steps_to_exploit"] is None or 1 <= r["steps_to_exploit"] <= 3
+        assert (r["steps"] == 3 and r["steps_to_exploit"] is None) or 1 <= r["steps_to_exploit"] <= 3
         assert 0 <= r["helpful_accuracy"] <= 1 and 0 <= r["sneaky_accuracy"] <= 1
         for name in ("auroc_previous_round", "auroc_own_round"):
             assert {"pooled", "within_role"} <= set(r["verifier"][name])

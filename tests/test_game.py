@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from legibility import rewards
 from legibility.config import load_config
-from legibility.play import play
 from legibility.game.solutions import read_problems, round_solutions
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.packing import pack
+from legibility.play import play
 
 
 def metrics(run, place: str) -> list[dict]:

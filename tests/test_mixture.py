@@ -199,10 +199,9 @@ def test_the_choice_is_random_and_seeded():
 
 
 def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
-    from legibility.game.solutions import round_solutions
-    from legibility.game.verifier_phase import _labelled
     from legibility.game.context import Game
-    from legibility.game.solutions import read_problems
+    from legibility.game.solutions import read_problems, round_solutions
+    from legibility.game.verifier_phase import _labelled
 
     frame = round_solutions(tiny_run, 0)
     game = Game.__new__(Game)

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import forward_logprobs, llama, prover_of
+from conftest import forward_logprobs, llama, prover_of, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -324,22 +324,38 @@ def test_lora_adapters_come_from_their_seed_alone(byte_tokenizer):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_gradient_checkpointing_recomputes_in_the_update(tiny_prover_dir):
+@pytest.mark.parametrize("lora", [None, LoraSettings(r=4)])
+def test_gradient_checkpointing_recomputes_in_the_update(tiny_prover_dir, lora):
     """The setting must be in force where memory is spent, in PPO's own update, and change no number."""
     results = {}
     for on in (False, True):
-        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=on), "cpu")
+        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=on, lora=lora), "cpu", seed=0)
         prompts = [twin.prompt_ids(Problem("p", "Tom has 3 pens. Ann has 4.", "7"), HELPFUL)]
         completions = sample(twin, prompts, 4, seed=0, max_new_tokens=5)
         ppo, passes = PPO(twin, ppo_settings(minibatch_size=4, micro_batch_size=4, epochs=1)), []
         # counted on entry: recomputation stops before a module returns, as soon as it has what it needs
-        twin.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_, seen=passes: seen.append(1))
+        twin.causal.model.layers[0].mlp.register_forward_pre_hook(lambda *_, seen=passes: seen.append(1))
         ppo.step(Batch(prompts, completions, np.array([1.0, 0, 0, -1])), np.random.default_rng(0))
         results[on] = weights(twin), len(passes)
-    assert results[False][1] == 2  # old log-probs, update
-    assert results[True][1] == 3  # and once more in the backward pass
+    plain = 2 if lora is None else 3  # old log-probs, (the reference: adapter off,) update
+    assert [results[on][1] for on in (False, True)] == [plain, plain + 1]  # and once more in the backward pass
     for name, value in results[False][0].items():
         torch.testing.assert_close(results[True][0][name], value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_dropout_never_reaches_the_ratio(byte_tokenizer, checkpointing):
+    """GPT-2 comes with dropout 0.1; new and old log-probs must still be those of one function, and none be random."""
+    results = []
+    for elsewhere in (1, 2):
+        twin = prover_of(tiny_model("gpt2", byte_tokenizer), byte_tokenizer)
+        if checkpointing:
+            twin.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        torch.manual_seed(elsewhere)
+        metrics = PPO(twin, ppo_settings()).step(a_batch(twin), np.random.default_rng(0))
+        assert metrics["first_ratio_gap"] < 1e-4 and metrics["logprob_gap"] < 1e-3
+        results.append(weights(twin))
+    assert same(*results)
 
 
 # ---------------------------------------------------------------- the value head

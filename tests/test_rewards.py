@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from legibility.grading import Verdict
 from legibility.rewards import REWARDS, ScoreScale, cgc, correctness, goodhart, src, within_group_std
 
-C, I, X = "correct", "incorrect", "invalid"
+C, I, X = "correct", "incorrect", "invalid"  # noqa: E741
 
 # ---------------------------------------------------------------- tables worked out by hand
 

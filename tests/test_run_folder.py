@@ -145,7 +145,7 @@ def test_merged_completions_are_checked_too(tiny_run, tmp_path):
 def test_a_folder_that_exists_is_not_overwritten(run):
     finish(run)
     before = files(run)
-    with pytest.raises(UserError, match="exists already.*--resume"):
+    with pytest.raises(UserError, match=r"exists already.*--resume"):
         RunFolder.open(run.path, Config(), resume=False)
     assert files(run) == before
 

@@ -278,7 +278,7 @@ def test_keep_layers(folder, tiny_bert_dir, tmp_path):
     cut.save(tmp_path)
     again = Verifier.load(VerifierSettings(model=str(folder), layers=1), "cpu", source=str(tmp_path))
     np.testing.assert_allclose(again.score(PROBLEMS, TEXTS), cut.score(PROBLEMS, TEXTS), atol=1e-6)
-    with pytest.raises(UserError, match="verifier.layers"):
+    with pytest.raises(UserError, match=r"verifier\.layers"):
         load(folder, layers=layers + 1)
 
 
@@ -360,4 +360,4 @@ def test_a_pass_sees_every_problem_once_with_all_its_solutions(tiny_verifier_dir
     train_verifier(verifier, items, settings, np.random.default_rng(0))
     encoded = [tuple(row) for row in verifier.encode([x.problem for x in items], [x.text for x in items])]
     for start in (0, 3):  # 13 problems in batches of 5 are three steps
-        assert sorted(sum(batches[start : start + 3], [])) == sorted(encoded)
+        assert sorted(t for batch in batches[start : start + 3] for t in batch) == sorted(encoded)

@@ -34,7 +34,7 @@ def resolve(name: str, role: str, base_dir: Path | None = None) -> str:
     if role == "verifier" and name in NANO_VERIFIERS:
         return str(NANO_DIR / NANO_VERIFIERS[name])
     for root in (base_dir, Path()):
-        candidate = Path(name) if root is None else root / name
+        candidate = Path(name).expanduser() if root is None else root / Path(name).expanduser()
         if candidate.is_dir():
             return str(candidate)
     if Path(name).is_absolute() or name.startswith((".", "~")) or (name.count("/") != 1 and "/" in name):
@@ -51,11 +51,33 @@ def load_tokenizer(source: str, role: str) -> Any:
     return tokenizer
 
 
+def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """Token ids of a rendered prompt, with BOS in front once if this tokenizer uses one, and nothing after it.
+
+    A chat template may have written BOS already; and some tokenizers append EOS, which a prompt must not have.
+    """
+    ids = list(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+    bos = tokenizer.bos_token_id
+    if bos is not None and tokenizer("")["input_ids"][:1] == [bos] and ids[:1] != [bos]:
+        ids.insert(0, bos)
+    return ids
+
+
 def load_causal(source: str, dtype: str, device: str) -> Any:
     """A causal language model in evaluation mode."""
     with _readable_errors(source, "prover"):
         model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
     return model.to(device).eval()
+
+
+def disable_dropout(model: torch.nn.Module) -> None:
+    """Switch every dropout off for good, in place, in training mode too."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name in ("attention_dropout", "attn_dropout", "dropout"):  # some attention layers keep a bare rate
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
 
 
 def load_classifier(source: str, dtype: str, device: str, seed: int) -> Any:

@@ -17,7 +17,7 @@ import torch
 
 from legibility.config import ProverSettings
 from legibility.errors import UserError
-from legibility.models.loading import attention_window, load_causal, load_tokenizer, resolve
+from legibility.models.loading import attention_window, disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
@@ -31,6 +31,7 @@ class Prover:
         self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
         self.device, self.chat_template = device, chat_template
         self.is_lora = hasattr(model, "peft_config")
+        disable_dropout(model)  # PPO compares log-probs of one function
         if chat_template and not tokenizer.chat_template:
             raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
 
@@ -65,6 +66,11 @@ class Prover:
         return self.model.get_base_model() if self.is_lora else self.model
 
     @property
+    def recomputes(self) -> bool:
+        """Whether gradient checkpointing is on; transformers obeys it in training mode only."""
+        return any(getattr(m, "gradient_checkpointing", False) for m in self.causal.modules())
+
+    @property
     def hidden_size(self) -> int:
         return self.causal.get_output_embeddings().weight.shape[1]
 
@@ -79,7 +85,7 @@ class Prover:
     def prompt_ids(self, problem: Problem, role: str) -> list[int]:
         """Token ids of the role's prompt for this problem."""
         text = self.prompts.render(problem.question, role, self.tokenizer if self.chat_template else None)
-        return self.tokenizer(text, add_special_tokens=not self.chat_template)["input_ids"]
+        return encode_prompt(self.tokenizer, text)
 
     def decode(self, ids: list[int]) -> str:
         """Completion text without special tokens."""

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from legibility.errors import UserError
+from legibility.models.loading import encode_prompt
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -92,18 +93,6 @@ def warm_start(
         "pairs": len(rows),
         "dropped": len(pairs) - len(rows),
     }
-
-
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Token ids of a rendered prompt, with BOS in front once if this tokenizer uses one, and nothing after it.
-
-    A chat template may have written BOS already; and some tokenizers append EOS, which a prompt must not have.
-    """
-    ids = list(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-    bos = tokenizer.bos_token_id
-    if bos is not None and tokenizer("")["input_ids"][:1] == [bos] and ids[:1] != [bos]:
-        ids.insert(0, bos)
-    return ids
 
 
 def encode_pairs(
