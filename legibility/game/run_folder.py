@@ -51,7 +51,7 @@ class RunFolder:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = _differences(run.settings(), settings)
+            different = _differences(run.config().model_dump(mode="json"), settings)  # new settings count as their defaults
             if different:
                 raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
                                 "resume with the same settings or choose another --out")
