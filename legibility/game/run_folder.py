@@ -96,7 +96,12 @@ class RunFolder:
             write_json(target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts})
 
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
+        """The run's provenance. Raises UserError where it is missing or damaged."""
+        file = self.path / "manifest.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{file}: missing or damaged; restore it from a copy") from None
 
     # ---- phases -------------------------------------------------------------------------------
 
