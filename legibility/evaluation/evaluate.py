@@ -7,6 +7,7 @@ length-penalised arm) is a phase of the run folder: atomic, hashed, made once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,10 +49,10 @@ def evaluate(
         study = open_study(path, overrides, study.progress)  # what was trained is there now
     found = write_attacks(study)
     for name, compute in SECTIONS.items():
-        study.progress.phase(name.replace("_", "-"), 1)
+        started = time.time()
         found[name] = compute(study)
         write_json(study.run.path / "evaluation" / f"{name}.json", found[name])
-        study.progress.done("")
+        study.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
     refresh_summary(study)
     return found
 
@@ -104,6 +105,10 @@ def write_attacks(study: Study) -> dict[str, Any]:
     found = {"attacks": [{k: v for k, v in r.items() if k != "phase"} for r in records],
              "survival": attacks.survival(study, records)}
     for row in found["survival"]:
+        study.progress.note(
+            f"{row['reward']} attacks on verifier {row['verifier']}: median {_steps(row['median'])} steps "
+            f"[{_steps(row['low'])}, {_steps(row['high'])}], {row['censored']:.0%} of {row['n']} not exploited by step {row['cap']}"
+        )
         if row["cap_enough"] is False:
             study.progress.warn(
                 f"{row['reward']} attacks on verifier {row['verifier']} stopped at step {row['cap']}, less than twice "
@@ -114,6 +119,10 @@ def write_attacks(study: Study) -> dict[str, Any]:
     for name, rows in found.items():
         write_json(folder / f"{name}.json", rows)
     return found
+
+
+def _steps(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
 
 
 def refresh_summary(study: Study) -> None:

@@ -119,7 +119,7 @@ def junk(
         "problem copied": {i: p.question for i, p in problems.items()},
         "right answer only": {i: f"{marker} {p.answer}" for i, p in problems.items()},
         "wrong answer only": {i: f"{marker} {_other_number(p.answer)}" for i, p in problems.items()},
-        "lines repeated": {i: "\n".join(line for line in text.split("\n") for _ in range(3)) for i, text in solutions.items()},
+        "one line repeated": {i: "\n".join([text.split("\n")[0]] * 5) for i, text in solutions.items()},
         "another problem's solution": {},
     }
     owners = list(solutions)
