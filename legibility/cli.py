@@ -102,6 +102,18 @@ def attack(
     attack_run(run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or ())
 
 
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, one per seed.")],
+    out: Annotated[Path, typer.Option(help="Folder for compare.html and compare.json.")] = Path("runs/compare"),
+) -> None:
+    """Merge runs (seeds) into one report: mean, interval over seeds, paired tests between arms."""
+    from legibility.evaluation.compare import compare as compare_runs
+    from legibility.report import write_comparison
+
+    typer.echo(f"report: {write_comparison(compare_runs(runs, out), out)}")
+
+
 def main() -> None:
     """Entry point: run the app, turning errors made for people into one line."""
     try:

@@ -51,7 +51,7 @@ class RunFolder:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = _differences(run.config().model_dump(mode="json"), settings)  # new settings count as their defaults
+            different = different_settings(run.config().model_dump(mode="json"), settings)  # new settings count as their defaults
             if different:
                 raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
                                 "resume with the same settings or choose another --out")
@@ -217,12 +217,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+def different_settings(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Settings in which two dumped configurations differ, as "section.key: old -> new"."""
     changed = []
     for key in sorted(set(old) | set(new)):
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            changed += _differences(a, b, f"{prefix}{key}.")
+            changed += different_settings(a, b, f"{prefix}{key}.")
         elif a != b:
             changed.append(f"{prefix}{key}: {a!r} -> {b!r}")
     return changed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from legibility.game.run_folder import RunFolder
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 
 def write_report(run: RunFolder) -> Path:
@@ -19,3 +19,10 @@ def write_report(run: RunFolder) -> Path:
     from legibility.report.page import write_report as write  # matplotlib only where a report is written
 
     return write(run)
+
+
+def write_comparison(comparison: dict[str, Any], folder: Path) -> Path:
+    """Write `<folder>/compare.html` and `<folder>/figures/*.png` of a comparison of runs; returns the page's path."""
+    from legibility.report.comparison import write_comparison as write
+
+    return write(comparison, folder)

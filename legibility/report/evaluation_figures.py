@@ -44,22 +44,32 @@ def shades(theme: Theme, colour: str, count: int) -> list[tuple[float, float, fl
 # --- Cross-round matrix ----------------------------------------------------------------------------
 
 PANELS = (("pooled", ""), ("inside the helpful role", " helpful"), ("inside the sneaky role", " sneaky"))
+CELL = 0.62  # inches
 
 
 def matrix_figure(matrix: Section, theme: Theme) -> Figure:
-    """AUROC of every verifier (rows) on every solution set (columns): pooled, and inside each role."""
-    names = matrix["solutions"]
-    inside = {s: [n for n in names if re.fullmatch(rf"round \d+{s}", n)] for _, s in PANELS if s}
-    columns = {**inside, "": [n for n in names if not any(n in v for v in inside.values())]}
-    verifiers = matrix["verifiers"]
-    widths = [max(len(columns[s]), 1) for _, s in PANELS]
-    figure = Figure(figsize=(max(1.9 + 0.62 * sum(widths), 6.0), 1.9 + 0.46 * len(verifiers)), layout="constrained")
-    axes = figure.subplots(1, len(PANELS), gridspec_kw={"width_ratios": widths}, sharey=True)
-    for ax, (title, suffix) in zip(axes, PANELS, strict=True):
-        _heatmap(ax, matrix, verifiers, columns[suffix], theme)
-        ax.set_title(title, loc="left")
-    axes[0].set_yticks(range(len(verifiers)), ["held-out judge" if v == "judge" else v for v in verifiers])
+    """AUROC of every verifier (rows) on every solution set (columns): pooled, inside each role; attackers below."""
+    names, verifiers = matrix["solutions"], matrix["verifiers"]
+    panels = [(title, [n for n in names if re.fullmatch(rf"round \d+{s}", n)]) for title, s in PANELS]
+    panels[0] = ("pooled", [n for n in names if not n.startswith("attack") and not re.search(r" (helpful|sneaky)$", n)])
+    attacks = [n for n in names if n.startswith("attack")]
+    height, width = 1.35 + 0.4 * len(verifiers), 1.9 + CELL * sum(len(c) for _, c in panels) + 0.8
+    figure = Figure(figsize=(max(width, 1.9 + CELL * len(attacks)), height * (2 if attacks else 1)), layout="constrained")
+    parts = figure.subfigures(2, 1) if attacks else [figure]
+    for part, group in zip(parts, [panels, [("attackers", attacks)]], strict=False):
+        sizes = [max(len(c), 1) for _, c in group]
+        rest = max(0.01, (figure.get_figwidth() - 1.9) / CELL - sum(sizes)) if group is not panels else 0.01
+        axes = part.subplots(1, len(group) + 1, gridspec_kw={"width_ratios": [*sizes, rest]}, squeeze=False)[0]
+        axes[-1].set_visible(False)
+        for ax, (title, columns) in zip(axes, group, strict=False):
+            _heatmap(ax, matrix, verifiers, columns, theme)
+            ax.set_title(title, loc="left")
+            ax.set_yticks(range(len(verifiers)), [_judge(v) for v in verifiers] if ax is axes[0] else [])
     return figure
+
+
+def _judge(name: str) -> str:
+    return "held-out judge" if name == "judge" else name
 
 
 def _heatmap(ax: Axes, matrix: Section, verifiers: Sequence[str], columns: Sequence[str], theme: Theme) -> None:
@@ -160,17 +170,19 @@ def soundness_figure(rows: Section, theme: Theme) -> Figure:
         for i, e in known:
             left.plot([i + shift] * 2, [e["low"], e["high"]], color=colour, linewidth=4, alpha=0.3)
         left.plot([i + shift for i, _ in known], [e["value"] for _, e in known], "o", color=colour, markersize=6, label=label)
-    left.set_xticks(range(len(rows)), ["judge" if r["verifier"] == "judge" else r["verifier"] for r in rows])
+    left.set_xticks(range(len(rows)), [_judge(r["verifier"]) for r in rows])
     left.set_ylim(-0.03, 1.03)
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
     left.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, labelcolor=theme.muted)
     right.plot([0, 1], [0, 1], color=theme.muted, linewidth=0.8)
     ends = []
-    for colour, row in zip(shades(theme, theme.helpful, len(rows)), rows, strict=True):
+    rounds = [r for r in rows if r["verifier"] != "judge"]
+    colours = [*shades(theme, theme.helpful, len(rounds)), *([theme.muted] * (len(rows) - len(rounds)))]
+    for colour, row in zip(colours, rows, strict=True):
         curve = row["curve"]
         line = [c["observed"] for c in curve]
         right.plot([c["predicted"] for c in curve], line, "o-", markersize=3, linewidth=1.3, color=colour)
-        ends.append((line[-1], row["verifier"], colour))
+        ends.append((line[-1], _judge(row["verifier"]), colour))
     right.set_xlabel("probability of being correct, by the score")
     right.set_ylabel("share correct")
     right.set_ylim(-0.03, 1.03)
@@ -190,7 +202,7 @@ def separability_figure(rows: Section, theme: Theme) -> Figure:
         ends = []
         ax.axhline(0.5, color=theme.muted, linewidth=0.8)
         for key, label, colour in (("all", "all text", theme.text), ("incorrect", "incorrect text", theme.sneaky)):
-            line = [(r["step"], r[key]) for r in rows if r["round"] == index and r[key]]
+            line = [(r["step"], r[key]) for r in rows if (r["round"] == index or r["step"] == 0) and r[key]]  # every round starts at the base
             if line:
                 x = [s for s, _ in line]
                 ax.fill_between(x, [e["low"] for _, e in line], [e["high"] for _, e in line], color=colour, alpha=0.13, linewidth=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def write_report(run: RunFolder) -> Path:
     dark = figures(data, DARK)
     for name, figure in figures(data, LIGHT).items():
         content = png(figure)
-        _write_bytes(folder / f"{name}.png", content)
+        write_bytes(folder / f"{name}.png", content)
         images[name] = Image(round(CSS_INCH * figure.get_figwidth()), data_url(content), data_url(png(dark[name])))
     target = run.path / "report.html"
     write_atomic(target, render(data, images))
@@ -57,16 +58,22 @@ def write_report(run: RunFolder) -> Path:
 
 def render(data: ReportData, images: Mapping[str, Image]) -> str:
     """The page as text. `images`: figure name -> image."""
-    environment = Environment(
-        loader=PackageLoader("legibility.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
-    return environment.get_template("report.html.j2").render(
+    return environment().get_template("report.html.j2").render(
         data=data, summary=data.summary, arms=data.summary["arms"], rounds=data.summary_rounds, images=images,
         settings=settings_line(data), decoding=decoding_line(data), duration=duration,
         headline=headline(data),
     )
+
+
+def environment() -> Environment:
+    """The templates, their escaping and their filters."""
+    made = Environment(
+        loader=PackageLoader("legibility.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None
+    made.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
+    return made
 
 
 def headline(data: ReportData) -> list[dict[str, str]]:
@@ -157,7 +164,7 @@ def data_url(content: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
