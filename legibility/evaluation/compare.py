@@ -26,7 +26,7 @@ Summary = Mapping[str, Any]
 def compare(paths: Sequence[Path], out: Path, confidence: float = 0.95) -> dict[str, Any]:
     """Merge finished runs into `out`/compare.json and return it.
 
-    Raises UserError for fewer than two runs, one that is not finished or given twice, or an `out` that exists.
+    Raises UserError for fewer than two runs, one that is not finished, two of one seed, or an `out` that exists.
     """
     summaries = read_summaries(paths)
     if out.exists():
@@ -42,8 +42,6 @@ def read_summaries(paths: Sequence[Path]) -> list[Summary]:
     """summary.json of every run. Raises UserError as `compare` does."""
     if len(paths) < 2:
         raise UserError("compare needs at least two run folders")
-    if len({p.resolve() for p in paths}) < len(paths):
-        raise UserError("compare: the same run folder is named twice; seeds must differ")
     summaries = []
     for path in paths:
         file = RunFolder.existing(path).path / "summary.json"
@@ -53,6 +51,9 @@ def read_summaries(paths: Sequence[Path]) -> list[Summary]:
             summaries.append(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             raise UserError(f"{file}: cannot be read; legibility evaluate {path} --quick writes it again") from None
+    seeds = [s["seed"] for s in summaries]
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"compare: two runs have the same seed ({', '.join(map(str, seeds))}); they are not independent")
     return summaries
 
 

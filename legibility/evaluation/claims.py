@@ -1,0 +1,114 @@
+"""What the paper claims, and whether it holds in given runs: a rule per claim, fixed before looking.
+
+A claim is a difference that should be positive, measured once per seed. It *held* where its t interval
+over seeds lies above 0, *failed* where the mean is not above 0, and is *not clear* in between; with
+one seed nothing holds. Survival claims compare attacks on the last verifier with those on verifier 0
+by a log-rank test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from legibility.evaluation.compare import Summary, best_of, dig, over_seeds, pooled_survival, probe_end, subtlety_of
+
+HELD, FAILED, UNCLEAR, UNKNOWN = "held", "failed", "not clear", "not measured"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`paper`: where it stands there; `evidence`: the number it is judged by."""
+
+    text: str
+    paper: str
+    evidence: str
+    verdict: str
+
+
+def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim]:
+    """Every claim that these runs can speak to."""
+    last = min(len(s["arms"]["game"]["rounds"]) for s in summaries) - 1
+    found = [
+        _survival_claim(summaries, reward, last, confidence) for reward in ("src", "cgc", "goodhart")
+    ]
+    table: list[tuple[str, str, str, Callable[[Summary], float | None]]] = [
+        ("Within the game, the last verifier takes more steps to fool than verifier 0", "4.2, Fig. 5", "steps (the phase's length where it was not fooled)",
+         lambda s: _steps(s, last) - _steps(s, 0)),
+        ("Round 0's verifier picks below chance in balanced best-of-16", "4.3.1, Fig. 6b", "0.5 - share of correct favourites",
+         lambda s: _minus(0.5, best_of(s, 0, 16))),
+        ("The last verifier picks above chance in balanced best-of-16", "4.3.1, Fig. 6b", "share of correct favourites - 0.5",
+         lambda s: _minus(best_of(s, last, 16), 0.5)),
+        ("Best-of-16 improves over the rounds", "4.3.1, Fig. 6b", "last round - round 0", lambda s: _minus(best_of(s, last, 16), best_of(s, 0, 16))),
+        *(
+            (f"Later verifiers read earlier rounds' text better than its own verifier did, {name}", "3.2 (the matrix is ours)", "mean AUROC below the diagonal - on it",
+             lambda s, x=suffix: below_diagonal(s, last, x))
+            for name, suffix in (("pooled", ""), ("inside the helpful role", " helpful"), ("inside the sneaky role", " sneaky"))
+        ),
+        ("The game ends with higher helpful accuracy than the start", "4.2, Fig. 5", "accuracy, last round - start",
+         lambda s: s["arms"]["game"]["accuracy"] - s["arms"]["init"]["accuracy"]),
+        ("Checkability costs accuracy (legibility tax)", "1, Fig. 1", "accuracy, correctness-only - last round", lambda s: s["legibility_tax"]["value"]),
+        *(
+            (f"The game's text is easier to check than the correctness-only arm's, {title}", "1, Fig. 1, 4b", "pairwise accuracy of the held-out judge, game - correctness-only",
+             lambda s, f=form: _minus(0.0, dig(s, "evaluation", "tax", "arms", "correctness", "checkability", "held_out_judge", f, "value")))
+            for title, form in (("raw", "difference"), ("at equal length", "difference_matched"))
+        ),
+        ("Sneaky flaws get subtler over the rounds", "4.3.2, Fig. 7a", "mean validity of sneaky-incorrect steps, last round - round 0",
+         lambda s: _minus(subtlety_of(s, f"round {last} sneaky incorrect", "validity"), subtlety_of(s, "round 0 sneaky incorrect", "validity"))),
+        ("The roles get harder to tell apart over the rounds", "App. C, Fig. S3", "role probe AUC at the end, round 0 - last round",
+         lambda s: _minus(probe_end(s, 0), probe_end(s, last))),
+    ]
+    return found + [Claim(text, paper, *_judge([read(s) for s in summaries], evidence, confidence)) for text, paper, evidence, read in table]
+
+
+def below_diagonal(summary: Summary, last: int, suffix: str) -> float | None:
+    """Mean over rounds j < i of AUROC(verifier i) - AUROC(verifier j), both on round j's text."""
+    area = dig(summary, "evaluation", "matrix", "auroc") or {}
+    gaps = [
+        _minus(dig(area, f"verifier {i}", f"round {j}{suffix}"), dig(area, f"verifier {j}", f"round {j}{suffix}"))
+        for j in range(last) for i in range(j + 1, last + 1)
+    ]
+    known = [g for g in gaps if g is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _judge(values: list[float | None], evidence: str, confidence: float) -> tuple[str, str]:
+    found = over_seeds(values, confidence)
+    if not found["n"]:
+        return evidence, UNKNOWN
+    interval = f" [{found['low']:.3f}, {found['high']:.3f}]" if found["low"] is not None else ""
+    text = f"{evidence}: {found['mean']:.3f}{interval}, {found['n']} seed{'s' if found['n'] > 1 else ''}"
+    if found["mean"] <= 0:
+        return text, FAILED
+    return text, HELD if found["low"] is not None and found["low"] > 0 else UNCLEAR
+
+
+def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confidence: float) -> Claim:
+    text, paper = f"The last verifier withstands {reward.upper() if reward != 'goodhart' else 'Goodhart'} attacks for longer than verifier 0", "4.3.1, Fig. 6a"
+    rows = {r["verifier"]: r for r in pooled_survival(summaries, confidence) if r["reward"] == reward}
+    if 0 not in rows or last not in rows or last == 0:
+        return Claim(text, paper, "median steps to exploit", UNKNOWN)
+    from lifelines.statistics import logrank_test
+
+    records = [r for s in summaries for r in dig(s, "evaluation", "attacks") or [] if r["reward"] == reward]
+    first, final = ([r for r in records if r["verifier"] == v] for v in (0, last))
+    p = logrank_test(
+        [r["steps"] for r in first], [r["steps"] for r in final], [r["exploited"] for r in first], [r["exploited"] for r in final]
+    ).p_value
+    shown = [f"{r['median']:g}" if r["median"] is not None else f"> {r['cap']}" for r in (rows[0], rows[last])]
+    evidence = f"median steps to exploit {shown[0]} → {shown[1]}, log-rank p = {p:.3f}, {len(first)} and {len(final)} attacks"
+    early, late = (r["median"] if r["median"] is not None else np.inf for r in (rows[0], rows[last]))
+    if late <= early:
+        return Claim(text, paper, evidence, FAILED if np.isfinite(late) else UNCLEAR)
+    return Claim(text, paper, evidence, HELD if p < 1 - confidence else UNCLEAR)
+
+
+def _steps(summary: Summary, index: int) -> int:
+    entry = summary["arms"]["game"]["rounds"][index]
+    return entry["steps_to_exploit"] or entry["steps"]
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b

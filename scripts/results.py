@@ -1,0 +1,165 @@
+"""Write docs/results.md from stored, evaluated runs of one configuration (one per seed).
+
+    python scripts/results.py runs/nano-s0 runs/nano-s1 runs/nano-s2 --sweep runs/sweep
+
+Every number is read from the runs' summary.json (and the sweep's sweep.json); nothing is typed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from legibility.config import load_config
+from legibility.evaluation.claims import claims
+from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries
+from legibility.game.run_folder import RunFolder, different_settings, write_atomic
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, one per seed.")],
+    config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano.yaml"),
+    sweep: Annotated[Path | None, typer.Option(help="Folder of scripts/sweep.py.")] = None,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
+) -> None:
+    summaries = read_summaries(runs)
+    merged = merge(summaries)
+    parts = [
+        head(runs, summaries, config), "## Claims of the paper\n", claim_table(summaries), "## Headline numbers\n",
+        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "checkability")), "## Round by round\n",
+        round_table(merged), "## Every verifier on every round's text\n", matrix_table(summaries, "auroc"),
+        "False-positive rates at the threshold fixed on round 0's validation text:\n", matrix_table(summaries, "fpr"),
+        "## Attacks: steps to exploit\n", survival_table(merged), "## Balanced best-of-n\n", best_of_n_table(summaries),
+        "## Subtlety of sneaky flaws\n", subtlety_table(summaries), "## What verifiers accept that they should not\n", hacking_table(summaries),
+        "## Paired tests\n", test_table(merged),
+    ]
+    if sweep is not None:
+        parts += ["## Verifier sizes and rewards\n", (sweep / "sweep.md").read_text(encoding="utf-8")]
+    write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts))
+    typer.echo(str(out))
+
+
+def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path) -> str:
+    d = summaries[0]["decoding"]
+    lines = [
+        "# Results", "",
+        f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; do not edit by hand. A seed is one unit: "
+        "values are means over seeds with 95% t intervals. "
+        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}. Definitions: [metrics](metrics.md).", "",
+        "| run | command | minutes | peak memory, MB | commit |", "|---|---|---|---|---|",
+    ]
+    for run, summary in zip(runs, summaries, strict=True):
+        base = load_config(config).model_dump(mode="json")
+        changed = [c for c in different_settings(base, RunFolder.existing(run).config().model_dump(mode="json"))]
+        settings = " ".join(c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'") for c in changed if not c.startswith("compute."))
+        commit = RunFolder.existing(run).manifest().get("git_commit") or "–"
+        lines.append(
+            f"| {run.name} | `legibility train {config} {settings} && legibility evaluate {run.name}` | "
+            f"{summary['wall_seconds'] / 60:.1f} | {summary['peak_memory_mb']:,.0f} | {commit} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def claim_table(summaries: Sequence[dict[str, Any]]) -> str:
+    rows = [(c.text, c.paper, c.evidence, f"**{c.verdict}**") for c in claims(summaries)]
+    return "Held: the interval over seeds lies above 0. Failed: the mean does not. Not clear: in between.\n\n" + table(
+        ("claim", "paper", "measured here", "verdict"), rows
+    )
+
+
+def figure_table(merged: dict[str, Any], prefixes: tuple[str, ...]) -> str:
+    rows = [(name, *map(number, f["values"]), estimate(f)) for name, f in merged["figures"].items() if name.startswith(prefixes) and f["n"]]
+    return table(("", *(f"seed {s}" for s in merged["seeds"]), "mean"), rows)
+
+
+def round_table(merged: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(n.split(": ", 1)[1] for n in merged["figures"] if n.startswith("round ") and ", verifier" not in n))
+    rounds = sorted({int(n.split()[1][:-1]) for n in merged["figures"] if n.startswith("round ")})
+    rows = [(name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds)) for name in names]
+    return table(("", *(f"round {r}" for r in rounds)), rows)
+
+
+def matrix_table(summaries: Sequence[dict[str, Any]], metric: str) -> str:
+    matrices = [m for s in summaries if (m := dig(s, "evaluation", "matrix"))]
+    if not matrices:
+        return "Not measured.\n"
+    verifiers, sets = matrices[0]["verifiers"], matrices[0]["solutions"]
+    rows = [(s, *(estimate(over_seeds([dig(m, metric, v, s) for m in matrices], 0.95), 2) for v in verifiers)) for s in sets]
+    return table(("text", *verifiers), rows)
+
+
+def survival_table(merged: dict[str, Any]) -> str:
+    if not merged["survival"]:
+        return "No attack was made.\n"
+    rows = [
+        (r["reward"], r["verifier"], number(r["median"], 0) if r["median"] is not None else f"> {r['cap']}",
+         f"{number(r['low'], 0)} to {number(r['high'], 0)}", f"{r['n']}{' (quick)' if r['quick'] else ''}", f"{r['censored']:.0%}", r["cap"])
+        for r in merged["survival"]
+    ]
+    return table(("reward", "verifier", "median", "interval", "attacks", "not exploited", "step cap"), rows)
+
+
+def best_of_n_table(summaries: Sequence[dict[str, Any]]) -> str:
+    rows = [r for s in summaries for r in dig(s, "evaluation", "best_of_n") or []]
+    rounds, sizes = sorted({r["round"] for r in rows}), sorted({r["n"] for r in rows if r["problems"] >= 20})
+
+    def cell(index: int, n: int) -> str:
+        chosen = [r for r in rows if (r["round"], r["n"]) == (index, n) and r["problems"] >= 20]
+        return estimate(over_seeds([r["value"] for r in chosen], 0.95)) if chosen else "–"
+
+    return table(("n", *(f"round {r}" for r in rounds)), [(n, *(cell(r, n) for r in rounds)) for n in sizes])
+
+
+def subtlety_table(summaries: Sequence[dict[str, Any]]) -> str:
+    rows = [dig(s, "evaluation", "subtlety") or [] for s in summaries]
+    texts = list(dict.fromkeys(r["text"] for section in rows for r in section))
+    keys = ("with_steps", "arithmetic_holds", "validity", "least_validity", "wrong_steps", "first_wrong_place")
+
+    def cell(text: str, key: str) -> str:
+        return estimate(over_seeds([r[key]["value"] for section in rows for r in section if r["text"] == text], 0.95), 2)
+
+    return table(("text", *(k.replace("_", " ") for k in keys)), [(t, *(cell(t, k) for k in keys)) for t in texts])
+
+
+def hacking_table(summaries: Sequence[dict[str, Any]]) -> str:
+    rows = [r for s in summaries for r in dig(s, "evaluation", "hacking") or []]
+    verifiers = list(dict.fromkeys(r["verifier"] for r in rows))
+    lines = []
+    for kind, key, title in (("junk", "accepted", "accepted"), ("rewrite", "flips", "decisions turned")):
+        for change in dict.fromkeys(r["change"] for r in rows if r["kind"] == kind):
+            cells = []
+            for v in verifiers:
+                values = [dig(r, key, "value") for r in rows if (r["kind"], r["change"], r["verifier"]) == (kind, change, v)]
+                cells.append(estimate(over_seeds(values, 0.95), 2))
+            lines.append((f"{change}: {title}", *cells))
+    return table(("", *verifiers), lines)
+
+
+def test_table(merged: dict[str, Any]) -> str:
+    rows = [(name, number(t["difference"]), number(t["p"]), t["n"]) for name, t in merged["paired_tests"].items()]
+    return table(("first against second", "mean difference", "p", "seeds"), rows)
+
+
+def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(map(str, header)) + " |", "|---" * len(header) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
+
+
+def estimate(figure: dict[str, Any], digits: int = 3) -> str:
+    if figure["mean"] is None:
+        return "–"
+    interval = f" [{number(figure['low'], digits)}, {number(figure['high'], digits)}]" if figure["low"] is not None else ""
+    return number(figure["mean"], digits) + interval
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,116 @@
+"""Verifier sizes and rewards side by side: a game per point and seed, one table, one figure.
+
+    python scripts/sweep.py configs/nano.yaml --out runs/sweep                      # sizes and rewards, seed 0
+    python scripts/sweep.py configs/nano.yaml --out runs/sweep --points sizes --seeds 0,1,2 game.rounds=2
+
+Every game is an ordinary run folder, evaluated with --quick; finished ones are not played again, so the
+sweep goes on where it stopped. Closed gates are forced open: a verifier too weak to train against is a
+result here. Settings after the config apply to every point.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from matplotlib.figure import Figure
+
+from legibility.config import load_config
+from legibility.evaluation.compare import dig, merge
+from legibility.evaluation.evaluate import evaluate
+from legibility.game.run_folder import write_atomic, write_json
+from legibility.play import play
+from legibility.report.drawing import LIGHT, end_labels, themed
+
+POINTS = {
+    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}"] for size in ("xs", "s", "m", "equal")},
+    "rewards": {
+        "SRC": ["reward.kind=src", "reward.floor=null"],
+        "CGC": ["reward.kind=cgc"],
+        "Goodhart": ["reward.kind=goodhart", "reward.floor=null"],
+    },
+}
+
+
+def main(
+    config: Annotated[Path, typer.Argument(help="Config that every point starts from.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of every point, as section.key=value.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("runs/sweep"),
+    points: Annotated[Literal["sizes", "rewards", "all"], typer.Option(help="What to vary.")] = "all",
+    seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+) -> None:
+    found = {name: changes for group, members in POINTS.items() if points in (group, "all") for name, changes in members.items()}
+    results: dict[str, dict[str, Any]] = {}
+    for name, changes in found.items():
+        summaries = []
+        for seed in seeds.split(","):
+            settings = load_config(config, [*(overrides or ()), *changes, f"seed={seed}"])
+            run = play(settings, out / f"{name.replace(' ', '-').lower()}-{seed}", resume=True, force=True, base_dir=config.resolve().parent)
+            if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
+                evaluate(run.path, quick=True)
+            summaries.append(json.loads((run.path / "summary.json").read_text(encoding="utf-8")))
+        results[name] = {**merge(summaries), "parameters": dig(summaries[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
+        write_json(out / "sweep.json", results)
+    table = render(results)
+    write_atomic(out / "sweep.md", table)
+    draw(results).savefig(out / "sweep.png")
+    typer.echo(table)
+
+
+def render(results: dict[str, dict[str, Any]]) -> str:
+    """One row per point: means over seeds, with the interval where there are several."""
+    rounds = _rounds(results)
+    columns = {
+        "helpful accuracy": f"round {rounds - 1}: helpful accuracy", "sneaky accuracy": f"round {rounds - 1}: sneaky accuracy",
+        "tax": "legibility tax", "retained gain": "retained gain",
+        "best-of-16, round 0": "round 0: balanced best-of-16", f"best-of-16, round {rounds - 1}": f"round {rounds - 1}: balanced best-of-16",
+        "false-positive rate, last": f"round {rounds - 1}: false-positive rate of its verifier",
+    }
+    lines = [
+        "| point | verifier parameters | steps to exploit by round | " + " | ".join(columns) + " |",
+        "|---" * (len(columns) + 3) + "|",
+    ]
+    for name, result in results.items():
+        figures = result["figures"]
+        steps = ", ".join(_cell(figures[f"round {r}: steps to exploit in the game"], 0) for r in range(rounds))
+        cells = [_cell(figures[key]) for key in columns.values()]
+        lines.append(f"| {name} | {result['parameters']:,} | {steps} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict[str, dict[str, Any]]) -> Figure:
+    """Steps to exploit and best-of-16 over rounds, a line per point."""
+    rounds = _rounds(results)
+    with themed(LIGHT):
+        figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+        wanted = (("steps to exploit in the game", "steps to exploit in the game"), ("balanced best-of-16", "balanced best-of-16"))
+        for ax, (key, title) in zip(figure.subplots(1, 2), wanted, strict=True):
+            ends = []
+            for k, (name, result) in enumerate(results.items()):
+                values = [result["figures"][f"round {r}: {key}"]["mean"] for r in range(rounds)]
+                known = [(r, v) for r, v in enumerate(values) if v is not None]
+                if known:
+                    ax.plot(*zip(*known, strict=True), "o-", color=f"C{k}", markersize=4, linewidth=1.5)
+                    ends.append((known[-1][1], name, f"C{k}"))
+            ax.set_title(title, loc="left")
+            ax.set_xlabel("round")
+            ax.set_xticks(range(rounds))
+            end_labels(ax, ends)
+    return figure
+
+
+def _rounds(results: dict[str, dict[str, Any]]) -> int:
+    return min(sum(name.endswith(": helpful accuracy") for name in r["figures"]) for r in results.values())
+
+
+def _cell(figure: dict[str, Any], digits: int = 3) -> str:
+    if figure["mean"] is None:
+        return "–"
+    interval = f" [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]" if figure["low"] is not None else ""
+    return f"{figure['mean']:.{digits}f}{interval}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
