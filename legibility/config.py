@@ -140,6 +140,9 @@ class PPOSettings(Settings):
     lam: float = Field(0.95, ge=0, le=1, description="GAE lambda.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm clip.")
     whiten: bool = Field(True, description="Normalise advantages over the batch.")
+    old_logprobs: Literal["auto", "sampled", "recomputed"] = Field(
+        "auto", description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16)."
+    )
     save_every: int | None = Field(None, ge=1, description="Save the prover every so many steps (null: only at the end).")
 
     @model_validator(mode="after")

@@ -5,8 +5,8 @@ Nothing here knows about games: a batch is groups of completions with one reward
 last token. The KL penalty to the reference policy is part of the per-token reward, as in RLHF
 practice, so that it is discounted and credited like everything else.
 
-Log-probs of the old policy are recomputed in the layout of the update, so the ratio is exactly 1 on
-the first pass; the gap to the sampler's log-probs is returned as `logprob_gap`.
+Log-probs and values of the old policy are the sampler's where it kept both, and recomputed otherwise;
+the gap between the sampler's log-probs and the trainer's is returned as `logprob_gap`.
 """
 
 from __future__ import annotations
@@ -92,6 +92,14 @@ class PPO:
             weight_decay=0.0,
         )
 
+    @property
+    def sampling_head(self) -> ValueHead | None:
+        """The value head that the sampler of the next batch is to run along, or None to have all recomputed."""
+        choice = self.settings.old_logprobs
+        if choice == "auto":  # in bfloat16 two layouts of one text differ too much for a ratio of 1
+            choice = "sampled" if self.policy.causal.get_input_embeddings().weight.dtype == torch.float32 else "recomputed"
+        return self.value_head if choice == "sampled" else None
+
     def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
         """One PPO step: score the batch, compute advantages, several epochs of minibatches.
 
@@ -125,7 +133,7 @@ class PPO:
         if self.policy.recomputes:
             self.policy.model.train()  # transformers recomputes activations in training mode only
         stats: dict[str, list[float]] = {}
-        first_ratio_gap = 0.0
+        logprob_gap = first_ratio_gap = 0.0
         minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))
         micro = max(1, settings.micro_batch_size // max(1, int(groups.max())))
         old_t, adv_t, ret_t = (torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantages, returns))
@@ -145,6 +153,7 @@ class PPO:
                         gap = (ratio - 1).abs()
                         if epoch == 0 and start == 0 and begin == 0:
                             first_ratio_gap = gap.max().item()
+                            logprob_gap = float(np.abs(new.cpu().numpy() - sampled[index.cpu().numpy()]).max())
                         for name, x in (
                             ("policy_loss", losses), ("value_loss", value_losses),
                             ("clip_fraction", (gap > settings.clip).float()), ("ratio", ratio),
@@ -161,7 +170,7 @@ class PPO:
             "kl": float(per_completion.mean()),
             "kl_k3": float(np.add.reduceat(k3, offsets[:-1]).mean()),
             "entropy": float(-old.mean()),
-            "logprob_gap": float(np.abs(old - sampled).max()),
+            "logprob_gap": logprob_gap,
             "first_ratio_gap": first_ratio_gap,
             "advantage_std": float(raw_advantages.std()),
             "explained_variance": float(1 - (returns - values).var() / variance) if variance > 0 else 0.0,
@@ -174,26 +183,29 @@ class PPO:
         self, batch: Batch, offsets: np.ndarray, first: np.ndarray, packed_lengths: np.ndarray, temperature: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Old log-probs, reference log-probs and values of every token, flat, in batch order."""
+        flat = [c for group in batch.completions for c in group]
+        kept = all(c.values is not None for c in flat)
         old, reference, values = (np.zeros(offsets[-1]) for _ in range(3))
+        if kept:
+            old[:] = np.concatenate([c.logprobs for c in flat])
+            values[:] = np.concatenate([c.values for c in flat])
         micro = max(1, self.settings.micro_batch_size // max(1, int(np.diff(first).max())))
         for part in length_buckets(packed_lengths, micro):
             packed = self._pack(batch, part)
             place = _token_index(part, offsets, first)
-            logprobs, value = self._forward(packed, temperature)
-            old[place], values[place] = logprobs.cpu().numpy(), value.cpu().numpy()
-            _, logits = self.reference.hidden_and_logits(packed, temperature)
-            reference[place] = _target_logprobs(logits, packed).cpu().numpy()
+            if not kept:
+                logprobs, value = self._forward(packed, temperature)
+                old[place], values[place] = logprobs.cpu().numpy(), value.cpu().numpy()
+            reference[place] = self.reference.hidden_and_logprobs(packed, temperature)[1].cpu().numpy()
         return old, reference, values
 
     def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:
-        dtype = self.policy.causal.get_input_embeddings().weight.dtype
-        return pack(
-            [batch.prompts[g] for g in groups], [[c.ids for c in batch.completions[g]] for g in groups], dtype
-        ).to(self.policy.device)
+        completions = [[c.ids for c in batch.completions[g]] for g in groups]
+        return pack([batch.prompts[g] for g in groups], completions).to(self.policy.device)
 
     def _forward(self, packed: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden, logits = self.policy.hidden_and_logits(packed, temperature)
-        return _target_logprobs(logits, packed), self.value_head(hidden)
+        hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)
+        return logprobs, self.value_head(hidden)
 
 
 def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
@@ -211,10 +223,6 @@ def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | No
 def _token_index(groups: Sequence[int], offsets: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Flat token positions of the given groups, in packing order."""
     return np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in groups])
-
-
-def _target_logprobs(logits: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
-    return torch.log_softmax(logits, -1).gather(1, packed.target[:, None])[:, 0]
 
 
 def _unflatten(flat: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
             for step in range(1, steps + 1):
                 rng = stream(game.config.seed, arm, index, "ppo", step)
-                drawn, batch_rows = _draw_batch(game, prover, arm, index, step, rng)
+                drawn, batch_rows = _draw_batch(game, prover, arm, index, step, rng, ppo.sampling_head)
                 if verifier is not None:
                     game.score(verifier, batch_rows)
                 if arm == GAME:
@@ -88,7 +88,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         f"{k} {v:.2f}" for k, v in _shown(metrics, arm).items()))
 
 
-def _draw_batch(game: Game, prover, arm: str, index: int, step: int, rng: np.random.Generator):
+def _draw_batch(game: Game, prover, arm: str, index: int, step: int, rng: np.random.Generator, value_head):
     """Completions of one step: each problem in both roles (game), or twice the problems, helpful (correctness)."""
     settings = game.config.ppo
     pool = game.splits.prover
@@ -96,7 +96,7 @@ def _draw_batch(game: Game, prover, arm: str, index: int, step: int, rng: np.ran
     chosen = [pool[i] for i in rng.choice(len(pool), size=min(count, len(pool)), replace=False)]
     drawn = game.draw(
         prover, chosen, ROLES if arm == GAME else (HELPFUL,), settings.samples_per_role, arm=arm, round_index=index,
-        phase="ppo", split="prover", step=step,
+        phase="ppo", split="prover", step=step, value_head=value_head,
     )
     return drawn, drawn.rows
 
