@@ -76,7 +76,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
                 if arm == GAME and tracker.should_stop(step):
                     stopped = "the sneaky role fools the verifier"
                     break
-        prover.save(work, ppo.value_head)
+        ppo.save(work)
         write_solutions(work / "solutions.parquet", rows)
         write_json(
             work / "training.json",
