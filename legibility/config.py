@@ -130,8 +130,9 @@ class PPOSettings(Settings):
     micro_batch_size: int = Field(64, ge=1, description="Completions per forward pass (gradients accumulate).")
     learning_rate: float = Field(1e-4, gt=0, description="Policy learning rate.")
     value_learning_rate: float = Field(5e-3, gt=0, description="Value head learning rate.")
-    critic: Literal["detached", "shared"] = Field(
-        "detached", description="Value head on detached policy features, or one whose gradient reaches the policy."
+    critic: Literal["detached", "shared", "separate"] = Field(
+        "detached",
+        description="Value head on detached policy features, one whose gradient reaches the policy, or a value network of its own.",
     )
     value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
     kl_coefficient: float = Field(0.05, ge=0, description="Weight of the KL penalty to the round's starting policy, all arms.")
@@ -140,6 +141,9 @@ class PPOSettings(Settings):
     lam: float = Field(0.95, ge=0, le=1, description="GAE lambda.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm clip.")
     whiten: bool = Field(True, description="Normalise advantages over the batch.")
+    old_logprobs: Literal["auto", "sampled", "recomputed"] = Field(
+        "auto", description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16)."
+    )
     save_every: int | None = Field(None, ge=1, description="Save the prover every so many steps (null: only at the end).")
 
     @model_validator(mode="after")

@@ -12,61 +12,80 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
+
+PROMPT, PADDING = -1, -2  # owners that are no completion
 
 
 @dataclass
 class PackedBatch:
-    """Groups as rows. B groups, T longest packed row, N completion tokens in all.
+    """Groups one after another, without padding. N packed tokens, M completion tokens.
 
-    ids, positions (B, T); mask (B, 1, T, T) additive float; row, column (N,) where the hidden state
-    that predicts completion token n stands; target (N,) the token it predicts. Tokens are ordered by
-    group, completion, position.
+    ids, positions, owner (N,): token, place in its own text, completion of its group it belongs to (or
+    PROMPT); lengths: tokens of every group; chosen (M,): where the hidden state stands that predicts
+    completion token m; target (M,): that token. Completion tokens are ordered by group, completion, position.
     """
 
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
-    row: torch.Tensor
-    column: torch.Tensor
+    owner: torch.Tensor
+    lengths: list[int]
+    chosen: torch.Tensor
     target: torch.Tensor
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        return PackedBatch(**{k: v.to(device) for k, v in vars(self).items()})
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
+        return PackedBatch(**moved, lengths=self.lengths)
+
+    def masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Additive attention masks (1, 1, n, n), one for every group."""
+        return [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)]
+
+    def padded(self, dtype: torch.dtype) -> PaddedBatch:
+        """The same tokens as rectangular tensors."""
+        ids, positions = (pad_sequence(x.split(self.lengths), batch_first=True) for x in (self.ids, self.positions))
+        owner = pad_sequence(self.owner.split(self.lengths), batch_first=True, padding_value=PADDING)
+        return PaddedBatch(ids, positions, _mask(owner, dtype), (owner != PADDING).flatten().nonzero()[:, 0])
 
 
-def pack(
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[Sequence[int]]],
-    dtype: torch.dtype = torch.float32,
-) -> PackedBatch:
+@dataclass
+class PaddedBatch:
+    """ids, positions (B, T); mask (B, 1, T, T) additive; place (N,) of packed token n in a flattened (B * T)."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    place: torch.Tensor
+
+
+def _mask(owner: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """owner (B, T) -> (B, 1, T, T): 0 where row may look at column, the lowest number elsewhere."""
+    length = owner.shape[1]
+    same = (owner[:, None, :] == PROMPT) | (owner[:, None, :] == owner[:, :, None])
+    allowed = same & torch.ones(length, length, dtype=torch.bool, device=owner.device).tril()
+    allowed |= torch.eye(length, dtype=torch.bool, device=owner.device)  # padding sees itself, so no row is all masked
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=owner.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequence[int]]]) -> PackedBatch:
     """Pack prompts[g] with completions[g][j]. Every prompt and completion must be non-empty."""
-    segments, owners, places, rows, columns, targets = [], [], [], [], [], []
-    for g, (prompt, answers) in enumerate(zip(prompts, completions, strict=True)):
-        segment, owner, place = list(prompt), [-1] * len(prompt), list(range(len(prompt)))
+    ids: list[int] = []
+    positions: list[int] = []
+    owner: list[int] = []
+    lengths, chosen, target = [], [], []
+    for prompt, answers in zip(prompts, completions, strict=True):
+        start, n = len(ids), len(prompt)
+        ids += prompt
+        positions += range(n)
+        owner += [PROMPT] * n
         for j, answer in enumerate(answers):
-            columns.append(len(prompt) - 1)  # the prompt's last token predicts every first token
-            columns += range(len(segment), len(segment) + len(answer) - 1)
-            rows += [g] * len(answer)
-            targets += answer
+            chosen.append(start + n - 1)  # the prompt's last token predicts every first token
+            chosen += range(len(ids), len(ids) + len(answer) - 1)
+            target += answer
             # the last token predicts nothing, so it needs no place in the sequence
-            segment += answer[:-1]
+            ids += answer[:-1]
+            positions += range(n, n + len(answer) - 1)
             owner += [j] * (len(answer) - 1)
-            place += range(len(prompt), len(prompt) + len(answer) - 1)
-        segments.append(segment)
-        owners.append(owner)
-        places.append(place)
-    longest = max(map(len, segments))
-    ids = torch.zeros(len(segments), longest, dtype=torch.long)
-    positions = torch.zeros(len(segments), longest, dtype=torch.long)
-    owned = torch.full((len(segments), longest), -2)  # -2: padding
-    for g, (segment, owner, place) in enumerate(zip(segments, owners, places, strict=True)):
-        ids[g, : len(segment)] = torch.tensor(segment)
-        positions[g, : len(place)] = torch.tensor(place)
-        owned[g, : len(owner)] = torch.tensor(owner)
-    same = (owned[:, None, :] == -1) | (owned[:, None, :] == owned[:, :, None])
-    allowed = same & torch.ones(longest, longest, dtype=torch.bool).tril()
-    allowed |= torch.eye(longest, dtype=torch.bool)  # padding sees itself, so no row is all masked
-    mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, torch.finfo(dtype).min)
-    return PackedBatch(
-        ids, positions, mask[:, None], torch.tensor(rows), torch.tensor(columns), torch.tensor(targets)
-    )
+        lengths.append(len(ids) - start)
+    return PackedBatch(*map(torch.tensor, (ids, positions, owner)), lengths, torch.tensor(chosen), torch.tensor(target))

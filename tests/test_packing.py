@@ -17,23 +17,25 @@ FLAT = [(p, c) for p, group in zip(PROMPTS, COMPLETIONS, strict=True) for c in g
 
 
 def packed_logprobs(prover) -> torch.Tensor:
-    batch = pack(PROMPTS, COMPLETIONS)
-    _, logits = prover.hidden_and_logits(batch)
-    return torch.log_softmax(logits, -1).gather(1, batch.target[:, None])[:, 0]
+    return prover.hidden_and_logprobs(pack(PROMPTS, COMPLETIONS))[1]
 
 
 def test_layout_by_hand():
     """One prompt of 2, completions of 3 and 1: tree positions, who sees whom, where each token is predicted."""
     batch = pack([[7, 8]], [[[1, 2, 3], [4]]])
-    assert batch.ids.tolist() == [[7, 8, 1, 2]]  # last tokens predict nothing and take no place
-    assert batch.positions.tolist() == [[0, 1, 2, 3]]
+    assert batch.ids.tolist() == [7, 8, 1, 2]  # last tokens predict nothing and take no place
+    assert batch.positions.tolist() == [0, 1, 2, 3]
     assert batch.target.tolist() == [1, 2, 3, 4]
-    assert batch.column.tolist() == [1, 2, 3, 1]
-    batch = pack([[7, 8]], [[[1, 2], [4, 5]]])
-    assert batch.ids.tolist() == [[7, 8, 1, 4]]
-    assert batch.positions.tolist() == [[0, 1, 2, 2]]
-    visible = (batch.mask[0, 0] == 0).int().tolist()
-    assert visible == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+    assert batch.chosen.tolist() == [1, 2, 3, 1]
+    batch = pack([[9], [7, 8]], [[[6]], [[1, 2], [4, 5]]])
+    assert batch.ids.tolist() == [9, 7, 8, 1, 4] and batch.lengths == [1, 4]
+    assert batch.positions.tolist() == [0, 0, 1, 2, 2]
+    assert batch.chosen.tolist() == [0, 2, 3, 2, 4]
+    tree = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+    assert (batch.masks(torch.float32)[1][0, 0] == 0).int().tolist() == tree
+    rows = batch.padded(torch.float32)
+    assert rows.ids.tolist() == [[9, 0, 0, 0], [7, 8, 1, 4]] and rows.place.tolist() == [0, 4, 5, 6, 7]
+    assert (rows.mask[1, 0] == 0).int().tolist() == tree
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -76,5 +78,6 @@ def test_a_window_shorter_than_the_text_is_obeyed_or_refused(name, byte_tokenize
 
 def test_reduced_precision_masks_are_finite():
     for dtype in (torch.bfloat16, torch.float16):
-        batch = pack(PROMPTS, COMPLETIONS, dtype)
-        assert batch.mask.dtype == dtype and torch.isfinite(batch.mask).all()
+        batch = pack(PROMPTS, COMPLETIONS)
+        for mask in (batch.padded(dtype).mask, *batch.masks(dtype)):
+            assert mask.dtype == dtype and torch.isfinite(mask).all()

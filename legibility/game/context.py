@@ -11,6 +11,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution
 from legibility.grading import Verdict, grade
 from legibility.models.prover import Prover
+from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
@@ -89,11 +90,12 @@ class Game:
         step: int,
         label: str | None = None,
         temperature: float = 1.0,
+        value_head: ValueHead | None = None,
     ) -> Drawn:
         """Sample and grade `samples` completions per role and problem.
 
         `label` is the role recorded (default: its own): the base policy writes under the helpful prompt
-        and is recorded as "base".
+        and is recorded as "base". With a `value_head` the fast engine keeps its values.
         """
         config = self.config
         tasks = [(problem, role) for role in roles for problem in problems]
@@ -107,6 +109,7 @@ class Game:
             temperature=temperature,
             engine=config.compute.engine,
             batch=config.compute.rollout_batch,
+            value_head=value_head,
         )
         rows = []
         for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):

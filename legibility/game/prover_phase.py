@@ -25,6 +25,7 @@ from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker, Tracker
 from legibility.metrics import number
 from legibility.models.prover import Prover
+from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
@@ -101,7 +102,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
         with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
             for step in range(1, plan.steps + 1):
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
-                drawn = _draw_batch(game, prover, plan, step, rng)
+                drawn = _draw_batch(game, prover, plan, step, rng, ppo.sampling_head)
                 batch_rows = drawn.rows
                 if plan.verifier is not None:
                     game.score(plan.verifier, batch_rows)
@@ -130,7 +131,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
                     stopped = plan.tracker.reason
                     break
         if plan.keep_weights:
-            prover.save(work, ppo.value_head)
+            ppo.save(work)
         write_solutions(work / "solutions.parquet", rows)
         exploited_at = plan.tracker.exploited_at if plan.tracker is not None else None
         write_json(
@@ -142,13 +143,13 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in shown.items()))
 
 
-def _draw_batch(game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator) -> Drawn:
+def _draw_batch(game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None) -> Drawn:
     """Completions of one step: each of its problems in every role of the plan."""
     pool = game.splits.prover
     chosen = [pool[i] for i in rng.choice(len(pool), size=min(plan.problems_per_step, len(pool)), replace=False)]
     return game.draw(
         prover, chosen, plan.roles, game.config.ppo.samples_per_role, arm=plan.arm, round_index=plan.index, phase="ppo",
-        split="prover", step=step,
+        split="prover", step=step, value_head=value_head,
     )
 
 

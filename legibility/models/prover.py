@@ -17,7 +17,9 @@ import torch
 
 from legibility.config import ProverSettings
 from legibility.errors import UserError
-from legibility.models.loading import attention_window, disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
+from legibility.models.flat import packed_hidden
+from legibility.models.loading import disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
+from legibility.models.logprobs import token_logprobs
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
@@ -92,28 +94,28 @@ class Prover:
         return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
     def hidden_and_logits(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Hidden states (N, hidden) that predict the N completion tokens, and their logits (N, vocabulary).
+        """Hidden states (M, hidden) that predict the M completion tokens, and their logits (M, vocabulary).
 
         Logits are made only where they are needed and are divided by the sampling temperature.
         """
-        model = self.causal
-        window = attention_window(model.config)
-        if window is not None and int(batch.positions.max()) + 1 > window:
-            raise UserError(
-                f"prover.model: it attends to the last {window} tokens only and this text is longer; "
-                "use shorter problems or completions, or a model with full attention"
-            )
-        out = model.get_decoder()(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-        )
-        hidden = out.last_hidden_state[batch.row, batch.column]
+        hidden = packed_hidden(self.causal, batch)
         return hidden, self.logits(hidden) / temperature
+
+    def hidden_and_logprobs(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states (M, hidden) that predict the M completion tokens, and the tokens' log-probs (M,)."""
+        hidden = packed_hidden(self.causal, batch)
+        head, config = self.causal.get_output_embeddings(), self.causal.config
+        if type(head) is torch.nn.Linear and head.bias is None and not getattr(config, "final_logit_softcapping", None):
+            return hidden, token_logprobs(hidden, head.weight, batch.target, _logit_scale(config) / temperature)
+        logprobs = torch.log_softmax(self.logits(hidden) / temperature, -1)
+        return hidden, logprobs.gather(1, batch.target[:, None])[:, 0]
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token logits in float32, with the model's own scaling and soft cap where it has them."""
         config = self.causal.config
         logits = self.causal.get_output_embeddings()(hidden).float()
-        logits = logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+        if (scale := _logit_scale(config)) != 1.0:
+            logits = logits * scale
         cap = getattr(config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
@@ -142,10 +144,19 @@ class _AdapterOff(Prover):
         with self._off():
             return super().hidden_and_logits(batch, temperature)
 
+    def hidden_and_logprobs(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        with self._off():
+            return super().hidden_and_logprobs(batch, temperature)
+
     @contextmanager
     def _off(self) -> Iterator[None]:
         with self.model.disable_adapter():
             yield
+
+
+def _logit_scale(config: Any) -> float:
+    """The factor some models (Cohere, Granite) put on their logits."""
+    return (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
 
 
 def lora_config(settings: ProverSettings) -> Any:

@@ -17,6 +17,7 @@ import torch
 
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
+from legibility.models.flat import packed_hidden
 from legibility.models.loading import attention_window, load_classifier, load_tokenizer, resolve
 from legibility.packing import pack
 from legibility.problems.records import Problem
@@ -77,13 +78,10 @@ class Verifier:
             prefixes = [_common_prefix(texts) for texts in groups]
             # one token more, so that the text's own last token keeps its place; its hidden state is the one read
             suffixes = [[[*t[n:], 0] for t in texts] for texts, n in zip(groups, prefixes, strict=True)]
-            dtype = self.model.get_input_embeddings().weight.dtype
-            packed = pack([texts[0][:n] for texts, n in zip(groups, prefixes, strict=True)], suffixes, dtype).to(self.device)
-            hidden = self.model.base_model(
-                input_ids=packed.ids, attention_mask=packed.mask, position_ids=packed.positions, use_cache=False
-            ).last_hidden_state
-            ends = torch.tensor([len(s) for suffix in suffixes for s in suffix], device=hidden.device).cumsum(0) - 1
-            return self.model.score(hidden[packed.row[ends], packed.column[ends]]).float().squeeze(-1)
+            packed = pack([texts[0][:n] for texts, n in zip(groups, prefixes, strict=True)], suffixes).to(self.device)
+            ends = torch.tensor([len(s) for suffix in suffixes for s in suffix], device=self.device).cumsum(0) - 1
+            packed.chosen = packed.chosen[ends]
+            return self.model.score(packed_hidden(self.model, packed, "verifier")).float().squeeze(-1)
         lengths = torch.tensor([len(t) for t in texts])
         padded = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
         for i, row in enumerate(texts):

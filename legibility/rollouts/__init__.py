@@ -12,7 +12,7 @@ Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dro
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,11 +40,13 @@ def sample(
     temperature: float = 1.0,
     engine: str = "fast",
     batch: int = 256,
+    value_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[list[Completion]]:
     """Completions [prompt][sample]. `batch` is how many are decoded together.
 
     Prompts of similar length are decoded together, whatever their order; results come back in the
-    order given. Raises ValueError for an unknown engine.
+    order given. A `value_head` (hidden states -> values) makes the fast engine keep its values too.
+    Raises ValueError for an unknown engine.
     """
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
@@ -61,7 +63,7 @@ def sample(
             chunk_prompts = [list(prompts[i]) for i in chunk]
             if engine == "fast":
                 try:
-                    flat = sample_fast(prover, chunk_prompts, samples, noise[rows], temperature)
+                    flat = sample_fast(prover, chunk_prompts, samples, noise[rows], temperature, value_head)
                 except FastUnsupported as reason:
                     warnings.warn(f"fast engine cannot run this model ({reason}); using plain generate", stacklevel=2)
                     engine = "hf"

@@ -9,11 +9,15 @@ import torch
 
 @dataclass
 class Completion:
-    """One sampled completion: token ids (its end token included), their log-probs, whether it was cut off."""
+    """One sampled completion: token ids (its end token included), their log-probs, whether it was cut off.
+
+    values: what a value head said before each token, where the engine was given one.
+    """
 
     ids: list[int]
     logprobs: list[float]
     truncated: bool
+    values: list[float] | None = None
 
 
 LARGE_VOCABULARY = 16384  # beyond this, float32 running sums would lose the rarest tokens

@@ -1,0 +1,151 @@
+"""A decoder's forward pass over real tokens only: rows of tokens instead of padded sequences.
+
+Transformers' decoders want (batch, time) tensors, so everything but attention is computed for padding
+too, and the last layer for positions nobody reads. Here tokens are one flat list (N, hidden);
+attention alone is told how they belong together, by a function the caller gives. The weights, the
+rotary tables and the feed-forward blocks are the model's own modules, so adapters and checkpoints
+work as always; the result equals transformers' own forward to floating-point error (tests).
+
+Covers the Llama family (Llama, SmolLM, Mistral without a window, Qwen2, Qwen3); `flat_decoder`
+returns None for anything else, and callers then take the model's own forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+from legibility.errors import UserError
+from legibility.models.loading import attention_window
+from legibility.packing import PackedBatch
+
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+
+# (layer, query (N, heads, dim), key (N, key heads, dim), value (N, key heads, dim)) -> (N, heads * dim)
+Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class FlatDecoder:
+    """Wraps a transformers decoder (the model without its language-model head); holds no weights."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder, config = decoder, decoder.config
+        self.heads = config.num_attention_heads
+        self.key_heads = config.num_key_value_heads
+        self.head_dim = decoder.layers[0].self_attn.head_dim
+        self.dtype = decoder.embed_tokens.weight.dtype
+        self.layers = len(decoder.layers)
+        self.recomputes = any(getattr(layer, "gradient_checkpointing", False) for layer in decoder.layers)
+
+    def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Half-width cosine and sine tables for positions (N,): each (N, 1, head dim / 2)."""
+        weight = self.decoder.embed_tokens.weight
+        cos, sin = self.decoder.rotary_emb(weight, positions[None])
+        half = cos.shape[-1] // 2
+        return cos[0, :, None, :half], sin[0, :, None, :half]
+
+    def forward(
+        self, ids: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], attend: Attend, chosen: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Last hidden states (N, hidden) of tokens ids (N,), or of the `chosen` (M,) ones alone."""
+        x = self.decoder.embed_tokens(ids)
+        recompute = self.recomputes and self.decoder.training and torch.is_grad_enabled()
+        for i in range(self.layers):
+            rows = chosen if i == self.layers - 1 else None
+            x = checkpoint(self._layer, i, x, rotary, attend, rows, use_reentrant=False) if recompute else self._layer(i, x, rotary, attend, rows)
+        return _norm(self.decoder.norm, x)
+
+    def _layer(self, i: int, x: torch.Tensor, rotary, attend: Attend, chosen: torch.Tensor | None) -> torch.Tensor:
+        layer = self.decoder.layers[i]
+        attention = layer.self_attn
+        h = _norm(layer.input_layernorm, x)
+        q = attention.q_proj(h).view(len(h), self.heads, -1)
+        k = attention.k_proj(h).view(len(h), self.key_heads, -1)
+        v = attention.v_proj(h).view(len(h), self.key_heads, -1)
+        if hasattr(attention, "q_norm"):
+            q, k = attention.q_norm(q), attention.k_norm(k)
+        out = attend(i, rotate(q, *rotary), rotate(k, *rotary), v)
+        if chosen is not None:  # past the last attention only these are read
+            out, x = out[chosen], x[chosen]
+        x = x + attention.o_proj(out)
+        return x + layer.mlp(_norm(layer.post_attention_layernorm, x))
+
+
+def flat_decoder(model: Any) -> FlatDecoder | None:
+    """The flat form of a causal model or classifier, or None where its architecture is not covered."""
+    config = model.config
+    if getattr(config, "model_type", None) not in MODEL_TYPES or attention_window(config) is not None:
+        return None
+    return FlatDecoder(_decoder(model))
+
+
+def _decoder(model: Any) -> Any:
+    return model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding of x (N, heads, dim), in transformers' half-split layout (Su et al. 2021)."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([torch.addcmul(a * cos, b, sin, value=-1), torch.addcmul(b * cos, a, sin)], -1)
+
+
+def _norm(module: Any, x: torch.Tensor) -> torch.Tensor:
+    """Root-mean-square norm; in float32 through one torch call, otherwise the module's own casting."""
+    if x.dtype != torch.float32:
+        return module(x)
+    return F.rms_norm(x, (x.shape[-1],), module.weight, module.variance_epsilon)
+
+
+def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch.Tensor:
+    """Hidden states (M, hidden) behind the batch's completion tokens, by the flat path where the model has one.
+
+    Raises UserError where the model's attention window is shorter than the text; `role` names it.
+    """
+    flat = flat_decoder(model)
+    dtype = model.get_input_embeddings().weight.dtype
+    if flat is not None:
+        return flat.forward(batch.ids, flat.rotary(batch.positions), tree_attention(batch, dtype), batch.chosen)
+    window = attention_window(model.config)
+    if window is not None and int(batch.positions.max()) + 1 > window:
+        raise UserError(
+            f"{role}.model: it attends to the last {window} tokens only and this text is longer; "
+            "use shorter problems or completions, or a model with full attention"
+        )
+    rows = batch.padded(dtype)
+    hidden = _decoder(model)(
+        input_ids=rows.ids, attention_mask=rows.mask, position_ids=rows.positions, use_cache=False
+    ).last_hidden_state
+    return hidden.flatten(0, 1)[rows.place[batch.chosen]]
+
+
+def tree_attention(batch: PackedBatch, dtype: torch.dtype) -> Attend:
+    """Attention of packed tokens: group by group on CPU, where calls are cheap; as one padded call elsewhere."""
+    if batch.ids.device.type == "cpu":
+        masks = batch.masks(dtype)
+
+        def by_group(layer, q, k, v):
+            groups = zip(*(x.transpose(0, 1)[None].split(batch.lengths, 2) for x in (q, k, v)), masks, strict=True)
+            out = [sdpa(q, k, v, mask)[0].transpose(0, 1) for q, k, v, mask in groups]
+            return torch.cat(out).flatten(1)
+
+        return by_group
+    rows = batch.padded(dtype)
+    shape = rows.ids.shape
+
+    def at_once(layer, q, k, v):
+        q, k, v = (
+            x.new_zeros(shape.numel(), *x.shape[1:]).index_copy(0, rows.place, x).unflatten(0, shape).transpose(1, 2)
+            for x in (q, k, v)
+        )
+        return sdpa(q, k, v, rows.mask).transpose(1, 2).flatten(0, 1)[rows.place].flatten(1)
+
+    return at_once
+
+
+def sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Attention of q (B, heads, n, dim) over k, v (B, key heads, m, dim) under an additive mask."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
