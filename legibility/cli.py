@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from legibility.errors import GateClosed, UserError
+from legibility.judging.commands import add_commands
 
 app = typer.Typer(
     help="Prover-verifier legibility games: train, evaluate and report.", no_args_is_help=True, add_completion=False,
@@ -69,6 +70,9 @@ def ask(
     from legibility.ask import ask_run
 
     ask_run(run, question, round_index=round_index, samples=samples, answer=answer, seed=seed)
+
+
+add_commands(app)
 
 
 def main() -> None:
