@@ -19,7 +19,7 @@ from legibility.judging import study as files
 from legibility.judging.assignment import assign
 from legibility.judging.checks import attention_checks
 from legibility.judging.datasheet import datasheet
-from legibility.judging.pool import Condition, Pool, chosen_conditions, pool_of
+from legibility.judging.pool import Condition, Pool, chosen_conditions, honest, pool_of
 from legibility.judging.power import Power, power_of
 from legibility.judging.protocol import Protocol, read_protocol
 from legibility.judging.sampling import select
@@ -146,11 +146,11 @@ def _number(value: object, kind: type = float):
 
 
 def _power(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> Power:
-    """Power of the smallest condition that has both labels (any, where none has)."""
+    """Power of the smallest condition whose writer was asked to be right (of any, where there is none)."""
     kinds = {e.item_id: e for e in entries if e.kind == STUDY}
     judged = Counter(Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds)
     problems = {c: len({e.problem_id for e in kinds.values() if (e.arm, e.round, e.role) == c}) for c in judged}
-    smallest = min(judged, key=lambda c: judged[c])
+    smallest = min([c for c in judged if honest(c)] or judged, key=lambda c: judged[c])
     return power_of(rules.planned, judged[smallest], len(slots), problems[smallest])
 
 
