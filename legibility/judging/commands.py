@@ -95,10 +95,11 @@ def simulate_raters(
     careless: Annotated[float, typer.Option(help="Share of raters who flip a coin for everything, fast.", min=0, max=1)] = 0.0,
     raters: Annotated[int | None, typer.Option(help="How many raters come (default: every slot).", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed.", min=0)] = 0,
+    repeats: Annotated[int, typer.Option(help="Also simulate and analyse so many studies: coverage of the intervals, exclusion rates.", min=0)] = 0,
 ) -> None:
     """Fill STUDY/simulation with judgments of made-up raters, to plan a study and try the analysis."""
     from legibility.judging.simulate import simulate_study
     from legibility.judging.study import Study
 
-    for line in simulate_study(Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed):
+    for line in simulate_study(Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed, repeats=repeats):
         typer.echo(line)
