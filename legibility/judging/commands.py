@@ -33,10 +33,11 @@ def export(
 ) -> None:
     """Make a blinded study for human judges from a run."""
     from legibility.judging.export import export_study
+    from legibility.judging.pool import pool_of
     from legibility.judging.protocol import Protocol, read_protocol
 
     made = export_study(
-        run, out, conditions=conditions.split(",") if conditions else None, per_condition=per_condition, raters=raters,
+        pool_of(run, seed), out, conditions=conditions.split(",") if conditions else None, per_condition=per_condition, raters=raters,
         per_rater=per_rater, attention=attention, seed=seed, length_match=length_match, protocol=protocol,
     )
     typer.echo(f"study: {made.path}  {made.items} items (checks included), {len(made.slots)} raters × {max(map(len, made.slots))} items at most")

@@ -19,7 +19,7 @@ from legibility.judging import study as files
 from legibility.judging.assignment import assign
 from legibility.judging.checks import attention_checks
 from legibility.judging.datasheet import datasheet
-from legibility.judging.pool import Condition, Pool, chosen_conditions, honest, pool_of
+from legibility.judging.pool import Condition, Pool, chosen_conditions, honest
 from legibility.judging.power import Power, power_of
 from legibility.judging.protocol import Protocol, read_protocol
 from legibility.judging.sampling import select
@@ -40,7 +40,7 @@ class Exported:
 
 
 def export_study(
-    source: Path,
+    pool: Pool,
     out: Path,
     *,
     conditions: Sequence[str] | None = None,
@@ -52,7 +52,7 @@ def export_study(
     length_match: bool = False,
     protocol: Path | None = None,
 ) -> Exported:
-    """Export a study from a run folder or a problem file to the new folder `out`.
+    """Export a study of a pool's solutions to the new folder `out`.
 
     The seed decides which solutions are chosen; ids, file order and assignments come from a random
     secret that is kept on the sealed side. Raises UserError before anything is written.
@@ -62,7 +62,6 @@ def export_study(
     if attention < 0 or attention % 2 or attention > 20:
         raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
     rules = read_protocol(protocol) if protocol else Protocol()
-    pool = pool_of(source, seed)
     wanted = chosen_conditions(pool, conditions)
     bins = rules.analysis.length_bins if length_match else None
     selection = select(pool, wanted, per_condition, stream(seed, "judging", "select"), length_bins=bins)
@@ -82,7 +81,7 @@ def export_study(
         _write(work / files.PROTOCOL, rules.to_yaml())
         _write(work / files.KEY, json_lines(sorted(entries, key=lambda e: e.item_id)))
         facts = {
-            "source": str(source), "run": pool.run, "run_path": str(pool.origin) if pool.origin else None, "seed": seed,
+            "run": pool.run, "run_path": str(pool.origin) if pool.origin else None, "seed": seed,
             "secret": f"{secret:032x}", "conditions": [str(c) for c in wanted], "per_condition": per_condition, "raters": raters,
             "per_rater": per_rater, "attention": attention, "length_match": length_match, "notes": notes,
         }
