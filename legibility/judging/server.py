@@ -131,6 +131,7 @@ def serve(study: Study, host: str, port: int) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(128)  # from here on a request waits rather than being refused
     except OSError as error:
         store.close()
         raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from None
