@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from legibility.errors import GateClosed, UserError
+from legibility.judging.commands import add_commands
 
 app = typer.Typer(
     help="Prover-verifier legibility games: train, evaluate and report.", no_args_is_help=True, add_completion=False,
@@ -112,6 +113,9 @@ def compare(
     from legibility.report import write_comparison
 
     typer.echo(f"report: {write_comparison(compare_runs(runs, out), out)}")
+
+
+add_commands(app)
 
 
 def main() -> None:
