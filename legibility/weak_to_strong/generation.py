@@ -1,15 +1,14 @@
 """The generative task: a strong language model fine-tuned on a weak one's solutions (Burns et al. 2023's chess, in words).
 
 Weak: the small model fine-tuned on worked solutions of half A. It solves half B; the strong model is
-fine-tuned on those solutions, right or wrong (unreadable ones too: nobody checks them), and the ceiling
-on the worked solutions of half B. Greedy-free: one sample per test problem at temperature 1, graded.
+fine-tuned on those solutions, right or wrong (only what was cut off is left out: nobody checks them), and
+the ceiling on the worked solutions of half B. Each answers every test problem once, at temperature 1.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,7 @@ def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int,
         prover, [prover.prompt_ids(p, HELPFUL) for p in problems], 1, seed=derive_seed(seed, "generation", purpose),
         max_new_tokens=settings.max_new_tokens, engine=study.config.compute.engine, batch=study.config.compute.rollout_batch,
     )
-    return [prover.decode(group[0].ids) for group in drawn]
+    return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 
 
 def _right(problems: Sequence[Problem], texts: Sequence[str]) -> np.ndarray:
