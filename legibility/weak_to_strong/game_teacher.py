@@ -34,10 +34,7 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
     """Accuracy of both verifiers, their students and the ceiling on base and sneaky test text, with PGR and paired differences."""
     settings = study.config.game_teacher
     assert settings is not None and study.texts is not None
-    path = (study.base_dir or Path()) / Path(study.config.task.run).expanduser()  # checked by the config
-    run = RunFolder.existing(path)
-    rounds = (run.rounds()[0], run.rounds()[-1])
-    held_out = _held_out(study, rounds[-1])
+    run, rounds, held_out = check_run(study)
     results = {s: _seed(study, run, s, rounds, held_out) for s in study.config.seeds}
     truth = {name: labels(items) for name, items in held_out.items()}
     groups = {name: [x.group for x in items] for name, items in held_out.items()}
@@ -73,6 +70,15 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
         "rounds": list(rounds), "student": settings.student, "objective": settings.objective,
         "student_items": next(iter(results.values())).info["items"], "label_accuracy": label_accuracy, "sets": entries,
     }
+
+
+def check_run(study: Study) -> tuple[RunFolder, tuple[int, int], dict[str, list[Item]]]:
+    """The run, its first and last round, and the test items. Raises UserError where the run does not serve."""
+    run = RunFolder.existing((study.base_dir or Path()) / Path(study.config.task.run).expanduser())  # the config checked it is set
+    rounds = run.rounds()
+    if len(rounds) < 2:
+        raise UserError(f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two")
+    return run, (rounds[0], rounds[-1]), _held_out(study, rounds[-1])
 
 
 def _held_out(study: Study, last: int) -> dict[str, list[Item]]:

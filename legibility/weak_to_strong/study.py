@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_problems, read_solutions, write_problems, write_solutions
 from legibility.models.loading import load_causal, load_tokenizer, pick_device, resolve
@@ -27,7 +26,7 @@ from legibility.progress import Progress
 from legibility.randomness import derive_seed, stream
 from legibility.weak_to_strong.cells import Cell, Result, load_or, stages
 from legibility.weak_to_strong.classifiers import features, load_classifier
-from legibility.weak_to_strong.config import ALONE, SINGLE, ClassificationTask, StudyConfig, TwinsTask
+from legibility.weak_to_strong.config import ALONE, SINGLE, PreferencesTask, SolutionsTask, StudyConfig
 from legibility.weak_to_strong.items import PARTS, Item, Parts, labels
 from legibility.weak_to_strong.oversight import RoleSpeaker, overseen
 from legibility.weak_to_strong.tasks import load_pools, parts_for
@@ -51,7 +50,7 @@ class Study:
 
     def _texts(self) -> Texts | None:
         task = self.config.task
-        if isinstance(task, (ClassificationTask, TwinsTask)):
+        if not isinstance(task, (SolutionsTask, PreferencesTask)):
             return None
         if task.run is not None:
             return run_texts((self.base_dir or Path()) / Path(task.run).expanduser())
@@ -209,13 +208,13 @@ def run_study(
     progress = progress or Progress()
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
-    _check(config, base_dir)
+    study = _checked(config, out, base_dir)
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(command="weak-to-strong", device=config.compute.device, seeds=config.seeds)
     progress.phase("text and halves", 1)
-    study = Study(config, run, base_dir)
-    sizes = [len(getattr(study.parts(seed), p)) for seed in config.seeds for p in PARTS]
-    progress.done(f"{', '.join(f'{n} {p}' for p, n in zip(PARTS, sizes, strict=False))} items")
+    study = study or Study(config, run, base_dir)
+    parts = [study.parts(seed) for seed in config.seeds]
+    progress.done(", ".join(f"{len(getattr(parts[0], p))} {p}" for p in PARTS) + " items")
     for number, stage in enumerate(stages(study.cells()), start=1):
         todo = [c for c in stage if not run.is_done(c.name)]
         progress.phase(f"stage {number}: {len(stage)} cells", len(todo))
@@ -226,15 +225,20 @@ def run_study(
     return run
 
 
-def _check(config: StudyConfig, base_dir: Path | None) -> None:
-    """Fail on an unusable run or model before the study folder is made."""
-    run = getattr(config.task, "run", None)
-    if run is not None:
-        rounds = RunFolder.existing((base_dir or Path()) / Path(run).expanduser()).rounds()
-        if config.game_teacher and len(rounds) < 2:
-            raise UserError(f"game_teacher: {run} has {len(rounds)} finished rounds; comparing teachers needs at least two")
+def _checked(config: StudyConfig, out: Path, base_dir: Path | None) -> Study | None:
+    """Fail on unusable models, runs and data before the study folder is made; the study, if its text is there already."""
     for settings in config.models.values():
         load_classifier(settings, "cpu", seed=0, base_dir=base_dir)
+    if isinstance(config.task, (SolutionsTask, PreferencesTask)) and config.task.run is None:
+        return None  # the text is still to be written, into the folder
+    study = Study(config, RunFolder(out), base_dir)
+    for seed in config.seeds:
+        study.parts(seed)
+    if config.game_teacher:
+        from legibility.weak_to_strong.game_teacher import check_run
+
+        check_run(study)
+    return study
 
 
 def _compute_all(study: Study, cells: list[Cell]):
