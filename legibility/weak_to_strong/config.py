@@ -33,6 +33,9 @@ class ModelSettings(Settings):
         description="Linear head on the last token's features, or on those and the model's own log-likelihood of the solution "
         "(mean and least token): what a language model knows about a text and its last token does not say.",
     )
+    train: Literal["all", "probe"] = Field(
+        "all", description="Train all weights, or only a logistic regression on frozen features, whatever the objective's name."
+    )
     template: str = Field("{problem}\n\n{solution}", description="The text to classify.")
     max_length: int = Field(512, ge=8, description="Longest text in tokens; longer ones lose their middle.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of the weights (one-cycle).")
@@ -296,6 +299,10 @@ class StudyConfig(Settings):
             raise ValueError("game_teacher needs task.run: a run folder with at least two rounds")
         if self.oversight and self.task.kind in ("classification", "twins", "preferences"):
             raise ValueError("oversight needs task.kind solutions")
+        for block in self.grid:
+            for name in block.strong:
+                if self.models[name].train == "probe" and set(block.objectives) - {"probe"}:
+                    raise ValueError(f"grid: {name!r} has train: probe, so its only objective is probe")
         if SINGLE in self.teachers or ALONE in self.oversight:
             raise ValueError(f'the names "{SINGLE}" and "{ALONE}" are taken')
         return self

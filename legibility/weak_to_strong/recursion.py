@@ -57,10 +57,10 @@ def _generations(study: Study, seed: int) -> list[Generation]:
         def compute() -> Result:
             watched = {p: getattr(parts, p) for p in WATCHED}
             trained = study.train(Cell("student", seed, (model,)), parts.student, probabilities, watched, objective=settings.objective)
-            return Result({"steps": trained.steps, **trained.logits}, {"parameters": trained.parameters})
+            return Result({"steps": trained.steps, **trained.logits}, {})
 
         result = load_or(study.run, f"cells/seed-{seed}/auto-aligner/{g}-{model}", compute)
         return {p: result.last(p).astype(float) for p in WATCHED}
 
-    weak = study.cell(Cell("weak", seed, settings.generations[:1] and (settings.generations[0],)))
+    weak = study.cell(Cell("weak", seed, (settings.generations[0],)))
     return align(settings, {p: weak.last(p).astype(float) for p in WATCHED}, teach, labels(parts.trusted))

@@ -44,6 +44,7 @@ class Study:
     def __init__(self, config: StudyConfig, run: RunFolder, base_dir: Path | None) -> None:
         self.config, self.run, self.base_dir = config, run, base_dir
         self.device = pick_device(config.compute.device)
+        self._features: dict[str, dict[Any, np.ndarray]] = {}
         self.texts = self._texts()
         self.pools = load_pools(config, self.texts, base_dir)
         self.parts = lru_cache(maxsize=None)(lambda seed: parts_for(config, self.pools, seed))
@@ -83,17 +84,28 @@ class Study:
             objective = "xent" if cell.objective == "bootstrapping" else cell.objective
             watched = {p: getattr(parts, p) for p in (HELD_OUT if cell.kind == "ceiling" else ("student", *HELD_OUT))}
             trained = self.train(cell, parts.student, target, watched, objective=objective, source=self._adapted(cell.seed, cell.models[-1]))
-            arrays, info = {"steps": trained.steps, **trained.logits}, {"parameters": trained.parameters}
+            arrays, info = {"steps": trained.steps, **trained.logits}, {}
         return Result(arrays, {**info, "cpu_seconds": time.process_time() - started})
 
     def train(self, cell: Cell, items: Sequence[Item], target: np.ndarray, watched: dict[str, list[Item]], **options: Any) -> Trained:
         """`train_student` with the randomness of a cell. Order and head depend on seed and model only, so that
         students of one size differ by what they are taught."""
-        member = options.pop("member", 0)
+        member, model = options.pop("member", 0), cell.models[-1]
         return train_student(
-            self.config, cell.models[-1], items, target, watched, seed=derive_seed(cell.seed, "head", cell.models[-1], member) % 2**31,
-            rng=stream(cell.seed, "order", cell.models[-1], member), device=self.device, base_dir=self.base_dir, **options,
+            self.config, model, items, target, watched, seed=derive_seed(cell.seed, "head", model, member) % 2**31,
+            rng=stream(cell.seed, "order", model, member), device=self.device, base_dir=self.base_dir,
+            frozen=lambda part: self.frozen(model, part), **options,
         )
+
+    def frozen(self, model: str, items: Sequence[Item]) -> np.ndarray:
+        """Features (items, layers, width) of the untrained model, each text read once per process."""
+        kept = self._features.setdefault(model, {})
+        missing = {(x.problem.question, x.texts): x for x in items if (x.problem.question, x.texts) not in kept}
+        if missing:
+            classifier = load_classifier(self.config.models[model], self.device, seed=0, base_dir=self.base_dir)
+            new = list(missing.values())
+            kept.update(zip(missing, features(classifier, new, classifier.encode(new)), strict=True))
+        return np.stack([kept[x.problem.question, x.texts] for x in items])
 
     def _weak(self, cell: Cell, parts: Parts) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         read = {p: self.overseen(cell.seed, p, cell.oversight) for p in PARTS}
@@ -105,21 +117,21 @@ class Study:
 
         if cell.teacher == SINGLE:
             trained = fit(None, 0, None)
-            return {"steps": trained.steps, **trained.logits}, {"parameters": trained.parameters}
+            return {"steps": trained.steps, **trained.logits}, {}
         settings = self.config.models[cell.models[0]]
         classifier = load_classifier(settings, self.device, seed=0, base_dir=self.base_dir)
         depth = self._depth(classifier)
 
         def tables() -> dict[str, np.ndarray]:
-            return {p: features(classifier, items, classifier.encode(items)) for p, items in read.items()}
+            return {p: self.frozen(cell.models[0], items) for p, items in read.items()}
 
         ensemble = train_teacher(
             self.config.teachers[cell.teacher], lambda w, m, d: {p: x[-1] for p, x in fit(w, m, d).logits.items()}, tables, depth,
             truth, stream(cell.seed, "teacher", cell.teacher, cell.models[0]),
         )
         info = {
-            "parameters": sum(p.numel() for p in classifier.module.parameters()), "size": ensemble.size,
-            "validation_accuracy_by_size": ensemble.accuracies, "learner_weights": ensemble.weights, "stopped": ensemble.stopped,
+            "size": ensemble.size, "validation_accuracy_by_size": ensemble.accuracies,
+            "learner_weights": ensemble.weights, "stopped": ensemble.stopped,
         }
         return {"steps": np.array([1]), **{p: x[None].astype(np.float32) for p, x in ensemble.logits.items()}}, info
 

@@ -19,6 +19,7 @@ from legibility.metrics import number
 from legibility.progress import Progress
 from legibility.randomness import stream
 from legibility.weak_to_strong.cells import Cell, Result
+from legibility.weak_to_strong.classifiers import load_classifier
 from legibility.weak_to_strong.config import ALONE, SINGLE
 from legibility.weak_to_strong.items import PARTS, labels
 from legibility.weak_to_strong.pgr import agreement, crossed_bootstrap, pgr_estimate
@@ -91,6 +92,7 @@ class _Tables:
 
     def __init__(self, study: Study) -> None:
         self.study, self.config = study, study.config
+        self._sizes: dict[str, int] = {}
         test = study.parts(self.config.seeds[0]).test
         self.truth, self.groups = labels(test), [x.group for x in test]
         self.validation = labels(study.parts(self.config.seeds[0]).validation)
@@ -99,7 +101,7 @@ class _Tables:
 
     def weak(self, model: str, teacher: str, oversight: str) -> dict[str, Any]:
         results = self.results(Cell("weak", 0, (model,), teacher=teacher, oversight=oversight))
-        entry = {"model": model, "teacher": teacher, "oversight": oversight, "parameters": results[0].info["parameters"]}
+        entry = {"model": model, "teacher": teacher, "oversight": oversight, "parameters": self.size(model)}
         entry["accuracy"] = self.accuracy(self.right(results))
         entry["accuracy_on_student_half"] = float(np.mean([
             ((r.last("student") > 0) == labels(self.study.parts(seed).student)).mean()
@@ -115,7 +117,7 @@ class _Tables:
     def ceiling(self, model: str, objective: str) -> dict[str, Any]:
         results = self.results(Cell("ceiling", 0, (model,), objective))
         return {
-            "model": model, "objective": objective, "parameters": results[0].info["parameters"],
+            "model": model, "objective": objective, "parameters": self.size(model),
             "accuracy": self.accuracy(self.right(results)),
         }
 
@@ -136,8 +138,7 @@ class _Tables:
         at_best = np.stack([t[k] == self.truth for t, k in zip(tested, best, strict=True)])
         at_oracle = np.stack([t[k] == self.truth for t, k in zip(tested, oracle, strict=True)])
         sizes = {
-            "weak": weak, "strong": strong, "weak_parameters": plain[0].info["parameters"],
-            "strong_parameters": ceilings[0].info["parameters"] if objective != "probe" else self._full_size(strong),
+            "weak": weak, "strong": strong, "weak_parameters": self.size(weak), "strong_parameters": self.size(strong),
             "chain": list(cell.models),
         }
         sizes["ratio"] = sizes["strong_parameters"] / sizes["weak_parameters"]
@@ -181,11 +182,12 @@ class _Tables:
     def _resampling(self) -> dict[str, Any]:
         return {"resamples": self.config.bootstrap, "confidence": self.config.confidence_level, "rng": stream("study bootstrap")}
 
-    def _full_size(self, strong: str) -> int:
-        from legibility.weak_to_strong.classifiers import load_classifier
-
-        classifier = load_classifier(self.config.models[strong], "cpu", seed=0, base_dir=self.study.base_dir)
-        return sum(p.numel() for p in classifier.module.parameters())
+    def size(self, model: str) -> int:
+        """Parameters of a model of the study."""
+        if model not in self._sizes:
+            classifier = load_classifier(self.config.models[model], "cpu", seed=0, base_dir=self.study.base_dir)
+            self._sizes[model] = sum(p.numel() for p in classifier.module.parameters())
+        return self._sizes[model]
 
     def _curve(self, results: Sequence[Result], supervisor: Sequence[Result]) -> list[dict[str, float | None]]:
         """Test accuracy by share of training done, on true labels and on the supervisor's; means over seeds."""

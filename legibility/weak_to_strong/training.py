@@ -9,7 +9,7 @@ which is the trained model: accuracy against step, on true or weak labels, is ar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,29 +40,28 @@ class Trained:
 
     steps: np.ndarray
     logits: dict[str, np.ndarray]
-    parameters: int
-
-    def last(self, part: str) -> np.ndarray:
-        """Log-odds (items,) of the trained model."""
-        return self.logits[part][-1]
 
 
 def train_student(
     config: StudyConfig, model: str, items: Sequence[Item], probabilities: np.ndarray, watched: Mapping[str, Sequence[Item]], *,
     objective: str = "xent", weights: np.ndarray | None = None, seed: int, rng: np.random.Generator, device: str,
     base_dir: Path | None = None, source: str | None = None, layers: int | None = None,
+    frozen: Callable[[Sequence[Item]], np.ndarray] | None = None,
 ) -> Trained:
     """A classifier trained so that P(label) matches `probabilities` (n,), under an objective.
 
     weights (n,): of the items in the loss (boosting, bootstrap resampling). source: a folder to start
     from instead of the settings' model. layers: use only so many. `watched` parts are predicted.
+    frozen: features (items, layers, width) of the untrained model, where someone keeps them already.
     """
     settings = config.models[model]
     if layers is not None:
         settings = settings.model_copy(update={"layers": layers})
+    if (objective == "probe" or settings.train == "probe") and frozen is not None and source is None and layers is None:
+        return _probe(frozen, items, probabilities, watched, weights)
     classifier = load_classifier(settings, device, seed=seed, source=source, base_dir=base_dir)
-    if objective == "probe":
-        return _probe(classifier, items, probabilities, watched, weights)
+    if objective == "probe" or settings.train == "probe":
+        return _probe(lambda part: features(classifier, part, classifier.encode(part)), items, probabilities, watched, weights)
     encoded = classifier.encode(items)
     if isinstance(classifier, Surprisal):
         classifier.calibrate([encoded[i] for i in rng.permutation(len(items))[:100]])
@@ -93,8 +92,7 @@ def train_student(
             if step + 1 in points:
                 for name, (part, tokens) in parts.items():
                     kept[name].append(predict(classifier, part, tokens))
-    count = sum(p.numel() for p in classifier.module.parameters())
-    return Trained(np.array(points), {name: np.stack(rows) for name, rows in kept.items()}, count)
+    return Trained(np.array(points), {name: np.stack(rows) for name, rows in kept.items()})
 
 
 def _loss(config, objective: str, logits, target, weight, step: int, steps: int) -> torch.Tensor:
@@ -122,15 +120,12 @@ def _batches(classifier: Classifier, items: Sequence[Item], encoded, size: int, 
             yield batches[k]
 
 
-def _probe(classifier: Classifier, items, probabilities, watched, weights) -> Trained:
+def _probe(read: Callable[[Sequence[Item]], np.ndarray], items, probabilities, watched, weights) -> Trained:
     """Logistic regression on the frozen last layer. Soft labels: every item counts as right p and as wrong 1 - p times."""
-    table = features(classifier, items, classifier.encode(items))[:, -1]
+    table = read(items)[:, -1]
     model = fit_logistic(table, probabilities, weights)
-    logits = {
-        name: model.decision_function(features(classifier, part, classifier.encode(part))[:, -1])[None].astype(np.float32)
-        for name, part in watched.items()
-    }
-    return Trained(np.array([1]), logits, table.shape[1] + 1)
+    logits = {name: model.decision_function(read(part)[:, -1])[None].astype(np.float32) for name, part in watched.items()}
+    return Trained(np.array([1]), logits)
 
 
 def fit_logistic(table: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None):
