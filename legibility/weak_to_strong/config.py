@@ -300,6 +300,9 @@ class StudyConfig(Settings):
         if self.oversight and self.task.kind in ("classification", "twins", "preferences"):
             raise ValueError("oversight needs task.kind solutions")
         for block in self.grid:
+            cut = [t for t in block.teachers if t != SINGLE and (self.teachers[t].over, self.teachers[t].learner) == ("layers", "probe")]
+            if cut and any(self.models[w].head == "surprisal" for w in block.weak):
+                raise ValueError(f"grid: teacher {cut[0]!r} probes layers, which needs weak models with head: last_token")
             for name in block.strong:
                 if self.models[name].train == "probe" and set(block.objectives) - {"probe"}:
                     raise ValueError(f"grid: {name!r} has train: probe, so its only objective is probe")

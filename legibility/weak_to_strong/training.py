@@ -2,8 +2,8 @@
 
 Burns et al. 2023, App. A: two epochs, batch 32, no early stopping in the headline number. Items are
 encoded once; batches hold items of similar length, and items of one problem together so that the
-problem is read once. The logits of the watched parts are kept at every evaluation point, the last of
-which is the trained model: accuracy against step, on true or weak labels, is arithmetic on them.
+problem is read once. Log-odds of validation and test are kept at every evaluation point, the last of
+which is the trained model (of other parts only then): accuracy against step is arithmetic on them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.objectives import confidence_loss, confidence_weight, cross_entropy_loss, product_loss
 
 
+CURVE = ("validation", "test")  # parts predicted at every evaluation point
+
+
 @dataclass(frozen=True)
 class Trained:
-    """`steps` (points,) and, by part, log-odds (points, items) at those steps; the last row is the final model."""
+    """`steps` (points,) and, by part, log-odds (points, items) at those steps (one row: only the last); the last row is the final model."""
 
     steps: np.ndarray
     logits: dict[str, np.ndarray]
@@ -91,6 +94,8 @@ def train_student(
             schedule.step()
             if step + 1 in points:
                 for name, (part, tokens) in parts.items():
+                    if name not in CURVE and step + 1 < steps:
+                        continue
                     kept[name].append(predict(classifier, part, tokens))
     return Trained(np.array(points), {name: np.stack(rows) for name, rows in kept.items()})
 
