@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from harness import results, tables
+from harness import figures, results, tables
 from harness.environments import ROOT, environment, run_module
 from harness.grow import grown_folder
 from harness.task import Task
@@ -32,13 +32,17 @@ from pydantic import ValidationError
 
 from legibility.config import PPOSettings
 from legibility.errors import UserError
-from legibility.models.nano import NANO_DIR
+from legibility.models.loading import resolve
 
 TRL_PPO, TRL_GROUP = "1.12.0", "1.16.0"
 CACHE = Path.home() / ".cache" / "legibility-bench"
 LONG = ((6, 1.0),)  # problems of six steps: answers twice as long as the default's
 SMOLLM2 = ROOT / "assets" / "smollm2-135m-instruct"
-LEARNING_RATE, LEARNING_STEPS = 1e-4, 40
+LEARNING_RATE, LEARNING_STEPS, LEARNING_SEEDS = 1e-4, 40, (0, 1, 2)
+
+
+def nano_prover() -> str:
+    return resolve("nano", "prover")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Workload:
 
 def workloads(quick: bool, cache: Path, threads: int, wanted: list[str]) -> Iterator[Workload]:
     """What a run measures, in order; models are made as they are needed."""
-    nano = Task("nano", str(NANO_DIR / "prover"), threads=threads)
+    nano = Task("nano", nano_prover(), threads=threads)
     if quick:
         yield Workload(replace(nano, warm=1, steps=3), 1)
         return
@@ -121,6 +125,7 @@ def commit() -> str:
 def main(
     quick: Annotated[bool, typer.Option(help="The nano size only, one turn of three steps each.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write everything measured to this new file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the learning check into this new file.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the environments and grown models.")] = CACHE,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of every trainer.")] = 2,
     workload: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(WORKLOADS)}, learning.")] = None,
@@ -130,8 +135,9 @@ def main(
     wanted = workload or ([] if quick else known)
     if unknown := set(wanted) - set(known):
         raise UserError(f"--workload {min(unknown)}: unknown; known: {', '.join(known)}")
-    if json_file is not None and json_file.exists():
-        raise UserError(f"{json_file}: exists already; give a new file or move it away")
+    for path in (json_file, figure):
+        if path is not None and path.exists():
+            raise UserError(f"{path}: exists already; give a new file or move it away")
     skipped: list[str] = []
     if "smollm2-135m" in wanted and not SMOLLM2.is_dir():
         skipped.append("smollm2-135m (no assets/smollm2-135m-instruct; python scripts/fetch_assets.py makes it)")
@@ -169,11 +175,16 @@ def main(
                            f"{statistics.median(s['total'] for s in record['steps']):.2f} s a step")  # fmt: skip
             peaks.append(matmul_peak(pythons[TRL_GROUP], threads))
     if "learning" in wanted:
-        task = Task("learning", str(NANO_DIR / "prover"), threads=threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
-        for name in names:
-            result["learning"][name] = run_trainer(name, task, pythons)
-            keep(result["learning"][name])
-            typer.echo(f"learning, {name}: {results.learned(result['learning'][name]['steps'])}")
+        task = Task("learning", nano_prover(), threads=threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
+        for seed in LEARNING_SEEDS:
+            for name in names:
+                record = run_trainer(name, replace(task, seed=seed), pythons)
+                result["learning"].setdefault(name, []).append(record)
+                keep(record)
+                got = results.learned(record["steps"])
+                typer.echo(f"learning, seed {seed}, {name}: helpful accuracy {got['first']:.3f} -> {got['last']:.3f}")
+    if figure is not None and result["learning"]:
+        figures.learning(result, figure)
     typer.echo("\n" + tables.versus(result) + "\n")
     for key, value in results.headline(result).items():
         typer.echo(f"{key}: {'not measured' if value is None else f'{value:.3f}'}")

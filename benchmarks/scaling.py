@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from harness import laws, results, tables
+from harness import figures, laws, results, tables
 from harness.environments import run_module
 from harness.grow import grown_folder
 from harness.task import Task
-from ppo_vs_trl import CACHE, commit, machine, matmul_peak
+from ppo_vs_trl import CACHE, commit, machine, matmul_peak, nano_prover
 
 from legibility.errors import UserError
-from legibility.models.nano import NANO_DIR
 
 SIZES = ((192, 4), (256, 6), (384, 8), (512, 12), (768, 17))  # hidden x layers beyond the nano prover's 128 x 3: 2 … 131 M
 ANSWERS = {"2 steps": ((2, 1.0),), "4 steps": ((4, 1.0),), "6 steps": ((6, 1.0),)}
@@ -34,7 +33,7 @@ ANSWERS = {"2 steps": ((2, 1.0),), "4 steps": ((4, 1.0),), "6 steps": ((6, 1.0),
 
 def tasks(cache: Path, threads: int, largest: float, steps: int) -> list[tuple[str, Task]]:
     """(sweep, task) of every point; `largest` in millions of parameters."""
-    nano = Task("scaling", str(NANO_DIR / "prover"), threads=threads, warm=1, steps=steps, max_new_tokens=144)
+    nano = Task("scaling", nano_prover(), threads=threads, warm=1, steps=steps, max_new_tokens=144)
     points = [("default", nano)]
     for hidden, layers in SIZES:
         millions = 13 * hidden**2 * layers / 1e6  # attention 4, feed-forward 9 squares a layer
@@ -56,29 +55,6 @@ def point(sweep: str, record: dict[str, Any], task: Task, peak: float) -> dict[s
         "tokens": sum(x["prompt_tokens"] + x["generated_tokens"] for x in record["steps"]) / len(record["steps"]),
         **{k: s[k] for k in ("seconds", *results.PHASES, "mean_length", "longest", "peak_mb", "matmul_fraction", "steps")},
     }  # fmt: skip
-
-
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Measured seconds of every sweep, and the fitted law through the same points."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    law, default = result["laws"]["seconds"], result["points"][0]
-    axes = {"model size": ("parameters", "parameters"), "completions": ("completions", "completions a step"),
-            "answer length": ("mean_length", "mean answer length (tokens)"), "samples a prompt": ("samples", "samples a prompt")}  # fmt: skip
-    figure, panels = plt.subplots(1, 4, figsize=(13, 3.2), sharey=True, layout="constrained")
-    for panel, (sweep, (key, label)) in zip(panels, axes.items(), strict=True):
-        points = sorted([default, *(p for p in result["points"] if p["sweep"] == sweep)], key=lambda p: p[key])
-        x = [p[key] for p in points]
-        panel.loglog(x, [p["seconds"] for p in points], "o", color="C0", label="measured")
-        panel.loglog(x, [laws.predict(law, p["parameters"], p["tokens"]) for p in points], "-", color="C1", label="law")
-        panel.set_xlabel(label)
-        panel.grid(alpha=0.3, which="both")
-    panels[0].set_ylabel("seconds a step")
-    panels[0].legend()
-    figure.savefig(path, dpi=150)
 
 
 def main(
@@ -111,7 +87,7 @@ def main(
         if json_file is not None:
             json_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
     if figure is not None:
-        draw(result, figure)
+        figures.scaling(result, figure)
     typer.echo("\n" + tables.scaling(result))
 
 

@@ -29,11 +29,11 @@ def grow(small: Any, hidden: int, layers: int, seed: int = 0) -> LlamaForCausalL
     config = copy.deepcopy(old)
     config.hidden_size, config.num_hidden_layers = hidden, layers
     config.intermediate_size = round(old.intermediate_size * ratio)
+    config.rms_norm_eps = old.rms_norm_eps / ratio  # the mean square is taken over more dimensions, the new ones zero
     config.num_attention_heads = config.num_key_value_heads = hidden // old.head_dim
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         large = LlamaForCausalLM(config).eval()
-    # the mean square is taken over more dimensions, the new ones zero
     norm = ratio**-0.5
     _place(large.model.embed_tokens.weight, small.model.embed_tokens.weight, outside=0.0)
     _place(large.model.norm.weight, small.model.norm.weight * norm, outside=1.0)

@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
+from harness import report
+from harness.clock import Clock, resident_mb
+from harness.reward import Reward
+from harness.task import Task
 from legibility.config import ComputeSettings, PPOSettings, ProverSettings
 from legibility.models.prover import Prover
 from legibility.ppo import PPO, Batch
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
-
-from harness import report
-from harness.clock import Clock, resident_mb
-from harness.reward import Reward
-from harness.task import Task
 
 
 def run(task: Task, critic: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def headline(result: Record, workload: str = "nano") -> dict[str, float | None]:
 
 
 def learned(steps: Sequence[Record], window: int = 5) -> dict[str, float]:
-    """Helpful accuracy over the first and the last steps of a run, and the standard error of its gain.
+    """Helpful accuracy over the first and the last steps of one run, and the standard error of its gain.
 
     The error is that of independent completions, an underestimate: samples of one problem go together.
     """

@@ -7,20 +7,18 @@ what it costs does.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from harness.task import Item, Task
 from legibility import rewards
 from legibility.config import VerifierSettings
 from legibility.grading import grade
 from legibility.models.loading import encode_prompt
 from legibility.models.verifier import Verifier
 from legibility.prompts import HELPFUL, load_prompts
-
-from harness.task import Item, Task
 
 TEMPLATE = "<|start|>{problem}<|solution|>{solution}<|end|>"  # as in configs/nano.yaml
 
@@ -71,5 +69,6 @@ class Reward:
 
 
 def _unique_tokens(texts: list[tuple[int, ...]]) -> int:
-    shared = len(os.path.commonprefix(texts))
+    columns = enumerate(zip(*texts, strict=False))
+    shared = next((i for i, column in columns if len(set(column)) > 1), min(map(len, texts)))
     return shared + sum(len(text) - shared for text in texts)

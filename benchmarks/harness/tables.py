@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from legibility.errors import UserError
-
 from harness import results
+from legibility.errors import UserError
 
 Record = Mapping[str, Any]
 
@@ -47,17 +47,20 @@ def speedups(summaries: Mapping[str, Record]) -> str:
     return rows(["times faster than", *(results.TRAINERS[o] for o in others)], body) if body else ""
 
 
-def learning(runs: Mapping[str, Record]) -> str:
-    """What every trainer learns in the same number of steps."""
+def learning(runs: Mapping[str, Sequence[Record]]) -> str:
+    """What every trainer learns in the same number of steps, over seeds."""
     body = []
-    for name, record in runs.items():
-        got = results.learned(record["steps"])
-        seconds = sum(s["total"] for s in record["steps"])
+    for name, records in runs.items():
+        got = [results.learned(record["steps"]) for record in records]
+        first, last, gain = (statistics.mean(g[key] for g in got) for key in ("first", "last", "gain"))
+        seconds = statistics.mean(sum(s["total"] for s in record["steps"]) for record in records)
         body.append(
-            [results.TRAINERS[name], f"{got['first']:.3f}", f"{got['last']:.3f}", f"{got['gain']:+.3f} ± {got['error']:.3f}",
-             "yes" if got["gain"] > 2 * got["error"] else "not shown", f"{len(record['steps'])}", f"{seconds:.0f}"]
+            [results.TRAINERS[name], f"{first:.3f}", f"{last:.3f}",
+             f"{gain:+.3f} [{min(g['gain'] for g in got):+.3f}, {max(g['gain'] for g in got):+.3f}]",
+             f"{sum(g['gain'] > 2 * g['error'] for g in got)} of {len(got)}", f"{len(records[0]['steps'])}", f"{seconds:.0f}"]
         )  # fmt: skip
-    header = ["trainer", "helpful accuracy, first 5 steps", "last 5", "gain ± standard error", "learns (2 errors)", "steps", "seconds"]
+    header = ["trainer", "helpful accuracy, first 5 steps", "last 5", "gain [range over seeds]", "seeds that gain over 2 errors",
+              "steps", "seconds"]  # fmt: skip
     return rows(header, body)
 
 
@@ -81,7 +84,7 @@ def versus(result: Record) -> str:
             speedups(summaries),
         ]
     if result.get("learning"):
-        parts += ["**Learning**, same problems, seed and learning rate:", learning(result["learning"])]
+        parts += ["**Learning**, same problems and learning rate in every trainer:", learning(result["learning"])]
     parts += [f"Skipped: {why}." for why in result["skipped"]]
     return "\n\n".join(p for p in parts if p)
 

@@ -20,12 +20,11 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-from legibility.models.loading import encode_prompt
-
 from harness import report
 from harness.clock import Clock, resident_mb
 from harness.reward import Reward
 from harness.task import Task
+from legibility.models.loading import encode_prompt
 
 
 class VerifierInPlaceOfAModel(torch.nn.Module):
