@@ -17,17 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from legibility.errors import UserError
-from legibility.game.base import WARM_START
 from legibility.game.context import GAME, Game
 from legibility.game.prover_phase import phase_name
+from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, read_problems
 from legibility.game.verifier_phase import load_judge
 from legibility.grading import parse_number
-from legibility.models.loading import pick_device
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
-from legibility.progress import Progress
 from legibility.prompts import ROLES
 from legibility.report.marking import Line, printable, show
 
@@ -76,7 +74,8 @@ def ask_run(
     if round_index not in rounds:
         raise UserError(f"--round {round_index}: {run.path} has finished rounds {', '.join(map(str, rounds))}")
     known = bool(problem.answer)
-    game = _game(run, problem if known else replace(problem, answer=NO_GOLD))
+    asked = problem if known else replace(problem, answer=NO_GOLD)
+    game = reopen(run, splits=ProblemSplits([], [], [], [asked]))
     rows = _draw(game, round_index, samples, seed)
     scores = _scores(game, rows, rounds)
     replies = []
@@ -106,14 +105,6 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
     if len(question.split()) == 1:
         raise UserError(f"{question!r} is no problem id of this run; ids are in {run.path / 'problems.jsonl'}")
     return Problem(id="question", question=question, answer=answer or "")
-
-
-def _game(run: RunFolder, problem: Problem) -> Game:
-    """Just enough of a game to load the run's models, sample and score one problem."""
-    game = Game(run.config(), run, ProblemSplits([], [], [], [problem]), pick_device("auto"), Progress(quiet=True))
-    if run.is_done(WARM_START):
-        game.base_source = str(run.verified(WARM_START) / "model")
-    return game
 
 
 def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solution]:

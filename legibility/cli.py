@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -69,6 +69,37 @@ def ask(
     from legibility.ask import ask_run
 
     ask_run(run, question, round_index=round_index, samples=samples, answer=answer, seed=seed)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of evaluation, attack or compute, as section.key=value.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs new training.")] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+) -> None:
+    """Robustness, legibility tax and probes of a run: evaluation/*.json, summary.json and the report."""
+    from legibility.evaluation.evaluate import evaluate as evaluate_run
+    from legibility.game.run_folder import RunFolder
+    from legibility.report import write_report
+
+    evaluate_run(run, quick=quick, overrides=overrides or ())
+    if report:
+        typer.echo(f"report: {write_report(RunFolder.existing(run))}")
+
+
+@app.command()
+def attack(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of attack or compute, as section.key=value.")] = None,
+    verifier: Annotated[int | None, typer.Option(help="Round whose verifier is attacked (default: every round's).", min=0)] = None,
+    reward: Annotated[Literal["src", "cgc", "goodhart"] | None, typer.Option(help="What the attacker is paid (default: attack.rewards).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, SRC and CGC, half the step cap.")] = False,
+) -> None:
+    """Train sneaky-only provers against frozen verifiers and record how many steps each exploit takes."""
+    from legibility.evaluation.evaluate import attack as attack_run
+
+    attack_run(run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or ())
 
 
 def main() -> None:

@@ -130,8 +130,9 @@ class PPOSettings(Settings):
     micro_batch_size: int = Field(64, ge=1, description="Completions per forward pass (gradients accumulate).")
     learning_rate: float = Field(1e-4, gt=0, description="Policy learning rate.")
     value_learning_rate: float = Field(5e-3, gt=0, description="Value head learning rate.")
-    critic: Literal["detached", "shared"] = Field(
-        "detached", description="Value head on detached policy features, or one whose gradient reaches the policy."
+    critic: Literal["detached", "shared", "separate"] = Field(
+        "detached",
+        description="Value head on detached policy features, one whose gradient reaches the policy, or a value network of its own.",
     )
     value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
     kl_coefficient: float = Field(0.05, ge=0, description="Weight of the KL penalty to the round's starting policy, all arms.")
@@ -201,6 +202,37 @@ class EvaluationSettings(Settings):
     bootstrap: int = Field(1000, ge=10, description="Bootstrap resamples (over problems) per interval.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     examples: int = Field(3, ge=0, description="Side-by-side examples per round in the report.")
+    pool_problems: int = Field(100, ge=1, description="Test problems of the pools for best-of-n (the first ones).")
+    pool_samples: int = Field(64, ge=2, description="Helpful completions per problem of those pools, the largest n.")
+    recall: float = Field(
+        0.8, gt=0, lt=1, description="Share of round 0's helpful-correct validation text a verifier's threshold accepts."
+    )
+    probe_every: int = Field(10, ge=1, description="PPO steps of text that one fit of the role probe reads.")
+    length_penalty: float = Field(
+        1.0, ge=0, description="What the length-penalised correctness arm pays for a completion at the length limit."
+    )
+
+
+class AttackSettings(Settings):
+    """Sneaky-only attackers against a frozen verifier (paper Sec. 4.3.1)."""
+
+    rewards: list[Literal["src", "cgc", "goodhart"]] = Field(
+        default_factory=lambda: ["src", "cgc", "goodhart"], min_length=1, description="What attackers are paid."
+    )
+    seeds: int = Field(3, ge=1, description="Attackers per verifier and reward.")
+    max_steps: int | None = Field(None, ge=1, description="PPO steps before an attack is given up (null: twice ppo.steps).")
+    problems_per_step: int | None = Field(None, ge=1, description="Problems per step (null: ppo.problems_per_step).")
+    incorrect: float = Field(
+        0.95, gt=0, le=1, description="SRC and CGC attacks succeed with at least this share incorrect, once as convincing as helpful-correct text."
+    )
+    goodhart_accuracy: float = Field(0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this.")
+    goodhart_start: float = Field(0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this.")
+
+    @model_validator(mode="after")
+    def _rewards_differ(self) -> AttackSettings:
+        if len(set(self.rewards)) < len(self.rewards):
+            raise ValueError("attack.rewards names a reward twice")
+        return self
 
 
 class GradingSettings(Settings):
@@ -244,6 +276,7 @@ class Config(Settings):
     gates: GateSettings = Field(default_factory=GateSettings)
     game: GameSettings = Field(default_factory=GameSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    attack: AttackSettings = Field(default_factory=AttackSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
 
@@ -277,6 +310,16 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _apply_override(data, override)
     return parse_config(data, str(path))
+
+
+def override_config(config: Config, overrides: Sequence[str], sections: Sequence[str]) -> Config:
+    """`config` with `section.key=value` overrides. Raises UserError for one outside `sections`, or a bad one."""
+    data = config.model_dump(mode="json")
+    for override in overrides:
+        if override.split(".")[0] not in sections:
+            raise UserError(f"override {override!r}: only settings of {', '.join(sections)} can be changed here")
+        _apply_override(data, override)
+    return parse_config(data, "settings")
 
 
 def parse_config(data: dict[str, Any], where: str) -> Config:

@@ -53,7 +53,7 @@ def play(
         raise UserError(f"{problems_file}: the problems changed since the run began; restore their source or choose another --out")
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(
-        command="train", device=device, seed=config.seed,
+        command="train", device=device, seed=config.seed, base_dir=None if base_dir is None else str(base_dir.resolve()),
         problems={"counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")}, "contamination": splits.report},
     )
     if not problems_file.exists():

@@ -11,14 +11,17 @@ the gap between the sampler's log-probs and the trainer's is returned as `logpro
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from legibility.config import PPOSettings
+from legibility.models.flat import packed_hidden
 from legibility.models.prover import Prover
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch, pack
@@ -82,10 +85,13 @@ class PPO:
         self.policy, self.settings = policy, settings
         self.reference = policy.frozen_copy()
         self.value_head = ValueHead(policy.hidden_size, detach=settings.critic == "detached").to(policy.device)
+        # a critic of its own starts as the policy does and learns at the policy's rate
+        self.critic = copy.deepcopy(policy.model) if settings.critic == "separate" else None
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
+        self.critic_parameters = [p for p in self.critic.parameters() if p.requires_grad] if self.critic else []
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": self.parameters, "lr": settings.learning_rate},
+                {"params": self.parameters + self.critic_parameters, "lr": settings.learning_rate},
                 {"params": list(self.value_head.parameters()), "lr": settings.value_learning_rate},
             ],
             betas=(0.9, 0.95),
@@ -93,12 +99,16 @@ class PPO:
         )
 
     @property
+    def reuses_sampled(self) -> bool:
+        """Whether the sampler's log-probs stand for the old policy's."""
+        if self.settings.old_logprobs == "auto":  # in bfloat16 two layouts of one text differ too much for a ratio of 1
+            return self.policy.causal.get_input_embeddings().weight.dtype == torch.float32
+        return self.settings.old_logprobs == "sampled"
+
+    @property
     def sampling_head(self) -> ValueHead | None:
-        """The value head that the sampler of the next batch is to run along, or None to have all recomputed."""
-        choice = self.settings.old_logprobs
-        if choice == "auto":  # in bfloat16 two layouts of one text differ too much for a ratio of 1
-            choice = "sampled" if self.policy.causal.get_input_embeddings().weight.dtype == torch.float32 else "recomputed"
-        return self.value_head if choice == "sampled" else None
+        """The value head that the sampler of the next batch is to run along, or None."""
+        return self.value_head if self.reuses_sampled and self.critic is None else None
 
     def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
         """One PPO step: score the batch, compute advantages, several epochs of minibatches.
@@ -116,7 +126,9 @@ class PPO:
             [len(p) + sum(len(c.ids) - 1 for c in g) for p, g in zip(batch.prompts, batch.completions, strict=True)]
         )
 
-        self.policy.model.eval()
+        networks = [self.policy.model] if self.critic is None else [self.policy.model, self.critic]
+        for network in networks:
+            network.eval()
         old, reference, values = self._score(batch, offsets, first, packed_lengths, temperature)
         k1, k3 = kl_estimates(old, reference)
         token_rewards = -settings.kl_coefficient * k1
@@ -131,7 +143,8 @@ class PPO:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
 
         if self.policy.recomputes:
-            self.policy.model.train()  # transformers recomputes activations in training mode only
+            for network in networks:
+                network.train()  # transformers recomputes activations in training mode only
         stats: dict[str, list[float]] = {}
         logprob_gap = first_ratio_gap = 0.0
         minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))
@@ -162,6 +175,8 @@ class PPO:
                 norm = nn.utils.clip_grad_norm_(
                     [*self.parameters, *self.value_head.parameters()], settings.max_grad_norm
                 )
+                if self.critic_parameters:
+                    nn.utils.clip_grad_norm_(self.critic_parameters, settings.max_grad_norm)
                 stats.setdefault("grad_norm", []).append(float(norm))
                 self.optimizer.step()
         per_completion = np.add.reduceat(k1, offsets[:-1])
@@ -184,18 +199,22 @@ class PPO:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Old log-probs, reference log-probs and values of every token, flat, in batch order."""
         flat = [c for group in batch.completions for c in group]
-        kept = all(c.values is not None for c in flat)
         old, reference, values = (np.zeros(offsets[-1]) for _ in range(3))
-        if kept:
-            old[:] = np.concatenate([c.logprobs for c in flat])
+        has_values = all(c.values is not None for c in flat) and self.reuses_sampled
+        has_logprobs = self.reuses_sampled and (has_values or self.critic is not None)
+        if has_values:
             values[:] = np.concatenate([c.values for c in flat])
+        if has_logprobs:
+            old[:] = np.concatenate([c.logprobs for c in flat])
         micro = max(1, self.settings.micro_batch_size // max(1, int(np.diff(first).max())))
         for part in length_buckets(packed_lengths, micro):
             packed = self._pack(batch, part)
             place = _token_index(part, offsets, first)
-            if not kept:
-                logprobs, value = self._forward(packed, temperature)
-                old[place], values[place] = logprobs.cpu().numpy(), value.cpu().numpy()
+            if not has_logprobs:
+                hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)
+                old[place] = logprobs.cpu().numpy()
+            if not has_values:
+                values[place] = self._values(packed, None if self.critic else hidden).cpu().numpy()
             reference[place] = self.reference.hidden_and_logprobs(packed, temperature)[1].cpu().numpy()
         return old, reference, values
 
@@ -205,7 +224,19 @@ class PPO:
 
     def _forward(self, packed: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)
-        return logprobs, self.value_head(hidden)
+        return logprobs, self._values(packed, hidden)
+
+    def _values(self, packed: PackedBatch, hidden: torch.Tensor | None) -> torch.Tensor:
+        """Values (M,): of the policy's `hidden` states, or of the critic's own."""
+        if self.critic is not None:
+            hidden = packed_hidden(self.critic.get_base_model() if self.policy.is_lora else self.critic, packed)
+        return self.value_head(hidden)
+
+    def save(self, folder: Path) -> None:
+        """Write policy and value head, and a separate critic beside them."""
+        self.policy.save(folder, self.value_head)
+        if self.critic is not None:
+            self.critic.save_pretrained(folder / "critic")
 
 
 def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:

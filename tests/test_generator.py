@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from legibility.grading import check_steps, grade
+from legibility.problems import generator
 from legibility.problems.frames import FRAMES, NAMES, Frame
 from legibility.problems.generator import (
     FAMILIES,
@@ -303,3 +304,12 @@ def test_flaws_come_in_all_kinds_and_styles():
     assert all(grade(text, p.answer) == "incorrect" for (text, _), p in zip(made, PROBLEMS, strict=True))
     again = [flawed_solution(p, np.random.default_rng(0)) for p in PROBLEMS[:20]]
     assert again == [flawed_solution(p, np.random.default_rng(0)) for p in PROBLEMS[:20]]
+
+
+def test_it_gives_up_where_there_is_nothing_to_find(monkeypatch):
+    easy = next(p for p in generate_problems(50, 0, steps={1: 1.0}) if len(p.steps) == 1)
+    with pytest.raises(ValueError, match="skipped_step"):
+        flawed_solution(easy, np.random.default_rng(0), flaws=["skipped_step"])
+    monkeypatch.setattr(generator, "_story", lambda *_: (easy.question, easy.steps))
+    with pytest.raises(ValueError, match="only 1 distinct"):
+        generate_problems(2, 0)

@@ -383,3 +383,49 @@ def test_value_head_gradient_reaches_the_policy_only_when_shared(detach):
     head(hidden).sum().backward()
     assert head.linear.weight.grad is not None
     assert (hidden.grad is None) == detach
+
+
+def test_a_separate_critic_learns_apart_from_the_policy(tiny_prover_dir, tmp_path):
+    """Its trunk moves, the policy's update is exactly the detached critic's, and both are saved."""
+    results = {}
+    for critic in ("detached", "separate"):
+        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
+        ppo = PPO(twin, ppo_settings(critic=critic, max_grad_norm=1e9, lam=1.0, whiten=False, epochs=1))
+        everything = [p for group in ppo.optimizer.param_groups for p in group["params"]]
+        ppo.optimizer = torch.optim.SGD(everything, lr=0.1)  # Adam would enlarge rounding
+        ppo.step(a_batch(twin), np.random.default_rng(0))
+        results[critic] = weights(twin), ppo
+    for name, value in results["detached"][0].items():  # the first step's values are 0 under either
+        torch.testing.assert_close(results["separate"][0][name], value, atol=1e-6, rtol=0)
+    critic = results["separate"][1].critic
+    start = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu").model
+    assert not same(dict(critic.state_dict()), dict(start.state_dict()))
+    results["separate"][1].save(tmp_path)
+    assert (tmp_path / "critic" / "model.safetensors").is_file() and (tmp_path / "value_head.safetensors").is_file()
+
+
+def test_a_separate_critic_learns_what_is_paid(tiny_prover_dir):
+    twin = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
+    ppo = PPO(twin, ppo_settings(critic="separate", learning_rate=3e-3, value_learning_rate=1e-2, lam=1.0))
+    explained = []
+    for step in range(30):
+        completions = sample(twin, PROMPTS, 4, seed=step, max_new_tokens=6, value_head=ppo.sampling_head)
+        paid = np.repeat(np.arange(len(PROMPTS)), 4).astype(float)  # the prompt alone decides
+        explained.append(ppo.step(Batch(PROMPTS, completions, paid), np.random.default_rng(step))["explained_variance"])
+    assert explained[0] == pytest.approx(0, abs=0.05) and explained[-1] > 0.3
+
+
+def test_sampled_and_recomputed_log_probs_give_the_same_update(tiny_prover_dir):
+    results = []
+    for choice in ("sampled", "recomputed"):
+        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
+        ppo = PPO(twin, ppo_settings(old_logprobs=choice))
+        ppo.optimizer = torch.optim.SGD([*ppo.parameters, *ppo.value_head.parameters()], lr=0.1)  # Adam would enlarge rounding
+        assert (ppo.sampling_head is None) == (choice == "recomputed")
+        for step in range(2):  # in the second the values are no longer zero
+            drawn = sample(twin, PROMPTS, 4, seed=step, max_new_tokens=6, value_head=ppo.sampling_head)
+            rewards = np.random.default_rng(step).normal(size=16)
+            ppo.step(Batch(PROMPTS, drawn, rewards), np.random.default_rng(step))
+        results.append(weights(twin))
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], atol=2e-5, rtol=1e-4)

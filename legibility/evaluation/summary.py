@@ -9,20 +9,20 @@ of steps, all on test problems. Intervals are percentile bootstraps over problem
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.config import Config
+from legibility.evaluation.scores import Scorer
+from legibility.evaluation.texts import by_problem, test_texts, valid
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder, round_name, write_json
-from legibility.game.solutions import read_problems, read_solutions, round_solutions
+from legibility.game.solutions import read_problems
 from legibility.game.verifier_phase import discrimination
 from legibility.metrics import bootstrap, number, pairwise_accuracy
-from legibility.models.verifier import Verifier
-from legibility.problems.records import Problem
 from legibility.randomness import stream
 
 SCHEMA = 1
@@ -30,15 +30,25 @@ SCHEMA = 1
 
 def write_summary(run: RunFolder, device: str = "cpu") -> dict[str, Any]:
     """Compute and write summary.json. Raises UserError for unfinished or changed phases."""
+    summary = summarise(run, device=device)
+    write_json(run.path / "summary.json", summary)
+    return summary
+
+
+def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True) -> dict[str, Any]:
+    """What summary.json holds, from what is finished.
+
+    checked=False leaves out what needs a model (checkability): a run that is going is not loaded.
+    """
     config = run.config()
-    problems = read_problems(run.path / "problems.jsonl")
     rounds = run.rounds()
-    texts = test_texts(run, config)
-    last = Verifier.load(config.verifier, device, source=str(run.verified(f"{round_name(rounds[-1])}/verifier")))
-    judges = {"last_verifier": last}
-    if run.is_done("judge"):
-        judges["held_out_judge"] = Verifier.load(config.verifier, device, source=str(run.verified("judge")))
-    check = {name: checkability(frame, judges, problems) for name, frame in texts.items() if len(frame)}
+    texts = test_texts(run)
+    check: dict[str, dict[str, float | None]] = {name: {} for name in texts}
+    if checked:
+        problems = read_problems(run.path / "problems.jsonl")
+        places = {"last_verifier": f"{round_name(rounds[-1])}/verifier", "held_out_judge": "judge"}
+        judges = {n: Scorer(run, p, config, device, problems) for n, p in places.items() if run.is_done(p)}
+        check = {name: checkability(frame, judges) for name, frame in texts.items() if len(frame)}
     describe = _Describer(config)
     arms: dict[str, Any] = {"init": {**describe(texts["init"]), "checkability": check["init"]}}
     arms["game"] = {"rounds": [_round(run, i, describe, texts, check) for i in rounds]}
@@ -54,10 +64,10 @@ def write_summary(run: RunFolder, device: str = "cpu") -> dict[str, Any]:
         if "correctness halfway" in accuracies:
             arms["correctness"]["accuracy_at_half_steps"] = number(accuracies["correctness halfway"].mean())
             tax_equal_samples = describe.paired(accuracies, lambda a: a["correctness halfway"] - a[game_name])
-    done = [run.done_record(p) for p in run.finished_phases()]
+    done = [run.done_record(p) for p in run.finished_phases() if not p.startswith("evaluation/")]
     resources = run.path / "resources.json"
     peak = json.loads(resources.read_text())["peak_memory_mb"] if resources.exists() else 0.0
-    summary = {
+    return {
         "schema": SCHEMA,
         "run": run.path.name,
         "seed": config.seed,
@@ -70,43 +80,21 @@ def write_summary(run: RunFolder, device: str = "cpu") -> dict[str, Any]:
         "legibility_tax": tax,
         "legibility_tax_equal_helpful_samples": tax_equal_samples,
         "retained_gain": retained,
+        **evaluated(run),
     }
-    write_json(run.path / "summary.json", summary)
-    return summary
 
 
-def test_texts(run: RunFolder, config: Config) -> dict[str, pd.DataFrame]:
-    """Test completions by name: "init", "game R" (helpful), "sneaky R", "correctness", "correctness halfway"."""
-    base = read_solutions(run.folder("base") / "solutions.parquet")
-    base = base[base.split == "test"]
-    texts = {"init": base[base.role == "base"], "init sneaky": base[base.role == "sneaky"]}
-    for index in run.rounds():
-        frame = round_solutions(run, index)
-        frame = frame[(frame.split == "test") & (frame.phase == "collection")]
-        texts[f"game {index}"] = frame[frame.role == "helpful"]
-        texts[f"sneaky {index}"] = frame[frame.role == "sneaky"]
-    if run.is_done("arms/correctness/collection"):
-        frame = read_solutions(run.folder("arms/correctness/collection") / "solutions.parquet")
-        texts["correctness"] = frame[frame.split == "test"]
-        frame = read_solutions(run.folder("arms/correctness/prover") / "solutions.parquet")
-        texts["correctness halfway"] = frame[frame.phase == "halfway"]
-    return texts
+def evaluated(run: RunFolder) -> dict[str, Any]:
+    """{"evaluation": every section an evaluation has written}, or nothing."""
+    files = sorted((run.path / "evaluation").glob("*.json"))
+    return {"evaluation": {f.stem: json.loads(f.read_text(encoding="utf-8")) for f in files}} if files else {}
 
 
-def by_problem(frame: pd.DataFrame) -> pd.Series:
-    """Accuracy per problem, indexed by problem id in sorted order."""
-    return (frame.verdict == "correct").groupby(frame.problem_id.to_numpy()).mean().sort_index()
-
-
-def checkability(frame: pd.DataFrame, judges: Mapping[str, Verifier], problems: Mapping[str, Problem]) -> dict[str, float | None]:
+def checkability(frame: pd.DataFrame, judges: Mapping[str, Callable[[pd.DataFrame], np.ndarray]]) -> dict[str, float | None]:
     """Same-problem pairwise accuracy of each judge on one policy's valid text."""
-    frame = frame[frame.verdict != "invalid"]
+    frame = valid(frame)
     correct = (frame.verdict == "correct").to_numpy()
-    result = {}
-    for name, judge in judges.items():
-        scores = judge.score([problems[p] for p in frame.problem_id], list(frame.text))
-        result[name] = number(pairwise_accuracy(scores, correct, list(frame.problem_id)))
-    return result
+    return {name: number(pairwise_accuracy(judge(frame), correct, list(frame.problem_id))) for name, judge in judges.items()}
 
 
 class _Describer:
@@ -142,8 +130,7 @@ def _round(run: RunFolder, index: int, describe: _Describer, texts, check) -> di
     training = load_training(run, "game", index)
     verifier = json.loads((run.verified(f"{round_name(index)}/verifier") / "training.json").read_text(encoding="utf-8"))
     helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
-    own = pd.concat([helpful, sneaky])
-    own = own[own.verdict != "invalid"]
+    own = valid(pd.concat([helpful, sneaky]))
     h, s = describe(helpful), describe(sneaky)
     return {
         "round": index,

@@ -3,28 +3,65 @@
 Kirchner et al. 2024, Sec. 3.2: one policy, role drawn by prompt, restarted from the base policy every
 round. Roles are drawn exactly half and half: every problem of a step is answered in both roles. The
 correctness-only arm is the same phase with all completions in the helpful role and the grader as
-reward (twice the helpful samples per step).
+reward (twice the helpful samples per step). `run_prover_phase` is the one PPO loop of the package:
+evaluation's attackers and its length-penalised arm are other plans for it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from legibility import rewards
+from legibility.config import RewardSettings
 from legibility.game import gates
-from legibility.game.context import CORRECTNESS, GAME, Game
-from legibility.game.run_folder import round_name, write_json
+from legibility.game.context import CORRECTNESS, GAME, Drawn, Game
+from legibility.game.run_folder import RunFolder, round_name, write_json
 from legibility.game.solutions import Solution, write_solutions
-from legibility.game.stop import FooledTracker
+from legibility.game.stop import FooledTracker, Tracker
 from legibility.metrics import number
+from legibility.models.prover import Prover
+from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
 from legibility.randomness import stream
+
+SHOWN = {
+    "accuracy_helpful": "helpful", "accuracy_sneaky": "sneaky", "score_helpful_correct": "V(h,correct)",
+    "score_sneaky_incorrect": "V(s,wrong)", "kl": "KL",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One prover phase: who writes, what is paid, when it ends.
+
+    `arm` and `index` key its random numbers and label its completions. `pay(rows, scale)` returns the
+    rewards. `extra(prover, step, last)` may return more completions to store, after every step.
+    Without a `verifier` nothing is scored; without a `tracker` all steps are done.
+    """
+
+    phase: str
+    title: str
+    arm: str
+    index: int
+    steps: int
+    roles: tuple[str, ...]
+    problems_per_step: int
+    prover: Callable[[], Prover]
+    pay: Callable[[Sequence[Solution], float], np.ndarray]
+    verifier: Verifier | None = None
+    scale: Literal["calibrated", "running", "none"] = "none"
+    tracker: Tracker | None = None
+    extra: Callable[[Prover, int, bool], list[Solution]] | None = None
+    gated: bool = True
+    keep_weights: bool = True
+    record: Mapping[str, Any] = field(default_factory=dict)  # more facts for training.json
 
 
 def phase_name(arm: str, index: int) -> str:
@@ -32,76 +69,91 @@ def phase_name(arm: str, index: int) -> str:
 
 
 def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, steps: int) -> None:
-    """Run one prover phase of at most `steps` PPO steps, unless it is done already."""
-    phase = phase_name(arm, index)
-    if game.run.is_done(phase):
+    """The prover phase of a round or of the correctness-only arm, at most `steps` PPO steps, unless done already."""
+    settings = game.config
+    plan = Plan(
+        phase=phase_name(arm, index), title=f"round {index} prover", arm=arm, index=index, steps=steps, roles=ROLES,
+        problems_per_step=settings.ppo.problems_per_step, prover=lambda: game.new_prover(arm, index),
+        pay=lambda rows, scale: verifier_rewards(settings.reward, rows, scale), verifier=verifier,
+        scale=settings.reward.scale, tracker=FooledTracker(settings.stop), record={"reward": settings.reward.kind},
+    )
+    if arm == CORRECTNESS:
+        plan = replace(
+            plan, title="correctness-only prover", roles=(HELPFUL,), problems_per_step=2 * settings.ppo.problems_per_step,
+            pay=lambda rows, _: correctness_rewards(rows), scale="none", tracker=None,
+            extra=lambda prover, step, _: _halfway(game, prover, step) if step == max(1, steps // 2) else [],
+            record={"reward": CORRECTNESS},
+        )
+    run_prover_phase(game, plan)
+
+
+def run_prover_phase(game: Game, plan: Plan) -> None:
+    """Run a prover phase as planned, unless it is done already."""
+    if game.run.is_done(plan.phase):
         return
     settings = game.config.ppo
-    title = f"round {index} prover" if arm == GAME else "correctness-only prover"
-    game.progress.phase(title, steps)
-    prover = game.new_prover(arm, index)
+    game.progress.phase(plan.title, plan.steps)
+    prover = plan.prover()
     ppo = PPO(prover, settings)
-    tracker = FooledTracker(game.config.stop)
-    scale = rewards.ScoreScale(game.config.reward.scale if arm == GAME else "none")
+    scale = rewards.ScoreScale(plan.scale)
     rows: list[Solution] = []
     stopped = "all steps done"
-    with game.run.phase(phase) as work:
+    with game.run.phase(plan.phase) as work:
         with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
-            for step in range(1, steps + 1):
-                rng = stream(game.config.seed, arm, index, "ppo", step)
-                drawn, batch_rows = _draw_batch(game, prover, arm, index, step, rng, ppo.sampling_head)
-                if verifier is not None:
-                    game.score(verifier, batch_rows)
-                if arm == GAME:
-                    scale.update(*_scores_and_groups(batch_rows), first=step == 1)
-                paid = _rewards(game, arm, batch_rows, scale.value)
+            for step in range(1, plan.steps + 1):
+                rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
+                drawn = _draw_batch(game, prover, plan, step, rng, ppo.sampling_head)
+                batch_rows = drawn.rows
+                if plan.verifier is not None:
+                    game.score(plan.verifier, batch_rows)
+                    scale.update(*scores_and_groups(batch_rows), first=step == 1)
+                paid = plan.pay(batch_rows, scale.value)
                 metrics = {**describe(batch_rows, paid), "score_scale": scale.value}
-                if step == 1:
+                if step == 1 and plan.gated:
                     reasons = gates.check_rewards(game.config.gates, metrics["flat_groups"])
-                    gates.enforce(game.config.gates, f"{title}, first batch", reasons, game.force, game.progress.warn)
+                    gates.enforce(game.config.gates, f"{plan.title}, first batch", reasons, game.force, game.progress.warn)
                 metrics.update(ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng))
                 for row, value in zip(batch_rows, paid.tolist(), strict=True):
                     row.reward, row.logprob_gap = value, metrics["logprob_gap"]
                 rows += batch_rows
-                if arm == GAME:
-                    tracker.update(step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"],
-                                   metrics["accuracy_sneaky"])
-                    metrics["smoothed_gap"] = tracker.gap
+                if plan.tracker is not None:
+                    plan.tracker.observe(step, metrics)
+                    metrics["smoothed_gap"] = plan.tracker.gap
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
-                game.progress.step(step, _shown(metrics, arm), metrics)
-                if settings.save_every and step % settings.save_every == 0 and step < steps:
+                shown = {name: metrics[key] for key, name in SHOWN.items() if not np.isnan(metrics[key])}
+                game.progress.step(step, shown, metrics)
+                if plan.keep_weights and settings.save_every and step % settings.save_every == 0 and step < plan.steps:
                     prover.save(work / f"step_{step:05d}")
-                if arm == CORRECTNESS and step == max(1, steps // 2):
-                    rows += _halfway(game, prover, step)
-                if arm == GAME and tracker.should_stop(step):
-                    stopped = "the sneaky role fools the verifier"
+                fooled = plan.tracker is not None and plan.tracker.should_stop(step)
+                if plan.extra is not None:
+                    rows += plan.extra(prover, step, fooled or step == plan.steps)
+                if fooled:
+                    stopped = plan.tracker.reason
                     break
-        prover.save(work, ppo.value_head)
+        if plan.keep_weights:
+            ppo.save(work)
         write_solutions(work / "solutions.parquet", rows)
+        exploited_at = plan.tracker.exploited_at if plan.tracker is not None else None
         write_json(
             work / "training.json",
-            {"arm": arm, "round": index, "steps": step, "stopped": stopped, "score_scale": scale.value,
-             "steps_to_exploit": tracker.exploited_at, "reward": game.config.reward.kind if arm == GAME else CORRECTNESS},
+            {"arm": plan.arm, "round": plan.index, "steps": step, "stopped": stopped, "score_scale": scale.value,
+             "steps_to_exploit": exploited_at, **plan.record},
         )
-    exploited = f", fooled at step {tracker.exploited_at}" if tracker.exploited_at else ""
-    game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(
-        f"{k} {v:.2f}" for k, v in _shown(metrics, arm).items()))
+    exploited = f", fooled at step {exploited_at}" if exploited_at else ""
+    game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in shown.items()))
 
 
-def _draw_batch(game: Game, prover, arm: str, index: int, step: int, rng: np.random.Generator, value_head):
-    """Completions of one step: each problem in both roles (game), or twice the problems, helpful (correctness)."""
-    settings = game.config.ppo
+def _draw_batch(game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None) -> Drawn:
+    """Completions of one step: each of its problems in every role of the plan."""
     pool = game.splits.prover
-    count = settings.problems_per_step if arm == GAME else 2 * settings.problems_per_step
-    chosen = [pool[i] for i in rng.choice(len(pool), size=min(count, len(pool)), replace=False)]
-    drawn = game.draw(
-        prover, chosen, ROLES if arm == GAME else (HELPFUL,), settings.samples_per_role, arm=arm, round_index=index,
-        phase="ppo", split="prover", step=step, value_head=value_head,
+    chosen = [pool[i] for i in rng.choice(len(pool), size=min(plan.problems_per_step, len(pool)), replace=False)]
+    return game.draw(
+        prover, chosen, plan.roles, game.config.ppo.samples_per_role, arm=plan.arm, round_index=plan.index, phase="ppo",
+        split="prover", step=step, value_head=value_head,
     )
-    return drawn, drawn.rows
 
 
-def _halfway(game: Game, prover, step: int) -> list[Solution]:
+def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:
     """Test text of the correctness arm at half its steps: as many helpful samples as the game saw."""
     return game.draw(
         prover, game.splits.test, (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS, round_index=0,
@@ -109,20 +161,26 @@ def _halfway(game: Game, prover, step: int) -> list[Solution]:
     ).rows
 
 
-def _scores_and_groups(rows: Sequence[Solution]) -> tuple[np.ndarray, list[tuple[str, str]]]:
+def scores_and_groups(rows: Sequence[Solution]) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Scores of the rows, and the (problem, role) each belongs to."""
     return np.array([r.score for r in rows], dtype=float), [(r.problem_id, r.role) for r in rows]
 
 
-def _rewards(game: Game, arm: str, rows: Sequence[Solution], scale: float) -> np.ndarray:
+def verifier_rewards(settings: RewardSettings, rows: Sequence[Solution], scale: float) -> np.ndarray:
+    """What scored rows are paid (legibility.rewards)."""
     verdicts, helpful = [r.verdict for r in rows], [r.role == HELPFUL for r in rows]
-    if arm != GAME:
-        return rewards.correctness(np.zeros(len(rows)), verdicts, helpful, [0] * len(rows))
-    settings = game.config.reward
-    scores, groups = _scores_and_groups(rows)
+    scores, groups = scores_and_groups(rows)
     options = {"scale": scale, "clip": settings.clip, "floor": settings.floor}
     if settings.kind != "src":
         options["center"] = settings.center
     return rewards.REWARDS[settings.kind](scores, verdicts, helpful, groups, **options)
+
+
+def correctness_rewards(rows: Sequence[Solution]) -> np.ndarray:
+    """+1 for a correct row, else -1."""
+    return rewards.correctness(
+        np.zeros(len(rows)), [r.verdict for r in rows], [r.role == HELPFUL for r in rows], [0] * len(rows)
+    )
 
 
 def describe(rows: Sequence[Solution], paid: np.ndarray) -> dict[str, float]:
@@ -154,15 +212,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _shown(metrics: dict[str, float], arm: str) -> dict[str, float]:
-    names = {"accuracy_helpful": "helpful", "kl": "KL"}
-    if arm == GAME:
-        names = {"accuracy_helpful": "helpful", "accuracy_sneaky": "sneaky", "score_helpful_correct": "V(h,correct)",
-                 "score_sneaky_incorrect": "V(s,wrong)", "kl": "KL"}
-    return {shown: metrics[name] for name, shown in names.items()}
-
-
-def load_training(game_run, arm: str, index: int) -> dict:
+def load_training(run: RunFolder, arm: str, index: int) -> dict[str, Any]:
     """training.json of a finished prover phase."""
-    folder: Path = game_run.verified(phase_name(arm, index))
+    folder = run.verified(phase_name(arm, index))
     return json.loads((folder / "training.json").read_text(encoding="utf-8"))

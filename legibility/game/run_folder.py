@@ -51,7 +51,7 @@ class RunFolder:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = _differences(run.settings(), settings)
+            different = _differences(run.config().model_dump(mode="json"), settings)  # new settings count as their defaults
             if different:
                 raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
                                 "resume with the same settings or choose another --out")
@@ -96,7 +96,12 @@ class RunFolder:
             write_json(target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts})
 
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
+        """The run's provenance. Raises UserError where it is missing or damaged."""
+        file = self.path / "manifest.json"
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise UserError(f"{file}: missing or damaged; restore it from a copy") from None
 
     # ---- phases -------------------------------------------------------------------------------
 

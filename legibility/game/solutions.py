@@ -83,9 +83,11 @@ def merge_round(run: RunFolder, index: int) -> None:
 
 
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
-    """Every completion of a finished round."""
-    merge_round(run, index)
+    """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts."""
     file = run.folder(round_name(index)) / "solutions.parquet"
+    if not file.exists():
+        parts = [run.verified(f"{round_name(index)}/{phase}") / "solutions.parquet" for phase in ("prover", "collection")]
+        return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
     if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):
         raise UserError(f"{file}: changed since the run wrote it; restore it from a copy")
@@ -107,17 +109,23 @@ def write_problems(path: Path, splits: ProblemSplits) -> None:
     write_atomic(path, problem_lines(splits))
 
 
+def read_splits(path: Path) -> ProblemSplits:
+    """The four parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
+    parts: dict[str, list[Problem]] = {"prover": [], "verifier": [], "validation": [], "test": []}
+    try:
+        for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
+            record = json.loads(line)
+            part = parts[record.pop("split")]
+            part.append(Problem(**{**record, "steps": tuple(_step(s) for s in record["steps"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy") from None
+    return ProblemSplits(**parts)
+
+
 def read_problems(path: Path) -> dict[str, Problem]:
     """Problem id -> Problem, from a run's problems.jsonl."""
-    problems = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if not line:
-            continue
-        record = json.loads(line)
-        record.pop("split")
-        record["steps"] = tuple(_step(s) for s in record["steps"])
-        problems[record["id"]] = Problem(**record)
-    return problems
+    splits = read_splits(path)
+    return {p.id: p for part in (splits.prover, splits.verifier, splits.validation, splits.test) for p in part}
 
 
 def _step(text: str) -> Step:

@@ -8,17 +8,42 @@ comparison, smoothed, defines `steps_to_exploit`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Protocol
 
 from legibility.config import StopSettings
+
+
+class Tracker(Protocol):
+    """What watches a prover phase for the step at which its verifier is exploited; `reason` says why it stops."""
+
+    reason: str
+    exploited_at: int | None
+
+    @property
+    def gap(self) -> float:
+        """How far the verifier is from being fooled, smoothed; at or below 0 it is (as far as scores go)."""
+
+    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in the metrics of one step (1-based)."""
+
+    def should_stop(self, step: int) -> bool:
+        """Whether the phase ends after this step."""
 
 
 class FooledTracker:
     """Exponentially smoothed scores of helpful-correct and sneaky-incorrect text, and sneaky accuracy."""
 
+    reason = "the sneaky role fools the verifier"
+
     def __init__(self, settings: StopSettings) -> None:
         self.settings = settings
         self.smoothed: dict[str, float] = {}
         self.exploited_at: int | None = None
+
+    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in one step's metrics (legibility.game.prover_phase.describe)."""
+        self.update(step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"], metrics["accuracy_sneaky"])
 
     def update(self, step: int, helpful_correct: float, sneaky_incorrect: float, sneaky_accuracy: float) -> None:
         """Take in one step (1-based). A nan (an empty cell) leaves that average as it was."""

@@ -32,6 +32,9 @@ def compute(left: int, op: str, right: int) -> int | None:
     return value if value >= 0 else None
 
 
+TRIES = 1000  # draws in a row without success before giving up
+
+
 def generate_problems(
     n: int,
     seed: int,
@@ -45,7 +48,7 @@ def generate_problems(
 
     steps: step count (1-6) -> weight. distractor: chance of one irrelevant sentence.
     families: story frames to draw from (default all). Raises ValueError for an unknown family or
-    step count.
+    step count, and where fewer distinct problems exist than are asked for.
     """
     weights = dict(DEFAULT_STEPS if steps is None else steps)
     if not weights or not set(weights) <= {1, 2, 3, 4, 5, 6} or min(weights.values()) < 0 or sum(weights.values()) <= 0:
@@ -59,12 +62,17 @@ def generate_problems(
     rng = np.random.default_rng([seed, 0x6C65])
     problems: list[Problem] = []
     seen: set[str] = set()
+    repeats = 0
     while len(problems) < n:
         frame = frames[rng.integers(len(frames))]
         count = int(rng.choice(counts, p=chances / chances.sum()))
         question, true_steps = _story(frame, count, rng, distractor)
         if question in seen:
+            repeats += 1
+            if repeats > TRIES:
+                raise ValueError(f"only {len(problems)} distinct problems found; ask for fewer, or for more story frames and steps")
             continue
+        repeats = 0
         seen.add(question)
         answer = str(true_steps[-1].result)
         problems.append(
@@ -173,12 +181,14 @@ def flawed_solution(
     Returns (text, flaw type). Flaw types: `slip` (an arithmetic mistake), `wrong_operation`,
     `misread` (a number of the problem copied wrong), `skipped_step`, `miscopied_result` (the result
     of a step is wrong where the next one uses it). The final answer always differs from the gold.
+    Raises ValueError where none of the `flaws` fits the problem.
     """
-    while True:
+    for _ in range(TRIES):
         flaw = str(rng.choice(list(flaws)))
         steps = apply_flaw(problem.steps, flaw, int(rng.integers(len(problem.steps))), rng)
         if steps and str(steps[-1].result) != problem.answer:
             return render(steps, steps[-1].result, pick_style(rng, styles)), flaw
+    raise ValueError(f"{problem.id}: none of {', '.join(flaws)} fits this problem")
 
 
 def apply_flaw(steps: Sequence[Step], flaw: str, at: int, rng: np.random.Generator) -> list[Step] | None:

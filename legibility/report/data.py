@@ -7,7 +7,6 @@ Works on a run that is still going: only finished rounds count, and what needs e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +14,16 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.evaluation.summary import by_problem, test_texts
+from legibility.evaluation.subtlety import StepJudge
+from legibility.evaluation.summary import summarise
+from legibility.evaluation.texts import test_texts
 from legibility.game.context import CORRECTNESS, GAME
 from legibility.game.prover_phase import load_training, phase_name
-from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_problems, read_solutions, round_solutions
-from legibility.game.verifier_phase import discrimination
-from legibility.metrics import bootstrap
-from legibility.randomness import stream
-from legibility.report.examples import Example, StepJudge, pick_examples
+from legibility.report.examples import Example, pick_examples
 
 VERDICTS = ("correct", "incorrect", "invalid")
-UNKNOWN: dict[str, None] = {"value": None, "low": None, "high": None}
 
 
 @dataclass(frozen=True)
@@ -84,8 +81,8 @@ def read_run(run: RunFolder) -> ReportData:
     judge = StepJudge(read_problems(run.path / "problems.jsonl"))
     summary_file = run.path / "summary.json"
     finished = summary_file.is_file()
-    texts = test_texts(run, config)
-    summary = json.loads(summary_file.read_text(encoding="utf-8")) if finished else _interim_summary(run, config, texts)
+    texts = test_texts(run)
+    summary = json.loads(summary_file.read_text(encoding="utf-8")) if finished else summarise(run, checked=False)
     rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
     correctness = None
     if run.is_done(phase_name(CORRECTNESS, 0)):
@@ -131,55 +128,3 @@ def _written(frame: pd.DataFrame, judge: StepJudge) -> WrittenSteps:
         true_steps=sum(s == "valid" for s in flat) / len(flat) if flat and known else None,
         lucky=sum(any(s != "valid" for s in found) for found in right) / len(right) if right and known else None,
     )
-
-
-def _interim_summary(run: RunFolder, config: Config, texts: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What finished rounds say already, in summary.json's layout."""
-
-    def accuracy(frame: pd.DataFrame) -> tuple[float | None, list[float | None]]:
-        values = by_problem(frame).to_numpy()
-        settings = config.evaluation
-        found = bootstrap(
-            lambda index: float(values[index].mean()), len(values), resamples=settings.bootstrap,
-            confidence=settings.confidence, rng=stream(config.seed, "bootstrap"),
-        )
-        return found["value"], [found["low"], found["high"]]
-
-    rounds = []
-    for index in run.rounds():
-        verifier = json.loads((run.verified(f"{round_name(index)}/verifier") / "training.json").read_text(encoding="utf-8"))
-        helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
-        own = pd.concat([helpful, sneaky])
-        own = own[own.verdict != "invalid"]
-        training = load_training(run, GAME, index)
-        entry = {"round": index, "checkability": {}, **{k: training[k] for k in ("steps", "stopped", "steps_to_exploit")}}
-        for role, frame in (("helpful", helpful), ("sneaky", sneaky)):
-            entry[f"{role}_accuracy"], entry[f"{role}_interval"] = accuracy(frame)
-            entry[f"{role}_length"] = float(frame.completion_tokens.mean())
-        entry["verifier"] = {
-            "parameters": verifier["parameters"],
-            "auroc_previous_round": verifier["test"]["base" if index == 0 else str(index - 1)],
-            "auroc_own_round": discrimination(own, own.score.to_numpy(dtype=float)),
-        }
-        rounds.append(entry)
-    start, interval = accuracy(texts["init"])
-    arms: dict[str, Any] = {
-        "init": {"accuracy": start, "interval": interval, "checkability": {}},
-        "game": {"rounds": rounds, "accuracy": rounds[-1]["helpful_accuracy"], "interval": rounds[-1]["helpful_interval"]},
-    }
-    if len(texts.get("correctness", ())):
-        value, interval = accuracy(texts["correctness"])
-        arms["correctness"] = {"accuracy": value, "interval": interval, "checkability": {}}
-    done = [run.done_record(phase) for phase in run.finished_phases()]
-    return {
-        "seed": config.seed,
-        "wall_seconds": sum(d["seconds"] for d in done),
-        "peak_memory_mb": max(d["peak_memory_mb"] for d in done),
-        "decoding": {
-            "temperature": config.evaluation.temperature, "samples": config.evaluation.samples,
-            "test_problems": int(texts["init"].problem_id.nunique()),
-        },
-        "arms": arms,
-        "legibility_tax": UNKNOWN,
-        "retained_gain": UNKNOWN,
-    }

@@ -9,13 +9,13 @@ problem its own zero.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from legibility.evaluation.subtlety import StepJudge
 from legibility.problems.records import Problem
-from legibility.problems.truth import JudgedStep, judge_steps
 from legibility.report.marking import Shown, show
 
 
@@ -26,24 +26,6 @@ class Example:
     problem: Problem
     helpful: Shown | None
     sneaky: Shown | None
-
-
-@dataclass
-class StepJudge:
-    """`judge_steps` by problem id, each text judged once: samples of small models repeat a lot."""
-
-    problems: Mapping[str, Problem]
-    _known: dict[tuple[str, str], list[JudgedStep]] = field(default_factory=dict)
-
-    def steps(self, problem_id: str, text: str) -> list[JudgedStep]:
-        key = (problem_id, text)
-        if key not in self._known:
-            self._known[key] = judge_steps(self.problems[problem_id], text)
-        return self._known[key]
-
-    def shows_mistake(self, problem_id: str, text: str) -> bool:
-        """Whether a step that is not valid is written out."""
-        return any(step.status != "valid" for step in self.steps(problem_id, text))
 
 
 def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge, count: int) -> list[Example]:

@@ -16,6 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from legibility.report.data import Phase, ReportData
 from legibility.report.drawing import LIGHT, Theme, end_labels, series, step_axis, themed
+from legibility.report.evaluation_figures import evaluation_figures
 
 COLUMNS = 4  # rounds side by side
 
@@ -28,7 +29,8 @@ def figures(data: ReportData, theme: Theme = LIGHT) -> dict[str, Figure]:
         "verifier": (any(e["verifier"]["auroc_previous_round"]["pooled"] is not None for e in data.summary_rounds[1:]), verifier_figure),
         "health": (True, health_figure),
     }
-    return {name: draw(data, theme) for name, (possible, draw) in wanted.items() if possible}
+    made = {name: draw(data, theme) for name, (possible, draw) in wanted.items() if possible}
+    return made | evaluation_figures(data.summary.get("evaluation", {}), theme)
 
 
 # --- Convincingness and accuracy by step (paper Fig. 5) -------------------------------------------

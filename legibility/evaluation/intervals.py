@@ -1,0 +1,119 @@
+"""Bootstrap over problems, shared by every figure of an evaluation.
+
+Solutions of one problem are not independent, so whole problems are drawn. One matrix of weights (how
+often each problem is in each resample) serves all figures: what is computed from the same problems is
+paired, and a difference of two figures gets the interval of the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from legibility.metrics import auroc, number
+
+CHUNK = 4_000_000  # weights looked at together
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value, what it is in each resample (nan where undefined), and the confidence its interval is given at."""
+
+    value: float
+    draws: np.ndarray  # (resamples,)
+    confidence: float
+
+    def record(self) -> dict[str, float | None]:
+        """{"value", "low", "high"}, percentile interval; None where undefined."""
+        known = self.draws[~np.isnan(self.draws)]
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) and not np.isnan(self.value) else (np.nan, np.nan)
+        return {"value": number(self.value), "low": number(low), "high": number(high)}
+
+    def __sub__(self, other: Figure) -> Figure:
+        return combine(lambda a, b: a - b, self, other)
+
+
+def combine(function: Callable[..., Any], *figures: Figure) -> Figure:
+    """A function of figures of the same resamples. `function` must work on floats and on arrays."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, draws = function(*(np.float64(f.value) for f in figures)), function(*(f.draws for f in figures))
+    draws = np.where(np.isfinite(draws), draws, np.nan)
+    return Figure(float(value) if np.isfinite(value) else float("nan"), draws, figures[0].confidence)
+
+
+class Resamples:
+    """Bootstrap weights over a fixed set of problems."""
+
+    def __init__(self, problem_ids: Sequence[str], *, resamples: int, confidence: float, rng: np.random.Generator) -> None:
+        names = sorted(set(problem_ids))
+        self.place = {name: i for i, name in enumerate(names)}
+        self.confidence = confidence
+        self.weights = rng.multinomial(len(names), np.full(len(names), 1 / max(len(names), 1)), size=resamples).astype(np.float32)
+
+    def _columns(self, problem_ids: Sequence[str]) -> np.ndarray:
+        return np.array([self.place[p] for p in problem_ids], dtype=np.int64)
+
+    def ratio(self, problem_ids: Sequence[str], numerators: Any, denominators: Any) -> Figure:
+        """sum(numerators) / sum(denominators), each (n,), one entry per text or problem."""
+        columns = self._columns(problem_ids)
+        size = self.weights.shape[1]
+        above = np.bincount(columns, np.asarray(numerators, dtype=float), size)
+        below = np.bincount(columns, np.asarray(denominators, dtype=float), size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, draws = np.float64(above.sum()) / below.sum(), (self.weights @ above) / (self.weights @ below)
+        return Figure(float(value), draws, self.confidence)
+
+    def mean(self, problem_ids: Sequence[str], values: Any, weights: Any = None) -> Figure:
+        """The (weighted) mean of values (n,), nan entries left out."""
+        values = np.asarray(values, dtype=float)
+        weights = np.where(np.isnan(values), 0.0, 1.0 if weights is None else weights)
+        return self.ratio(problem_ids, np.where(weights > 0, values, 0.0) * weights, weights)
+
+    def auroc(self, scores: Any, correct: Any, problem_ids: Sequence[str]) -> Figure:
+        """`legibility.metrics.auroc` with its interval."""
+        values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+        whole = auroc(values, labels)
+        if np.isnan(whole):
+            return Figure(whole, np.full(len(self.weights), np.nan), self.confidence)
+        order = np.argsort(values, kind="stable")
+        columns, labels = self._columns(problem_ids)[order], labels[order]
+        starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))  # of runs of equal scores
+        draws, step = [], max(1, CHUNK // len(values))
+        for begin in range(0, len(self.weights), step):
+            weights = self.weights[begin : begin + step][:, columns]
+            right = np.add.reduceat(weights * labels, starts, axis=1)
+            wrong = np.add.reduceat(weights * ~labels, starts, axis=1)
+            won = (right * (np.cumsum(wrong, axis=1) - wrong / 2)).sum(1, dtype=float)
+            with np.errstate(invalid="ignore"):
+                draws.append(won / (right.sum(1, dtype=float) * wrong.sum(1, dtype=float)))
+        return Figure(whole, np.concatenate(draws), self.confidence)
+
+    def pairwise(self, scores: Any, correct: Any, problem_ids: Sequence[str], weights: Any = None) -> Figure:
+        """`legibility.metrics.pairwise_accuracy` with its interval; pairs weigh the product of their texts' weights."""
+        won, total = pair_counts(scores, correct, problem_ids, weights)
+        return self.ratio(list(won), list(won.values()), [total[p] for p in won])
+
+
+def pair_counts(
+    scores: Any, correct: Any, problem_ids: Sequence[str], weights: Any = None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Per problem: the weight of (correct, incorrect) pairs ranked right, ties half, and of all pairs."""
+    values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    shares = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=float)
+    members: dict[str, list[int]] = {}
+    for i, problem in enumerate(problem_ids):
+        members.setdefault(problem, []).append(i)
+    won, total = {}, {}
+    for problem, indices in members.items():
+        right, wrong = [i for i in indices if labels[i]], [i for i in indices if not labels[i]]
+        if right and wrong:
+            both = shares[right][:, None] * shares[wrong][None, :]
+            difference = values[right][:, None] - values[wrong][None, :]
+            won[problem] = float((both * ((difference > 0) + 0.5 * (difference == 0))).sum())
+            total[problem] = float(both.sum())
+    return won, total
+

@@ -1,0 +1,88 @@
+"""Scores of stored text, each computed once: a file per verifier, keyed by problem and text.
+
+The file names the hashes of the verifier's weights; scores of other weights are never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.game.run_folder import RunFolder
+from legibility.models.verifier import Verifier
+from legibility.problems.records import Problem
+
+FOLDER = "evaluation/scores"
+SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float32())])
+
+
+class Scorer:
+    """`scorer(frame)` → raw scores (n,) float32 of a frame's texts by one finished verifier phase."""
+
+    def __init__(self, run: RunFolder, phase: str, config: Config, device: str, problems: Mapping[str, Problem]) -> None:
+        """Raises UserError where the phase is not finished or its files were changed."""
+        self.place = run.verified(phase)
+        self.config, self.device, self.problems = config, device, problems
+        self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
+        settings = config.verifier
+        facts = [run.done_record(phase)["sha256"], settings.template, settings.max_length, settings.dtype]
+        self.identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        self.known = self._read()
+        self._verifier: Verifier | None = None
+
+    def __call__(self, frame: pd.DataFrame) -> np.ndarray:
+        keys = [_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
+        missing = {k: i for i, k in enumerate(keys) if k not in self.known}
+        if missing:
+            rows = frame.iloc[sorted(missing.values())]
+            found = self.verifier().score([self.problems[p] for p in rows.problem_id], list(rows.text))
+            self.learn(rows, found)
+        return np.array([self.known[k] for k in keys], dtype=np.float32)
+
+    def learn(self, frame: pd.DataFrame, scores: np.ndarray) -> None:
+        """Remember scores this very verifier gave."""
+        before = len(self.known)
+        for p, t, s in zip(frame.problem_id, frame.text, scores, strict=True):
+            self.known.setdefault(_key(p, t), float(s))
+        if len(self.known) > before:
+            self._write()
+
+    def verifier(self) -> Verifier:
+        """The verifier itself, loaded when first needed."""
+        if self._verifier is None:
+            compute = self.config.compute
+            self._verifier = Verifier.load(
+                self.config.verifier, self.device, source=str(self.place), batch=compute.score_batch
+            )
+        return self._verifier
+
+    def _read(self) -> dict[str, float]:
+        if not self.file.is_file():
+            return {}
+        try:
+            table = pq.read_table(self.file)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{self.file}: cannot be read ({' '.join(str(error).split())[:80]}); delete it, it will be made anew") from None
+        if (table.schema.metadata or {}).get(b"verifier") != self.identity.encode():
+            return {}
+        return dict(zip(table["key"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+    def _write(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        keys = sorted(self.known)
+        table = pa.table({"key": keys, "score": np.array([self.known[k] for k in keys], dtype=np.float32)}, schema=SCHEMA)
+        temporary = self.file.with_name(f".{self.file.name}.tmp")
+        pq.write_table(table.replace_schema_metadata({"verifier": self.identity}), temporary)
+        temporary.replace(self.file)
+
+
+def _key(problem_id: str, text: str) -> str:
+    return hashlib.blake2b(f"{problem_id}\0{text}".encode(), digest_size=16).hexdigest()

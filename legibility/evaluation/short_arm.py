@@ -1,0 +1,56 @@
+"""The length-penalised correctness arm: a control for "the game's text is easier to check because it is shorter".
+
+The correctness-only arm again (same start, steps and KL), paid +1 or -1 minus
+`evaluation.length_penalty` times its length as a share of the completion limit. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from legibility.errors import UserError
+from legibility.evaluation.study import Study
+from legibility.evaluation.texts import SHORT
+from legibility.game.context import CORRECTNESS
+from legibility.game.prover_phase import Plan, correctness_rewards, load_training, phase_name, run_prover_phase
+from legibility.models.prover import Prover
+from legibility.prompts import HELPFUL
+
+ARM = "correctness-short"
+
+
+def train(study: Study) -> None:
+    """Train the arm and sample its test text, unless that is done. Nothing where the run has no correctness arm.
+
+    Raises UserError where it was trained with another penalty.
+    """
+    game, settings, run = study.game, study.settings, study.run
+    penalty, limit = settings.evaluation.length_penalty, settings.ppo.max_new_tokens
+    if run.is_done(SHORT):
+        made = json.loads((run.verified(SHORT) / "training.json").read_text(encoding="utf-8"))["length_penalty"]
+        if made != penalty:
+            raise UserError(f"{run.folder(SHORT)}: trained with evaluation.length_penalty {made}; delete it to train it with {penalty}")
+        return
+    if not run.is_done(phase_name(CORRECTNESS, 0)):
+        return
+
+    def last_text(prover: Prover, step: int, last: bool) -> list:
+        if not last:
+            return []
+        return game.draw(
+            prover, game.splits.test, (HELPFUL,), settings.evaluation.samples, arm=ARM, round_index=0, phase="collection",
+            split="test", step=0, temperature=settings.evaluation.temperature,
+        ).rows
+
+    run_prover_phase(
+        game,
+        Plan(
+            phase=SHORT, title="correctness-only, length-penalised", arm=ARM, index=0,
+            steps=load_training(run, CORRECTNESS, 0)["steps"], roles=(HELPFUL,),
+            problems_per_step=2 * settings.ppo.problems_per_step, prover=lambda: game.new_prover(ARM),
+            pay=lambda rows, _: correctness_rewards(rows) - penalty * np.array([r.completion_tokens / limit for r in rows]),
+            extra=last_text, gated=False, record={"reward": ARM, "length_penalty": penalty},
+        ),
+    )

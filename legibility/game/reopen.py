@@ -1,0 +1,34 @@
+"""A run folder opened again: settings, problems and models as the run had them, for reading and sampling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from legibility.config import Config
+from legibility.game.base import WARM_START
+from legibility.game.context import Game
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import read_splits
+from legibility.models.loading import pick_device
+from legibility.problems import ProblemSplits
+from legibility.progress import Progress
+
+
+def reopen(
+    run: RunFolder, *, splits: ProblemSplits | None = None, config: Config | None = None, progress: Progress | None = None
+) -> Game:
+    """The game behind a run folder.
+
+    splits: other problems than the run's own. config: its settings with some changed. Model paths of the
+    config start where they did when the run was made (the manifest's base_dir).
+    Raises UserError where the folder cannot be read.
+    """
+    config = config or run.config()
+    base_dir = run.manifest().get("base_dir")
+    game = Game(
+        config, run, splits or read_splits(run.path / "problems.jsonl"), pick_device(config.compute.device),
+        progress or Progress(quiet=True), force=True, base_dir=Path(base_dir) if base_dir else None,
+    )
+    if run.is_done(WARM_START):
+        game.base_source = str(run.verified(WARM_START) / "model")
+    return game
