@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from legibility.errors import GateClosed, UserError
+from legibility.judging.commands import add_commands
 
 app = typer.Typer(
     help="Prover-verifier legibility games: train, evaluate and report.", no_args_is_help=True, add_completion=False,
@@ -112,6 +113,28 @@ def compare(
     from legibility.report import write_comparison
 
     typer.echo(f"report: {write_comparison(compare_runs(runs, out), out)}")
+
+
+@app.command("weak-to-strong")
+def weak_to_strong(
+    config: Annotated[Path, typer.Argument(help="YAML file of a study, for example configs/weak-to-strong-nano.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Study folder (default runs/<config name>).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, two sizes, everything once, under 3 minutes.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study folder if it exists.")] = False,
+) -> None:
+    """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""
+    from legibility.weak_to_strong.config import load_study
+    from legibility.weak_to_strong.report import write_report
+    from legibility.weak_to_strong.study import run_study
+
+    settings = load_study(config, overrides or ())
+    folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
+    run = run_study(settings.quick() if quick else settings, folder, resume=resume, base_dir=config.resolve().parent)
+    typer.echo(f"report: {write_report(run)}")
+
+
+add_commands(app)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -22,6 +22,9 @@ from legibility.problems.config import ProblemsConfig
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class LoraSettings(Settings):
@@ -290,8 +293,8 @@ class Config(Settings):
         return self
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read and validate a YAML file plus `section.key=value` overrides.
+def load_config(path: str | Path, overrides: Sequence[str] = (), schema: type[SettingsT] = Config) -> SettingsT:
+    """Read and validate a YAML file plus `section.key=value` overrides, against the settings of `schema`.
 
     Raises UserError for a missing or unreadable file, a malformed override, or a bad setting.
     """
@@ -309,7 +312,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise UserError(f"{path}: the file must hold a mapping of sections, not a {type(data).__name__}")
     for override in overrides:
         _apply_override(data, override)
-    return parse_config(data, str(path))
+    return parse_config(data, str(path), schema)
 
 
 def override_config(config: Config, overrides: Sequence[str], sections: Sequence[str]) -> Config:
@@ -322,12 +325,12 @@ def override_config(config: Config, overrides: Sequence[str], sections: Sequence
     return parse_config(data, "settings")
 
 
-def parse_config(data: dict[str, Any], where: str) -> Config:
+def parse_config(data: dict[str, Any], where: str, schema: type[SettingsT] = Config) -> SettingsT:
     """Validate a plain mapping; `where` names its origin in errors."""
     try:
-        return Config.model_validate(data)
+        return schema.model_validate(data)
     except ValidationError as error:
-        raise UserError(f"{where}: {_first_error(error)}") from None
+        raise UserError(f"{where}: {_first_error(error, schema)}") from None
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
@@ -348,13 +351,13 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         raise UserError(f"override {override!r}: the value is not valid YAML") from None
 
 
-def _first_error(error: ValidationError) -> str:
+def _first_error(error: ValidationError, schema: type[BaseModel]) -> str:
     """The first problem as `field: what is wrong; fix`."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "settings"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"][:-1])
+        known = _known_keys(first["loc"][:-1], schema)
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}" if known else "remove it"
         return f"{field}: unknown key; {hint}{more}"
@@ -364,12 +367,13 @@ def _first_error(error: ValidationError) -> str:
     return f"{field}: {message}{got}{more}"
 
 
-def _known_keys(path: Sequence[Any]) -> list[str]:
-    models: list[Any] = [Config]
+def _known_keys(path: Sequence[Any], schema: type[BaseModel]) -> list[str]:
+    models: list[Any] = [schema]
     for part in path:
         tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
-        models = tagged or [m for field in fields for m in _models(field.annotation)]
+        inner = [m for field in fields for m in _models(field.annotation)]
+        models = tagged or inner or models  # a list's index or a mapping's key names no field
     return [name for m in models for name in m.model_fields]
 
 

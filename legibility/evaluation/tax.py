@@ -23,7 +23,7 @@ from legibility.evaluation.intervals import Figure, combine
 from legibility.evaluation.study import JUDGE, Study
 from legibility.evaluation.subtlety import StepJudge, step_table
 
-HUMAN = "judging/human_accuracy.json"
+HUMAN = "human.json"
 LEAST = 5  # of an arm's texts in a length bin
 BINS = 10
 
@@ -112,12 +112,18 @@ def _exact(study: Study) -> bool:
 
 
 def _human(study: Study) -> dict[str, dict[str, Any]]:
-    """Imported human accuracy by arm name: judging/human_accuracy.json, a list of {arm, round, role, value, low, high}."""
+    """Judgments of people by arm name: their accuracy on an arm's honest text, from human.json (`legibility analyze`).
+
+    Simulated raters are left out.
+    """
     file = study.run.path / HUMAN
     if not file.is_file():
         return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found["simulated"]:
+        return {}
     names = {"init": "start", "correctness": "correctness"}
-    rows = [r for r in json.loads(file.read_text(encoding="utf-8")) if r.get("role") != "sneaky"]
     return {
-        names.get(r["arm"], f"game {r['round']}"): {k: r.get(k) for k in ("value", "low", "high")} for r in rows
+        names.get(c["arm"], f"game {c['round']}"): {k: c["accuracy"].get(k) for k in ("value", "low", "high")}
+        for c in found["conditions"] if c["role"] != "sneaky"
     }

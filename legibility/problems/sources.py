@@ -120,7 +120,7 @@ def load_source(
     if isinstance(source, DatasetSource):
         return _dataset(source)
     path = _resolve(source.path, base_dir)
-    return _collect(_read_file(path), source, prefix=path.stem, label=path.name, place=str(path))
+    return _collect(read_file(path), source, prefix=path.stem, label=path.name, place=str(path))
 
 
 def _generated(source: GeneratedSource) -> list[Problem]:
@@ -138,8 +138,8 @@ def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:
     rows: Iterable[Located]
     if source.path is None:
         place = f"openai/gsm8k {source.split}"
-        rows = _dataset_rows(
-            _from_hub("openai/gsm8k", "main", source.split, "give a folder with train.jsonl and test.jsonl as path:"),
+        rows = dataset_rows(
+            from_hub("openai/gsm8k", "main", source.split, "give a folder with train.jsonl and test.jsonl as path:"),
             place,
         )
     else:
@@ -147,7 +147,7 @@ def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; path: of gsm8k is a folder with train.jsonl and test.jsonl")
         place = str(folder / f"{source.split}.jsonl")
-        rows = _read_file(Path(place))
+        rows = read_file(Path(place))
 
     def short_enough(row: Row) -> bool:
         return source.max_steps is None or len(CALCULATOR_MARK.findall(row["answer"])) <= source.max_steps
@@ -157,12 +157,12 @@ def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:
 
 
 def _dataset(source: DatasetSource) -> list[Problem]:
-    dataset = _from_hub(
+    dataset = from_hub(
         source.name, source.subset, source.split, "check name, subset and split, or save it as JSONL and use kind: file"
     )
     place = f"{source.name} {source.split}"
     prefix = f"{source.name.rsplit('/', 1)[-1]}-{source.split}"
-    return _collect(_dataset_rows(dataset, place), source, prefix=prefix, label=source.name, place=place)
+    return _collect(dataset_rows(dataset, place), source, prefix=prefix, label=source.name, place=place)
 
 
 # ---------------------------------------------------------------- records to problems
@@ -259,7 +259,7 @@ def _resolve(path: str, base_dir: str | Path | None) -> Path:
     return Path(base_dir or ".") / Path(path).expanduser()
 
 
-def _read_file(path: Path) -> Iterator[Located]:
+def read_file(path: Path) -> Iterator[Located]:
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: cannot tell the format; the file must end in .jsonl, .json or .csv")
@@ -333,7 +333,7 @@ def _read_csv(path: Path) -> Iterator[Located]:
             yield where, dict(zip(columns, cells, strict=False))  # a short row lacks its last fields
 
 
-def _from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
+def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
     import datasets
 
     try:
@@ -343,6 +343,6 @@ def _from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset
         raise UserError(f"dataset {name} ({split}) could not be loaded from the hub: {reason}; {advice}") from error
 
 
-def _dataset_rows(dataset: Dataset, place: str) -> Iterator[Located]:
+def dataset_rows(dataset: Dataset, place: str) -> Iterator[Located]:
     for number, row in enumerate(dataset, start=1):
         yield f"{place} record {number}", row

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -83,6 +84,7 @@ def read_run(run: RunFolder) -> ReportData:
     finished = summary_file.is_file()
     texts = test_texts(run)
     summary = json.loads(summary_file.read_text(encoding="utf-8")) if finished else summarise(run, checked=False)
+    add_people(summary, run.path / "human.json")
     rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
     correctness = None
     if run.is_done(phase_name(CORRECTNESS, 0)):
@@ -106,6 +108,26 @@ def read_run(run: RunFolder) -> ReportData:
             for i in indices
         },
     )
+
+
+def add_people(summary: dict[str, Any], path: Path) -> None:
+    """Put the accuracy of people (or of simulated raters, under that name) among the checkabilities, from a run's
+    human.json (legibility analyze). Raises UserError where the file cannot be read."""
+    if not path.is_file():
+        return
+    try:
+        human = json.loads(path.read_text(encoding="utf-8"))
+        name = "simulated_raters" if human["simulated"] else "people"
+        found = {(c["arm"], c["round"], c["role"]): c["accuracy"] for c in human["conditions"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not written by legibility analyze; restore it or move it away") from None
+    arms = summary["arms"]
+    places = {("init", -1, "base"): arms["init"], ("correctness", 0, "helpful"): arms.get("correctness")}
+    places |= {("game", r["round"], "helpful"): r for r in arms["game"]["rounds"]}
+    for key, entry in places.items():
+        if entry is not None and key in found:
+            entry.setdefault("checkability", {})[name] = found[key]["value"]
+            entry.setdefault("checkability_interval", {})[name] = [found[key]["low"], found[key]["high"]]
 
 
 def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame) -> Phase:

@@ -95,50 +95,64 @@ def _round_column(top: Axes, bottom: Axes, phase: Phase, alpha: float, theme: Th
 # --- Accuracy against checkability (paper Fig. 1) --------------------------------------------------
 
 Point = tuple[float, float]
-JUDGES = {"held_out_judge": "held-out judge", "last_verifier": "last verifier of the run"}
+JUDGES = {
+    "people": "people", "simulated_raters": "SIMULATED raters, not people", "held_out_judge": "the held-out judge",
+    "last_verifier": "the last verifier of the run",
+}
+HUMAN = ("people", "simulated_raters")
 
 
 def judges(data: ReportData) -> list[str]:
-    """Judges whose checkability is known for the start and every round."""
-    arms = data.summary["arms"]
-    entries = [arms["init"], *data.summary_rounds]
-    return [j for j in JUDGES if all((e.get("checkability") or {}).get(j) is not None for e in entries)]
+    """Judges whose checkability is known for the start and every round (people: for the start and some round)."""
+
+    def knows(entry: dict[str, Any], judge: str) -> bool:
+        return (entry.get("checkability") or {}).get(judge) is not None
+
+    rounds = data.summary_rounds
+    return [
+        j for j in JUDGES
+        if knows(data.summary["arms"]["init"], j) and (any if j in HUMAN else all)(knows(r, j) for r in rounds)
+    ]
 
 
 def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
     """Accuracy (x) against checkability (y) of start, every game round and the correctness-only arm."""
     names = judges(data)
-    arms, rounds = data.summary["arms"], data.summary_rounds
+    arms = data.summary["arms"]
     with themed(theme):
         figure = Figure(figsize=(4.6 * len(names) + 0.4, 4.2), layout="constrained")
         axes = figure.subplots(1, len(names), squeeze=False, sharex=True)[0]
         for ax, judge in zip(axes, names, strict=True):
+            rounds = [r for r in data.summary_rounds if r["checkability"].get(judge) is not None]
             start = (arms["init"]["accuracy"], arms["init"]["checkability"][judge])
             path = [(r["helpful_accuracy"], r["checkability"][judge]) for r in rounds]
             ax.plot(*zip(start, path[0], strict=True), color=theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
             ax.plot(*zip(*path, strict=True), color=theme.helpful, linewidth=1.2, zorder=2)
             for r, (x, y) in zip(rounds, path, strict=True):
                 _interval(ax, r["helpful_interval"], y, theme.helpful)
+                _vertical(ax, r, judge, x, theme.helpful)
                 ax.plot(x, y, "o", color=theme.helpful, markersize=13, zorder=3)
                 ax.annotate(str(r["round"]), (x, y), ha="center", va="center", color=theme.background, fontsize=8.5,
                             fontweight="bold", zorder=4)
             _interval(ax, arms["init"]["interval"], start[1], theme.start)
+            _vertical(ax, arms["init"], judge, start[0], theme.start)
             ax.plot(*start, "s", color=theme.start, markersize=9, zorder=3)
             labels = [(path[-1], "game", theme.helpful), (start, "start", theme.start)]
             corner = (arms.get("correctness") or {}).get("checkability", {}).get(judge)
             if corner is not None:
                 end = (arms["correctness"]["accuracy"], corner)
                 _interval(ax, arms["correctness"]["interval"], corner, theme.correctness)
+                _vertical(ax, arms["correctness"], judge, end[0], theme.correctness)
                 ax.plot(*end, "D", color=theme.correctness, markersize=9, zorder=3)
                 labels.append((end, "correctness-only", theme.correctness))
             points = [*path, *(point for point, _, _ in labels)]
-            _room(ax, points)
+            _room(ax, points, [y for e in (arms["init"], *rounds, arms.get("correctness") or {}) for y in _bounds(e, judge)])
             _point_labels(ax, labels, points)
-            if corner is not None:
+            if corner is not None and rounds[-1] is data.summary_rounds[-1]:
                 _bracket(ax, path[-1], end, data.summary["legibility_tax"], theme)
-            ax.set_title(f"checked by the {JUDGES[judge]}", loc="left")
+            ax.set_title(f"checked by {JUDGES[judge]}", loc="left")
             ax.set_xlabel("accuracy on test problems")
-            ax.set_ylabel("checkability (pairwise accuracy)")
+            ax.set_ylabel("accuracy as a judge" if judge in HUMAN else "checkability (pairwise accuracy)")
             ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         return figure
 
@@ -146,6 +160,17 @@ def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
 def _interval(ax: Axes, interval: Sequence[float | None], y: float, colour: str) -> None:
     if None not in interval:
         ax.plot(interval, [y, y], color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
+
+
+def _bounds(entry: dict[str, Any], judge: str) -> list[float]:
+    """Interval of a judge's figure, where one is known (people's)."""
+    return [b for b in (entry.get("checkability_interval") or {}).get(judge, ()) if b is not None]
+
+
+def _vertical(ax: Axes, entry: dict[str, Any], judge: str, x: float, colour: str) -> None:
+    bounds = _bounds(entry, judge)
+    if len(bounds) == 2:
+        ax.plot([x, x], bounds, color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
 
 
 def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Sequence[Point]) -> None:
@@ -165,9 +190,10 @@ def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Se
         ax.annotate(text, place, xycoords="axes fraction", ha="center", va="center", color=colour, zorder=5)
 
 
-def _room(ax: Axes, points: Sequence[Point]) -> None:
+def _room(ax: Axes, points: Sequence[Point], bounds: Sequence[float] = ()) -> None:
     """Limits that leave space for labels above and the bracket below."""
     xs, ys = zip(*points, strict=True)
+    ys = (*ys, *bounds)
     wide, high = max(max(xs) - min(xs), 0.06), max(max(ys) - min(ys), 0.06)
     ax.set_xlim(min(xs) - 0.22 * wide, max(xs) + 0.30 * wide)
     ax.set_ylim(min(ys) - 0.42 * high, max(ys) + 0.28 * high)

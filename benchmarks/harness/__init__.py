@@ -1,0 +1,1 @@
+"""What the benchmarks share: one description of the work, one worker per trainer, one reader of their timings."""

@@ -1,0 +1,152 @@
+"""How well people judge each condition: accuracy, false accepts, false rejects, time, each with an interval.
+
+Accuracy of a condition is the mean of its accuracy on correct and on incorrect solutions, so that it does
+not move with the mix of labels a rater happened to get; a sneaky condition has incorrect solutions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from legibility.judging.intervals import Intervals, Statistic, clustered_intervals, share_interval
+from legibility.judging.pool import Condition, honest
+from legibility.judging.protocol import AnalysisRules
+from legibility.metrics import number
+from legibility.randomness import stream
+
+WRONG, RIGHT = 0, 1  # index of the label
+
+
+def condition_results(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> list[dict[str, Any]]:
+    """One record per condition. judgments: rater, problem_id, condition, correct, right, seconds."""
+    count = len(conditions)
+    found = _intervals(judgments, _sums(judgments, conditions), _rates_statistic(conditions), rules, "rates")
+    times = _intervals(judgments, _time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times")
+    results = []
+    for i, condition in enumerate(conditions):
+        mine = judgments[judgments.condition == condition]
+        known = mine.seconds.dropna()
+        on_right = mine.seconds[mine.right].dropna()
+        results.append({
+            "arm": condition.arm, "round": condition.round, "role": condition.role, "label": condition.label,
+            "judgments": len(mine), "raters": int(mine.rater.nunique()), "problems": int(mine.problem_id.nunique()),
+            "items": int(mine.item_id.nunique()),
+            **{
+                name: _estimate(found, k * count + i, mine if label is None else mine[mine.correct == label], rules, share=True)
+                for k, (name, label) in enumerate((("accuracy", None), ("false_accept", False), ("false_reject", True)))
+            },
+            "mean_seconds": _estimate(times, i, mine, rules),
+            "median_seconds": number(known.median()) if len(known) else None,
+            "mean_seconds_when_right": number(on_right.mean()) if len(on_right) else None,
+            "timed_out": number(mine.timed_out.mean()) if len(mine) else None,
+        })
+    return results
+
+
+def differences(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> list[dict[str, Any]]:
+    """Accuracy of the second minus the first, for every two conditions whose writers were asked to be right."""
+    pairs = list(combinations([i for i, c in enumerate(conditions) if honest(c)], 2))
+    if not pairs:
+        return []
+    first, second = map(list, zip(*pairs, strict=True))
+    rates = _rates_statistic(conditions)
+    found = _intervals(judgments, _sums(judgments, conditions), lambda s: rates(s)[:, second] - rates(s)[:, first], rules, "differences")
+    return [
+        {"first": str(conditions[a]), "second": str(conditions[b]), "difference": _estimate(found, k, judgments, rules)}
+        for k, (a, b) in enumerate(pairs)
+    ]
+
+
+def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> dict[str, Any]:
+    """Accuracy if all conditions had solutions of the same lengths (direct standardisation).
+
+    Length classes are quantiles of the items' characters. Per label, only classes in which every honest
+    condition has judgments count, weighted by their share of all judgments: `coverage` says how much of
+    the data that is; where it is 0 the conditions do not overlap and nothing is compared.
+    """
+    fair = [c for c in conditions if honest(c)]
+    data = judgments[judgments.condition.isin(fair)]
+    if data.empty:
+        return {"coverage": 0.0, "conditions": []}
+    lengths = data.drop_duplicates("item_id").solution_chars
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, rules.length_bins + 1)[1:-1]))
+    classes = np.searchsorted(edges, data.solution_chars.to_numpy())
+    bins, shape = len(edges) + 1, (len(fair), 2, len(edges) + 1)
+    sums = _sums(data, fair, classes, bins)
+    counts = sums[:, sums.shape[1] // 2 :].sum(0).reshape(shape)
+    usable = (counts > 0).all(0)  # (labels, bins)
+    weights = np.where(usable, counts.sum(0), 0.0)
+    coverage = float(weights.sum() / counts.sum())
+    if not usable.any(1).all():
+        return {"coverage": coverage, "conditions": []}
+    weights = weights / weights.sum(1, keepdims=True)
+
+    def statistic(s: np.ndarray) -> np.ndarray:
+        right, n = np.split(s.reshape(len(s), 2, *shape), 2, axis=1)
+        rates = np.where(usable, right[:, 0] / n[:, 0], 0.0)
+        return (rates * weights).sum(-1).mean(-1)
+
+    found = _intervals(data, sums, statistic, rules, "length")
+    return {
+        "coverage": coverage,
+        "conditions": [{"condition": str(c), "accuracy": _estimate(found, i, data[data.condition == c], rules, share=True)} for i, c in enumerate(fair)],
+    }
+
+
+def _rates_statistic(conditions: Sequence[Condition]) -> Statistic:
+    """Sums -> accuracy, false accept, false reject of every condition, one after the other."""
+    one_label = np.array([not honest(c) for c in conditions])
+
+    def statistic(s: np.ndarray) -> np.ndarray:
+        right, n = np.split(s.reshape(len(s), 2, len(conditions), 2), 2, axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates = right[:, 0] / n[:, 0]  # (draws, conditions, labels)
+        accuracy = np.where(one_label, rates[..., WRONG], rates.mean(-1))
+        return np.concatenate([accuracy, 1 - rates[..., WRONG], 1 - rates[..., RIGHT]], axis=1)
+
+    return statistic
+
+
+def _sums(judgments: pd.DataFrame, conditions: Sequence[Condition], classes: np.ndarray | None = None, bins: int = 1) -> np.ndarray:
+    """What each judgment adds: [right, 1] in its cell of (conditions, labels, bins); shape (judgments, 2 * cells)."""
+    place = {c: i for i, c in enumerate(conditions)}
+    cell = np.array([place[c] for c in judgments.condition]) * 2 + judgments.correct.to_numpy(dtype=int)
+    cell = cell * bins + (0 if classes is None else classes)
+    cells, rows = len(conditions) * 2 * bins, np.arange(len(judgments))
+    sums = np.zeros((len(judgments), 2 * cells))
+    sums[rows, cell] = judgments.right.to_numpy(dtype=float)
+    sums[rows, cells + cell] = 1
+    return sums
+
+
+def _time_sums(judgments: pd.DataFrame, conditions: Sequence[Condition]) -> np.ndarray:
+    place = {c: i for i, c in enumerate(conditions)}
+    column, rows = np.array([place[c] for c in judgments.condition]), np.arange(len(judgments))
+    seconds = judgments.seconds.to_numpy(dtype=float)
+    sums = np.zeros((len(judgments), 2 * len(conditions)))
+    sums[rows, column] = np.nan_to_num(seconds)
+    sums[rows, len(conditions) + column] = ~np.isnan(seconds)
+    return sums
+
+
+def _intervals(judgments: pd.DataFrame, sums: np.ndarray, statistic: Statistic, rules: AnalysisRules, purpose: str) -> Intervals:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return clustered_intervals(
+            sums, judgments.rater.to_numpy(dtype=str), judgments.problem_id.to_numpy(dtype=str), statistic,
+            resamples=rules.bootstrap, confidence=rules.confidence, rng=stream(rules.seed, "judging", purpose),
+        )
+
+
+def _estimate(found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False) -> dict[str, float | None]:
+    """value, low, high of number i; `rows` are the judgments behind it. Shares stay in [0, 1]."""
+    value, low, high = (float(x[i]) for x in (found.value, found.low, found.high))
+    if share and value in (0.0, 1.0):
+        low, high = share_interval(value, min(rows.rater.nunique(), rows.problem_id.nunique()), rules.confidence)
+    elif share:
+        low, high = np.clip([low, high], 0, 1)
+    return {"value": number(value), "low": number(low), "high": number(high)}

@@ -1,0 +1,25 @@
+"""Attention checks: one-step problems whose answer nobody who reads can miss, mixed into the study.
+
+They look like study items (same answer line, several written lines) and are told apart by the key
+only. A wrong one is wrong by a lot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from legibility.problems.generator import NAMES
+
+THINGS = ("apples", "books", "pens", "cups", "coins", "stamps")
+
+
+def attention_checks(count: int, marker: str, rng: np.random.Generator) -> list[tuple[str, str, bool]]:
+    """`count` different (problem, solution, correct), half of them correct."""
+    names, found = rng.choice(NAMES, size=count, replace=False).tolist(), []
+    for i, name in enumerate(names):
+        thing, correct = str(rng.choice(THINGS)), i % 2 == 0
+        have, more = (int(x) for x in rng.choice(np.arange(2, 10), 2, replace=False))
+        answer = have + more if correct else (have + more) * 10 + int(rng.integers(1, 9))
+        problem = f"{name} has {have} {thing}. {name} buys {more} more {thing}. How many {thing} does {name} have now?"
+        found.append((problem, f"{have} + {more} = {answer}\n{marker} {answer}", correct))
+    return found

@@ -1,0 +1,172 @@
+"""Making a study folder: choose, blind, assign, seal. Written whole or not at all, and never over anything."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from legibility.errors import UserError
+from legibility.game.run_folder import write_json
+from legibility.judging import study as files
+from legibility.judging.assignment import assign
+from legibility.judging.checks import attention_checks
+from legibility.judging.datasheet import datasheet
+from legibility.judging.pool import Condition, Pool, chosen_conditions, honest
+from legibility.judging.power import Power, power_of
+from legibility.judging.protocol import Protocol, read_protocol
+from legibility.judging.sampling import select
+from legibility.judging.study import ATTENTION, STUDY, Item, KeyEntry, content_hash, json_lines
+from legibility.problems.sources import SOLUTION_MARKER
+from legibility.randomness import stream
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made."""
+
+    path: Path
+    items: int
+    slots: list[list[str]]
+    notes: list[str]
+    power: Power
+
+
+def export_study(
+    pool: Pool,
+    out: Path,
+    *,
+    conditions: Sequence[str] | None = None,
+    per_condition: int = 40,
+    raters: int = 10,
+    per_rater: int | None = None,
+    attention: int = 4,
+    seed: int = 0,
+    length_match: bool = False,
+    protocol: Path | None = None,
+) -> Exported:
+    """Export a study of a pool's solutions to the new folder `out`.
+
+    The seed decides which solutions are chosen; ids, file order and assignments come from a random
+    secret that is kept on the sealed side. Raises UserError before anything is written.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists already; choose another --out")
+    if attention < 0 or attention % 2 or attention > 20:
+        raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
+    rules = read_protocol(protocol) if protocol else Protocol()
+    wanted = chosen_conditions(pool, conditions)
+    bins = rules.analysis.length_bins if length_match else None
+    selection = select(pool, wanted, per_condition, stream(seed, "judging", "select"), length_bins=bins)
+    checks = attention_checks(attention, SOLUTION_MARKER, stream(seed, "judging", "checks"))
+    secret = secrets.randbits(128)
+    entries, items = _blind(pool, selection.frame, checks, np.random.default_rng([secret, 0]))
+    slots = assign(entries, raters, per_rater, np.random.default_rng([secret, 1]))
+    rules = rules.model_copy(update={"study_id": secrets.token_hex(6)})
+    power = _power(rules, entries, slots)
+    notes = [*selection.notes, *_coverage_notes(entries, slots, per_rater)]
+    work = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        _write(work / files.ITEMS, json_lines(items))
+        _write(work / files.ASSIGNMENTS, json_lines({"slot": i + 1, "items": ids} for i, ids in enumerate(slots)))
+        _write(work / files.PROTOCOL, rules.to_yaml())
+        _write(work / files.KEY, json_lines(sorted(entries, key=lambda e: e.item_id)))
+        facts = {
+            "run": pool.run, "run_path": str(pool.origin) if pool.origin else None, "seed": seed,
+            "secret": f"{secret:032x}", "conditions": [str(c) for c in wanted], "per_condition": per_condition, "raters": raters,
+            "per_rater": per_rater, "attention": attention, "length_match": length_match, "notes": notes,
+        }
+        write_json(work / files.PROVENANCE, facts)
+        for name in files.SEALED:
+            os.chmod(work / name, 0o600)
+        files.write_checksums(work)
+        _write(work / "DATASHEET.md", datasheet(rules, entries, slots, facts, power))
+        _write_formats(work)
+        if out.exists():
+            out.rmdir()
+        os.replace(work, out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return Exported(out, len(items), slots, notes, power)
+
+
+def _write_formats(folder: Path) -> None:
+    from legibility.judging.formats import write_formats
+
+    write_formats(files.Study.open(folder))
+
+
+def _blind(
+    pool: Pool, chosen: pd.DataFrame, checks: Sequence[tuple[str, str, bool]], rng: np.random.Generator
+) -> tuple[list[KeyEntry], list[Item]]:
+    """Key entries and items under random ids; items in random order."""
+    scores = pool.score(chosen)
+    total = len(chosen) + len(checks)
+    ids: dict[str, None] = {}
+    while len(ids) < total:
+        ids.setdefault(rng.bytes(6).hex())
+    names = list(ids)
+    entries, items = [], []
+
+    def add(problem: str, solution: str, **facts) -> None:
+        name = names[len(items)]
+        items.append(Item(name, problem, solution))
+        entries.append(
+            KeyEntry(item_id=name, problem_chars=len(problem), solution_chars=len(solution), run=pool.run,
+                     content_sha256=content_hash(problem, solution), **facts)
+        )
+
+    for row, found in zip(chosen.itertuples(index=False), scores, strict=True):
+        add(
+            pool.problems[row.problem_id].question, row.text, problem_id=row.problem_id, arm=row.arm, round=int(row.round),
+            role=row.role, correct=bool(row.correct), score=_number(row.score), scores=found, kind=STUDY,
+            solution_tokens=_number(row.completion_tokens, int), first_wrong_line=_number(row.first_wrong_line, int),
+        )
+    for k, (problem, solution, correct) in enumerate(checks):
+        add(
+            problem, solution, problem_id=f"{ATTENTION}-{k}", arm=ATTENTION, round=-1, role=ATTENTION, correct=correct,
+            score=None, scores={}, kind=ATTENTION, solution_tokens=None, first_wrong_line=None if correct else 1,
+        )
+    return entries, [items[i] for i in rng.permutation(total)]
+
+
+def _number(value: object, kind: type = float):
+    return None if value is None or pd.isna(value) else kind(value)
+
+
+def _power(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> Power:
+    """Power of the smallest condition whose writer was asked to be right (of any, where there is none)."""
+    kinds = {e.item_id: e for e in entries if e.kind == STUDY}
+    judged = Counter(Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds)
+    problems = {c: len({e.problem_id for e in kinds.values() if (e.arm, e.round, e.role) == c}) for c in judged}
+    smallest = min([c for c in judged if honest(c)] or judged, key=lambda c: judged[c])
+    return power_of(rules.planned, judged[smallest], len(slots), problems[smallest])
+
+
+def _coverage_notes(entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], per_rater: int | None) -> list[str]:
+    judged = Counter(i for slot in slots for i in slot)
+    missed = sum(judged[e.item_id] == 0 for e in entries)
+    once = sum(judged[e.item_id] == 1 for e in entries)
+    notes = []
+    if missed:
+        notes.append(f"{missed} of {len(entries)} items are in no rater's list; add raters or lower --per-condition")
+    if once:
+        notes.append(f"{once} items are judged by one rater only (agreement cannot be measured on them)")
+    checks = sum(e.kind == ATTENTION for e in entries)
+    if per_rater and any(len(slot) - checks < per_rater for slot in slots):
+        notes.append(f"some raters get fewer than {per_rater} items: too few different problems of one label")
+    return notes
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,169 @@
+"""What a study can be made of: graded solutions of test problems, by condition.
+
+A run folder gives every test completion of its arms, rounds and roles. A problem file gives one
+condition, the data set's reference solutions and their corrupted twins (`corruption`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from legibility.errors import UserError
+from legibility.judging.corruption import corrupt
+from legibility.problems.records import Problem
+from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
+from legibility.problems.truth import judge_steps
+from legibility.prompts import SNEAKY
+from legibility.randomness import stream
+
+REFERENCE = "reference"
+COLUMNS = ["arm", "round", "role", "problem_id", "text", "correct", "score", "completion_tokens", "first_wrong_line"]
+
+
+class Condition(NamedTuple):
+    """Who wrote a solution: `arm` (init, game, correctness, reference), `round` (init: -1), `role`."""
+
+    arm: str
+    round: int
+    role: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        parts = text.strip().split(":")
+        if len(parts) != 3 or not parts[1].lstrip("-").isdigit():
+            raise UserError(f"condition {text!r}: write ARM:ROUND:ROLE, for example game:0:helpful")
+        return cls(parts[0], int(parts[1]), parts[2])
+
+    def __str__(self) -> str:
+        return f"{self.arm}:{self.round}:{self.role}"
+
+    @property
+    def label(self) -> str:
+        """For people: "start", "round 2 helpful", "correctness-only"."""
+        names = {"init": "start", "correctness": "correctness-only", REFERENCE: "reference and twin"}
+        name = names.get(self.arm, f"round {self.round}")
+        return name if self.role in ("base", "helpful", REFERENCE) and self.arm != "game" else f"{name} {self.role}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """`frame`: one row per readable solution (COLUMNS). `score`: scores of all judges of the run by name, for
+    rows of the frame; `run`: name of the source; `origin`: its path, where results may be written (or None)."""
+
+    frame: pd.DataFrame
+    problems: Mapping[str, Problem]
+    run: str
+    origin: Path | None
+    score: Callable[[pd.DataFrame], list[dict[str, float]]]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        order = {"init": 0, "game": 1, "correctness": 2}
+        found = {Condition(*map(_plain, key)) for key in self.frame[["arm", "round", "role"]].drop_duplicates().itertuples(index=False)}
+        return sorted(found, key=lambda c: (order.get(c.arm, 3), c.round, c.role))
+
+    def rows(self, condition: Condition) -> pd.DataFrame:
+        f = self.frame
+        return f[(f.arm == condition.arm) & (f["round"] == condition.round) & (f.role == condition.role)]
+
+
+def pool_of(source: Path, seed: int) -> Pool:
+    """The pool of a run folder, or of a JSONL file of problems with worked solutions. Raises UserError."""
+    return reference_pool(source, seed) if source.is_file() else run_pool(source)
+
+
+def run_pool(path: Path) -> Pool:
+    """Test completions of a finished run's start, rounds and correctness-only arm; unreadable answers are left out."""
+    from legibility.evaluation.summary import test_texts
+    from legibility.game.run_folder import RunFolder
+    from legibility.game.solutions import read_problems
+
+    run = RunFolder.existing(path)
+    if not run.rounds():
+        raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
+    config = run.config()
+    problems = read_problems(run.path / "problems.jsonl")
+    texts = test_texts(run, config)
+    frame = pd.concat([f for name, f in texts.items() if name != "correctness halfway" and len(f)], ignore_index=True)
+    frame = frame[frame.verdict != "invalid"].reset_index(drop=True)
+    frame["correct"] = frame.verdict == "correct"
+    frame["first_wrong_line"] = [
+        None if correct else first_wrong_line(problems[p], text)
+        for p, text, correct in zip(frame.problem_id, frame.text, frame.correct, strict=True)
+    ]
+
+    def score(rows: pd.DataFrame) -> list[dict[str, float]]:
+        from legibility.game.run_folder import round_name
+        from legibility.models.verifier import Verifier
+
+        phases = {f"verifier {i}": f"{round_name(i)}/verifier" for i in run.rounds()}
+        if run.is_done("judge"):
+            phases["held-out judge"] = "judge"
+        asked = [problems[p] for p in rows.problem_id]
+        columns = {
+            name: Verifier.load(config.verifier, "cpu", source=str(run.verified(phase))).score(asked, list(rows.text))
+            for name, phase in phases.items()
+        }
+        return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(rows))]
+
+    return Pool(frame[COLUMNS], problems, run.path.resolve().name, run.path.resolve(), score)
+
+
+def reference_pool(path: Path, seed: int) -> Pool:
+    """One condition, `reference:0:reference`: worked solutions as they are, and a corrupted twin of each."""
+    problems = {p.id: p for p in load_source(_mapping(path))}
+    rows = []
+    for problem in problems.values():
+        twin = corrupt(problem, stream(seed, "judging", "twin", problem.id)) if problem.solution else None
+        if twin is not None:  # a problem without a twin could not be balanced
+            rows += [(problem.id, problem.solution, True, None), (problem.id, twin.text, False, twin.line)]
+    if not rows:
+        raise UserError(f"{path}: no worked solution that can be corrupted; give problems whose solutions write their steps")
+    frame = pd.DataFrame(rows, columns=["problem_id", "text", "correct", "first_wrong_line"])
+    frame = frame.assign(arm=REFERENCE, round=0, role=REFERENCE, score=np.nan, completion_tokens=None)
+    return Pool(frame[COLUMNS], problems, path.stem, None, lambda chosen: [{} for _ in range(len(chosen))])
+
+
+def _mapping(path: Path) -> FileSource:
+    """GSM8K's layout (solution and "#### gold" in one field), or question, answer and solution fields."""
+    head = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
+    if '"solution"' in head:
+        return FileSource(path=str(path), solution="solution")
+    if CALCULATOR_MARK.search(head) or "####" in head:
+        return FileSource(path=str(path), solution="answer", answer_marker="####")
+    raise UserError(f"{path}: the first record has no worked solution; give a run folder, or JSONL with question, answer and solution")
+
+
+def first_wrong_line(problem: Problem, text: str) -> int | None:
+    """1-based line of the first written step that is not valid, or None."""
+    wrong = next((s for s in judge_steps(problem, text) if s.status != "valid"), None)
+    return None if wrong is None else text.count("\n", 0, wrong.check.start) + 1
+
+
+def chosen_conditions(pool: Pool, wanted: Iterable[str] | None) -> list[Condition]:
+    """The conditions asked for, or all. Raises UserError for one the source does not have, or one named twice."""
+    known = pool.conditions
+    if wanted is None:
+        return known
+    chosen = [Condition.parse(w) for w in wanted]
+    for condition in chosen:
+        if condition not in known:
+            raise UserError(f"condition {condition}: not in {pool.run}; it has {', '.join(map(str, known))}")
+    if len(set(chosen)) < len(chosen):
+        raise UserError("--conditions names a condition twice")
+    return chosen
+
+
+def honest(condition: Condition) -> bool:
+    """Whether the writer was asked to be right; a sneaky condition contributes incorrect solutions only."""
+    return condition.role != SNEAKY
+
+
+def _plain(value: object) -> object:
+    return value.item() if hasattr(value, "item") else value

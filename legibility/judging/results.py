@@ -1,0 +1,94 @@
+"""The files of an analysis: results.json, CSV tables, figures, and one self-contained results.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from legibility.game.run_folder import write_atomic, write_json
+from legibility.judging.study import Study
+from legibility.report.drawing import DARK, LIGHT, Theme, themed
+from legibility.report.page import CSS_INCH, Image, data_url, interval, number, percent, png
+
+WATERMARK = "SIMULATED RATERS, NOT PEOPLE"
+
+
+def write_results(folder: Path, study: Study, results: dict[str, Any]) -> Path:
+    """Write everything into `folder`; returns the page's path."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "results.json", results)
+    write_atomic(folder / "conditions.csv", _flat(results["conditions"]).to_csv(index=False))
+    write_atomic(folder / "differences.csv", _flat(results["differences"]).to_csv(index=False))
+    write_atomic(folder / "raters.csv", pd.DataFrame(results["raters"]).to_csv(index=False))
+    images = {}
+    for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
+        light, dark = draw(results, LIGHT), draw(results, DARK)
+        content = png(light)
+        (folder / "figures" / f"{name}.png").write_bytes(content)
+        images[name] = Image(round(CSS_INCH * light.get_figwidth()), data_url(content), data_url(png(dark)))
+    environment = Environment(
+        loader=PackageLoader("legibility.judging"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number, percent=percent, bounds=lambda e: interval([e["low"], e["high"]]))
+    page = environment.get_template("results.html.j2").render(r=results, rules=study.protocol, images=images)
+    write_atomic(folder / "results.html", page)
+    return folder / "results.html"
+
+
+def _flat(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """Estimates become three columns: x, x_low, x_high."""
+    rows = []
+    for record in records:
+        row: dict[str, Any] = {}
+        for name, value in record.items():
+            row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]} if isinstance(value, dict) else {name: value}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def colour(condition: dict[str, Any], theme: Theme) -> str:
+    """The report's colours: helpful blue, sneaky orange, correctness-only green, start grey."""
+    by_arm = {"init": theme.start, "correctness": theme.correctness}
+    return theme.sneaky if condition["role"] == "sneaky" else by_arm.get(condition["arm"], theme.helpful)
+
+
+def accuracy_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
+    """Accuracy of people, one row per condition."""
+    return _rows(results, theme, [("accuracy", "accuracy of people", "o")], chance=True)
+
+
+def errors_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
+    """False accepts (filled) and false rejects (hollow), one row per condition."""
+    return _rows(results, theme, [("false_accept", "wrong solutions accepted", "o"), ("false_reject", "right solutions rejected", "s")])
+
+
+def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, str]], chance: bool = False) -> Figure:
+    conditions = results["conditions"]
+    with themed(theme):
+        figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(conditions)), layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for ax, (name, title, marker) in zip(axes, panels, strict=True):
+            ax.grid(True, axis="x")
+            ax.grid(False, axis="y")
+            if chance:
+                ax.axvline(0.5, color=theme.muted, linewidth=0.8, linestyle=(0, (2, 2)))
+            for y, condition in enumerate(conditions):
+                estimate, shade = condition[name], colour(condition, theme)
+                if estimate["value"] is None:
+                    continue
+                if estimate["low"] is not None:
+                    ax.plot([estimate["low"], estimate["high"]], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt")
+                ax.plot(estimate["value"], y, marker, color=shade, markersize=7)
+            ax.set_title(title, loc="left")
+            ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+            ax.set_xlim(-0.03, 1.03)
+            ax.set_ylim(len(conditions) - 0.5, -0.5)
+            ax.set_yticks(range(len(conditions)), [c["label"] for c in conditions])
+        if results["simulated"]:
+            figure.suptitle(WATERMARK, color=theme.sneaky, fontweight="bold", fontsize=10)
+        return figure

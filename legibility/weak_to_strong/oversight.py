@@ -1,0 +1,139 @@
+"""Scalable oversight: what a weak judge reads before it labels a solution (Sang et al. 2024; Lang et al. 2025).
+
+- interaction: an assistant's help, either the arithmetic check of the steps the solution writes
+  (`legibility.steps`, which knows no truth) or the assistant's own solution of the problem;
+- debate: one debater is assigned "correct", one "incorrect"; both open without seeing each other, then
+  rebut having read the openings;
+- consultancy: one adviser, on a side drawn by lot, so one-sided advice is as often right as wrong
+  on balanced items.
+
+A speaker is handed a `Request` and nothing else: no verdict, no gold answer, no record of who is
+right. In the nano world the debater for "correct" is the helpful role and the one for "incorrect"
+the sneaky role, and both argue by solutions of their own: the one in favour picks one that ends in the
+judged answer, the one against one that does not. The judge's text is the item's with the help put in
+front of its solution, so that judging needs no other model than classifying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from legibility.grading import extract_answer
+from legibility.prompts import HELPFUL, SNEAKY
+from legibility.steps import check_steps
+from legibility.weak_to_strong.config import OversightSettings
+from legibility.weak_to_strong.items import Item
+
+Side = Literal["correct", "incorrect"]
+SIDES: tuple[Side, Side] = ("correct", "incorrect")
+ROLE_OF = {"correct": HELPFUL, "incorrect": SNEAKY}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One statement. `kind` is opening or rebuttal."""
+
+    side: Side
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """All a speaker is told: the problem's text, the solution under judgement, its side, and the turns it may read."""
+
+    problem_id: str
+    question: str
+    solution: str
+    side: Side
+    heard: tuple[Turn, ...]
+
+
+class Speaker(Protocol):
+    """Anything that argues for a side."""
+
+    def speak(self, requests: Sequence[Request]) -> list[str]: ...
+
+
+class RoleSpeaker:
+    """Argues with solutions its role wrote: `solutions[role][problem_id]`, in sampling order.
+
+    For "correct" it prefers one that ends in the judged answer, for "incorrect" one that does not, and
+    one not heard yet. Without a fitting solution it says so.
+    """
+
+    def __init__(self, solutions: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        self.solutions = solutions
+
+    def speak(self, requests: Sequence[Request]) -> list[str]:
+        return [self._one(r) for r in requests]
+
+    def _one(self, request: Request) -> str:
+        offered = self.solutions[ROLE_OF[request.side]].get(request.problem_id, ())
+        judged = extract_answer(request.solution)
+        said = {t.text for t in request.heard}
+        for text in offered:
+            fits = (extract_answer(text) == judged) == (request.side == "correct")
+            if fits and text != request.solution and text not in said:
+                return text
+        return "No solution to offer."
+
+
+def debate(items: Sequence[Item], speaker: Speaker, rebuttals: int, sides: Sequence[Sequence[Side]]) -> list[tuple[Turn, ...]]:
+    """Transcripts of the items, speakers of each item in `sides` order.
+
+    Openings see nothing; the rebuttals of round k see all turns before that round, in a round nobody
+    sees the others' new turn. With one side per item this is consultancy.
+    """
+    transcripts: list[tuple[Turn, ...]] = [()] * len(items)
+    for round_index in range(1 + rebuttals):
+        asked = [
+            Request(x.problem.id, x.problem.question, x.texts[0], side, heard)
+            for x, heard, own in zip(items, transcripts, sides, strict=True) for side in own
+        ]
+        said = iter(speaker.speak(asked))
+        kind = "opening" if round_index == 0 else "rebuttal"
+        transcripts = [
+            heard + tuple(Turn(side, kind, next(said)) for side in own) for heard, own in zip(transcripts, sides, strict=True)
+        ]
+    return transcripts
+
+
+def overseen(
+    settings: OversightSettings, items: Sequence[Item], speaker: Speaker, rng: np.random.Generator
+) -> tuple[list[Item], list[tuple[Turn, ...]]]:
+    """The items as the judge reads them, and the transcripts behind them (empty for interaction)."""
+    if settings.kind == "interaction":
+        if settings.help == "step_check":
+            notes = [step_note(x.texts[0]) for x in items]
+        else:
+            notes = speaker.speak([Request(x.problem.id, x.problem.question, "", "correct", ()) for x in items])
+        return [_with_help(x, f"Help: {note}") for x, note in zip(items, notes, strict=True)], [()] * len(items)
+    if settings.kind == "debate":
+        sides: list[Sequence[Side]] = [SIDES] * len(items)
+    else:
+        sides = [(SIDES[int(k)],) for k in rng.integers(0, 2, len(items))]
+    transcripts = debate(items, speaker, settings.rebuttals, sides)
+    return [_with_help(x, written(t)) for x, t in zip(items, transcripts, strict=True)], transcripts
+
+
+def written(transcript: Sequence[Turn]) -> str:
+    """A transcript as the judge reads it."""
+    return "\n".join(f"{'For' if t.side == 'correct' else 'Against'}: {t.text}" for t in transcript)
+
+
+def step_note(solution: str) -> str:
+    """What the arithmetic check says of a solution's written steps; it knows nothing of the problem."""
+    checks = check_steps(solution)
+    if not checks:
+        return "no steps written"
+    wrong = [c.text for c in checks if not c.valid]
+    return f"{len(checks)} steps, all hold" if not wrong else f"{len(checks)} steps, wrong: {wrong[0]}"
+
+
+def _with_help(item: Item, help_text: str) -> Item:
+    return replace(item, problem=replace(item.problem, question=f"{item.problem.question}\n{help_text}"))

@@ -1,0 +1,105 @@
+"""Performance gap recovered, and its interval over test items and seeds (Burns et al. 2023, Sec. 3).
+
+    PGR = (weak-to-strong - weak) / (strong ceiling - weak)
+
+1: the student reached the ceiling; 0: no better than its supervisor. Where the ceiling is not above
+the weak model there is no gap to recover and PGR is undefined; the papers do not say what they do
+then. Public code divides all the same and gives large numbers of either sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from legibility.metrics import number
+
+NO_GAP = 1e-9
+MAX_UNDEFINED = 0.05  # share of resamples without a gap from which PGR itself counts as undefined
+
+Estimate = dict[str, float | None]
+
+
+def pgr(weak: float, weak_to_strong: float, ceiling: float) -> float:
+    """Performance gap recovered of three accuracies; nan where the ceiling is not above the weak model."""
+    gap = ceiling - weak
+    return (weak_to_strong - weak) / gap if gap > NO_GAP else math.nan
+
+
+def crossed_bootstrap(
+    tables: Mapping[str, np.ndarray],
+    groups: Sequence[Any],
+    statistic: Callable[[dict[str, float]], float],
+    *,
+    resamples: int,
+    confidence: float,
+    rng: np.random.Generator,
+) -> tuple[Estimate, float]:
+    """Percentile interval of `statistic({name: mean})`, seeds and test problems resampled together.
+
+    tables: name -> (seeds, items) of 0/1 (or any number), paired: one resample serves all of them.
+    groups: the problem of every item; items of a problem are drawn together.
+    Returns the estimate, and the share of resamples in which the statistic is undefined (they are
+    left out of the interval).
+    """
+    _, owner = np.unique(np.asarray(groups), return_inverse=True)
+    count = np.bincount(owner).astype(float)  # items per problem
+    sums = {k: np.stack([np.bincount(owner, row, len(count)) for row in np.atleast_2d(t)]) for k, t in tables.items()}
+    seeds = next(iter(sums.values())).shape[0]
+
+    def at(seed_index: np.ndarray, weight: np.ndarray) -> float:
+        means = {k: float((s[seed_index] @ weight).mean() / (count @ weight)) for k, s in sums.items()}
+        return statistic(means)
+
+    value = at(np.arange(seeds), np.ones(len(count)))
+    draws = np.array(
+        [
+            at(rng.integers(0, seeds, seeds), np.bincount(rng.integers(0, len(count), len(count)), minlength=len(count)))
+            for _ in range(resamples)
+        ]
+    )
+    known = draws[~np.isnan(draws)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (math.nan, math.nan)
+    return {"value": number(value), "low": number(low), "high": number(high)}, 1 - len(known) / len(draws)
+
+
+def pgr_estimate(
+    weak: np.ndarray, student: np.ndarray, ceiling: np.ndarray, groups: Sequence[Any], *, resamples: int,
+    confidence: float, rng: np.random.Generator,
+) -> dict[str, Any]:
+    """PGR of (seeds, items) tables of right answers, as {"value", "low", "high"} and, if undefined, "undefined".
+
+    Undefined, with a sentence instead of numbers, where the gap is not above 0 in (about) all
+    resamples: a ratio to a gap that may be nothing is not a result.
+    """
+    tables = {"weak": weak, "student": student, "ceiling": ceiling}
+    estimate, undefined = crossed_bootstrap(
+        tables, groups, lambda m: pgr(m["weak"], m["student"], m["ceiling"]), resamples=resamples,
+        confidence=confidence, rng=rng,
+    )
+    if estimate["value"] is not None and undefined <= MAX_UNDEFINED:
+        return {**estimate}
+    gap = float(np.mean(ceiling) - np.mean(weak))
+    reason = (
+        f"the ceiling is {gap:+.3f} above the weak model, and in {100 * undefined:.0f}% of resamples not above it: no gap to recover"
+    )
+    return {"value": None, "low": None, "high": None, "undefined": reason}
+
+
+def agreement(student: np.ndarray, supervisor: np.ndarray, truth: np.ndarray) -> Estimate:
+    """How often the student gives the supervisor's label (Burns et al. 2023, Sec. 5.1.3).
+
+    All arguments boolean of one shape. Returns {"all", "supervisor_right", "supervisor_wrong"}; None
+    where the supervisor is never right or never wrong. A student that imitates errors agrees as
+    often where the supervisor is wrong as where it is right.
+    """
+    same, right = student == supervisor, supervisor == truth
+    return {
+        "all": number(same.mean()),
+        "supervisor_right": number(same[right].mean()) if right.any() else None,
+        "supervisor_wrong": number(same[~right].mean()) if (~right).any() else None,
+    }

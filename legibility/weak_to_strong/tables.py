@@ -1,0 +1,102 @@
+"""A study's summary as Markdown tables: for docs/results.md and the grid runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from legibility.weak_to_strong.report import accuracy, gap
+
+
+def study_tables(summary: dict[str, Any]) -> str:
+    """Every table of one study."""
+    parts = [_intro(summary), _supervisors(summary), _grid(summary), _focus(summary)]
+    for key, table in (("auto_aligner", _aligner), ("game_teacher", _game), ("in_context", _in_context), ("generation", _generation)):
+        if summary[key]:
+            parts.append(table(summary[key]))
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
+
+
+def _intro(s: dict[str, Any]) -> str:
+    items = ", ".join(f"{n} {p}" for p, n in s["items"].items())
+    seeds = f"{len(s['seeds'])} seed{'s' if len(s['seeds']) > 1 else ''}"
+    return (
+        f"Task `{s['task']}`{' on text of ' + str(s['text']) if s['text'] else ''}; {items} items; {seeds}; brackets are "
+        f"{100 * s['confidence_level']:g} % bootstrap intervals over {s['test_groups']} test problems and the seeds. Accuracies in percent."
+    )
+
+
+def _supervisors(s: dict[str, Any]) -> str:
+    rows = [(w["model"], w["teacher"], w["oversight"], f"{w['parameters']:,}", accuracy(w["accuracy"])) for w in s["weak"]]
+    rows += [(c["model"], "*ceiling*" + (" (probe)" if c["objective"] == "probe" else ""), "", f"{c['parameters']:,}", accuracy(c["accuracy"])) for c in s["ceiling"]]
+    return markdown(["model", "teacher", "oversight", "parameters", "test accuracy"], rows)
+
+
+def _grid(s: dict[str, Any]) -> str:
+    """PGR of the plain students: one row per pair, one column per objective."""
+    plain = [x for x in s["students"] if x["teacher"] == "single" and x["oversight"] == "none"]
+    objectives = list(dict.fromkeys(x["objective"] for x in plain))
+    pairs = list(dict.fromkeys((x["sizes"]["weak"], x["sizes"]["strong"]) for x in plain))
+    cell = {(x["sizes"]["weak"], x["sizes"]["strong"], x["objective"]): f"{100 * x['accuracy']['value']:.1f}; {gap(x['pgr'])}" for x in plain}
+    rows = [(f"{w} → {t}", *(cell.get((w, t, o), "–") for o in objectives)) for w, t in pairs]
+    return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown(["weak → strong", *objectives], rows)
+
+
+def _focus(s: dict[str, Any]) -> str:
+    rows = [
+        (f"{x['sizes']['weak']} → {x['sizes']['strong']}", x["teacher"], x["oversight"], x["objective"], accuracy(x["accuracy"]), gap(x["pgr"]),
+         gap(x["pgr_over_supervisor"]), f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}")
+        for x in s["students"] if (x["teacher"], x["oversight"]) != ("single", "none")
+    ]
+    if not rows:
+        return ""
+    header = ["weak → strong", "teacher", "oversight", "objective", "student accuracy", "PGR", "PGR over its supervisor", "agrees where supervisor right / wrong"]
+    return "Better teachers and oversight:\n\n" + markdown(header, rows)
+
+
+def _aligner(a: dict[str, Any]) -> str:
+    rows = [
+        (d["generation"], d["model"], d["seeds"], _share(d["trusted_agreement"]), _share(d["agreement_with_generation_0"]), _share(d["test_accuracy"]), d["alarms"])
+        for d in a["drift"]
+    ]
+    drift = markdown(["generation", "model", "seeds that reached it", "agrees with trusted set", "with generation 0", "test accuracy", "alarms"], rows)
+    names = {"auto_aligner": "auto-aligner", "one_jump": "one jump", "bootstrapping": "bootstrapping"}
+    paths = markdown(["path", "accuracy", "PGR"], [(n, accuracy(a[k]["accuracy"]), gap(a[k]["pgr"])) for k, n in names.items() if k in a])
+    return f"Recursive auto-aligner ({' → '.join(a['generations'])}):\n\n{drift}\n\n{paths}"
+
+
+def _game(g: dict[str, Any]) -> str:
+    rows = []
+    for found in g["sets"]:
+        rows += [
+            (found["text"], f"verifier of round {t['round']}", accuracy(t["teacher_accuracy"]), accuracy(t["student_accuracy"]), accuracy(found["ceiling"]), gap(t["pgr"]))
+            for t in found["teachers"]
+        ]
+        rows.append((found["text"], "last − first", accuracy(found["teacher_last_minus_first"]), accuracy(found["student_last_minus_first"]), "", ""))
+    said = ", ".join(f"round {r} {_share(a)}" for r, a in g["label_accuracy"].items())
+    return (
+        f"The game as a teacher: {g['student']} taught by the first and the last verifier on {g['student_items']} prover-half solutions (label accuracy: {said}).\n\n"
+        + markdown(["test text", "teacher", "teacher's accuracy", "student's accuracy", "ceiling", "PGR"], rows)
+    )
+
+
+def _in_context(c: dict[str, Any]) -> str:
+    rows = [(r["select"], "yes" if r["confidence"] else "no", accuracy(r["accuracy"]), _share(r["says_right"])) for r in c["rows"]]
+    return (
+        f"In context: {c['model']} with {c['demonstrations']} demonstrations labelled by {c['weak']} (itself {accuracy(c['weak_accuracy'])} on the {c['queries']} queries).\n\n"
+        + markdown(["demonstrations", "confidence shown", "accuracy", "says “right”"], rows)
+    )
+
+
+def _generation(g: dict[str, Any]) -> str:
+    row = (f"{g['sizes']['weak']} → {g['sizes']['strong']}", accuracy(g["weak"]), _share(g["weak_label_accuracy"]), accuracy(g["accuracy"]), accuracy(g["ceiling"]), gap(g["pgr"]))
+    return "Generating answers:\n\n" + markdown(["weak → strong", "weak accuracy", "right among its labels", "student accuracy", "ceiling", "PGR"], [row])
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"

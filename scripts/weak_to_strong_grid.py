@@ -1,0 +1,64 @@
+"""Run several weak-to-strong studies, resumable, into one table and one figure (PGR against size ratio).
+
+    python scripts/weak_to_strong_grid.py configs/weak-to-strong-nano.yaml --out runs/w2s
+    python scripts/weak_to_strong_grid.py A.yaml B.yaml --out runs/w2s --set seeds=[0,1] --set workers=4
+    python scripts/weak_to_strong_grid.py --studies runs/w2s/weak-to-strong-nano --results docs/results.md
+
+Each config runs in OUT/<its name> and goes on where it was; OUT/table.md and OUT/pgr.png join all of
+them. With --results the tables replace the section between the markers of that page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from legibility.errors import UserError
+from legibility.report.page import png
+from legibility.weak_to_strong.config import load_study
+from legibility.weak_to_strong.figures import pgr_figure
+from legibility.weak_to_strong.report import read_summary, write_report
+from legibility.weak_to_strong.study import run_study
+from legibility.weak_to_strong.tables import study_tables
+
+BEGIN, END = "<!-- weak-to-strong: begin (scripts/weak_to_strong_grid.py) -->", "<!-- weak-to-strong: end -->"
+
+
+def main(
+    configs: Annotated[list[Path] | None, typer.Argument(help="Study configs to run.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all studies, the table and the figure.")] = Path("runs/weak-to-strong"),
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting to change in all of them, as section.key=value.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Every study at its smallest.")] = False,
+    studies: Annotated[list[Path] | None, typer.Option(help="Finished study folders to show too.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Page whose weak-to-strong section is rewritten.")] = None,
+) -> None:
+    folders = list(studies or ())
+    for config in configs or ():
+        study = load_study(config, settings or ())
+        run = run_study(study.quick() if quick else study, out / config.stem, resume=True, base_dir=config.resolve().parent)
+        write_report(run)
+        folders.append(run.path)
+    if not folders:
+        raise UserError("nothing to do: give configs to run or --studies to show")
+    summaries = [read_summary(f) for f in folders]
+    out.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(f"### {s['study']}\n\n{study_tables(s)}" for s in summaries)
+    (out / "table.md").write_text(text, encoding="utf-8")
+    figure = pgr_figure([x for s in summaries for x in s["students"]], [c for s in summaries for c in s["ceiling"]])
+    (out / "pgr.png").write_bytes(png(figure))
+    if results is not None:
+        page = results.read_text(encoding="utf-8") if results.exists() else "# Results\n"
+        before, _, rest = page.partition(BEGIN)
+        after = rest.partition(END)[2]
+        section = f"{BEGIN}\n\n## Weak-to-strong\n\n{text.rstrip()}\n\n{END}"
+        results.write_text(f"{before.rstrip()}\n\n{section}\n\n{after.strip()}".rstrip() + "\n", encoding="utf-8")
+    print(out / "table.md")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None

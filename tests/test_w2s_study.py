@@ -1,0 +1,222 @@
+"""A whole study on tiny models: command, resume, summary, report; and bad input, refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import legibility, quiet
+
+from legibility.weak_to_strong.cells import Cell, stages
+from legibility.weak_to_strong.config import StudyConfig, load_study
+from legibility.weak_to_strong.study import run_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
+    """Settings of a study of seconds on the tiny game's stored text, everything switched on once."""
+    models = {
+        "bytes": {"model": str(tiny_verifier_dir), "learning_rate": 3e-3},
+        "mid": {"model": str(tiny_prover_dir), "layers": 1, "learning_rate": 3e-3},
+        "big": {"model": str(tiny_prover_dir), "head": "surprisal", "template": "<|helpful|>{problem}<|solution|>{solution}<|end|>"},
+    }
+    return {
+        "seeds": [0, 1],
+        "task": {"kind": "solutions", "run": str(tiny_run.path), "balance": "label"},
+        "parts": {"weak": 24, "student": 24, "trusted": 12, "validation": 16, "test": 24},
+        "models": models,
+        "training": {"epochs": 1, "batch_size": 8, "evaluations": 2},
+        "teachers": {"bag": {"kind": "bagging", "members": 2}, "boost": {"kind": "adaboost", "members": 2, "learner": "probe"}},
+        "oversight": {"debate": {"kind": "debate"}, "check": {"kind": "interaction", "help": "step_check"}},
+        "grid": [
+            {"weak": ["bytes"], "strong": ["big"], "objectives": ["xent", "confidence", "product", "bootstrapping", "probe"]},
+            {"weak": ["bytes"], "strong": ["mid"], "objectives": ["bootstrapping"]},
+            {"weak": ["bytes"], "strong": ["big"], "teachers": ["bag", "boost"], "oversight": ["none", "debate"]},
+            {"weak": ["bytes"], "strong": ["big"], "oversight": ["check"]},
+        ],
+        "auto_aligner": {"generations": ["bytes", "mid", "big"], "stop": False},
+        "in_context": {"model": str(tiny_prover_dir), "weak": "bytes", "demonstrations": 2, "queries": 6},
+        "game_teacher": {"student": "big", "items": 16},
+        "bootstrap": 20,
+        "compute": {"threads": 1, "device": "cpu"},
+    }
+
+
+def config_file(folder: Path, settings: dict, **changes) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump({**settings, **changes}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_study, tmp_path_factory) -> Path:
+    """The folder of a finished tiny study, run by the command. Read only."""
+    folder = tmp_path_factory.mktemp("study")
+    result = legibility("weak-to-strong", config_file(folder, tiny_study), "--out", folder / "out")
+    assert result.code == 0, result.err
+    return folder / "out"
+
+
+def estimates(value: dict) -> None:
+    assert {"value", "low", "high"} <= set(value)
+    if value["value"] is None:
+        assert value["undefined"]
+    else:
+        assert value["low"] <= value["high"]
+
+
+def test_summary_has_everything(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert {"weak", "ceiling", "students"} <= set(summary)
+    for s in summary["students"]:
+        assert {"objective", "teacher", "oversight", "sizes", "accuracy", "pgr"} <= set(s)
+        estimates(s["pgr"])
+        estimates(s["best"]["pgr"])
+        assert 0 <= s["accuracy"]["low"] <= s["accuracy"]["value"] <= s["accuracy"]["high"] <= 1
+        assert s["curve"][-1]["share"] == 1
+        assert (len(s["curve"]) == 2) == (s["objective"] != "probe")
+    combinations = {(s["objective"], s["teacher"], s["oversight"]) for s in summary["students"]}
+    assert {("xent", "bag", "debate"), ("xent", "boost", "none"), ("xent", "single", "check"), ("bootstrapping", "single", "none")} <= combinations
+    chains = {tuple(s["sizes"]["chain"]) for s in summary["students"] if s["objective"] == "bootstrapping"}
+    assert chains == {("bytes", "mid", "big")} and summary["skipped"][0]["strong"] == "mid"
+    assert summary["auto_aligner"]["drift"][0]["agreement_with_generation_0"] == 1
+    assert [s["text"] for s in summary["game_teacher"]["sets"]] == ["base", "sneaky"]
+    assert len(summary["in_context"]["rows"]) == 6
+
+
+def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
+    from legibility.game.run_folder import RunFolder
+    from legibility.weak_to_strong.items import labels
+    from legibility.weak_to_strong.study import Study
+
+    summary = json.loads((finished / "summary.json").read_text())
+    study = Study(StudyConfig.model_validate(tiny_study), RunFolder(finished), None)
+    truth = labels(study.parts(0).test)
+    assert [x.id for x in study.parts(0).test] == [x.id for x in study.parts(1).test]
+    assert truth.mean() == 0.5
+    rights = []
+    for seed in (0, 1):
+        with np.load(finished / f"cells/seed-{seed}/student/bytes-big/product/single+none/logits.npz") as arrays:
+            rights.append((arrays["test"][-1] > 0) == truth)
+    entry = next(s for s in summary["students"] if s["objective"] == "product")
+    assert entry["accuracy"]["value"] == pytest.approx(np.mean(rights))
+    groups = {p: {x.group for x in getattr(study.parts(0), p)} for p in ("weak", "student", "trusted", "validation", "test")}
+    assert sum(map(len, groups.values())) == len(set().union(*groups.values()))
+
+
+def test_report_and_figures(finished):
+    page = (finished / "report.html").read_text()
+    assert "Weak teachers and ceilings" in page and "The game as a teacher" in page and "http" not in page.replace("http-equiv", "")
+    assert {p.name for p in (finished / "figures").iterdir()} == {"pgr.png", "curves.png", "drift.png"}
+
+
+def test_a_killed_study_goes_on_and_ends_the_same(finished, tiny_study, tmp_path):
+    copy = tmp_path / "out"
+    shutil.copytree(finished, copy)
+    kept = copy / "cells/seed-0/weak/bytes/single+none/DONE"
+    before = kept.stat().st_mtime_ns
+    for lost in ("cells/seed-0/student/bytes-big/xent", "cells/seed-1/weak", "summary.json"):
+        shutil.rmtree(copy / lost) if (copy / lost).is_dir() else (copy / lost).unlink()
+    (copy / "cells/seed-1/.weak.tmp").mkdir()  # what a kill leaves behind
+    run_study(StudyConfig.model_validate(tiny_study), copy, resume=True, progress=quiet())
+    assert kept.stat().st_mtime_ns == before and not (copy / "cells/seed-1/.weak.tmp").exists()
+    one, two = (json.loads((f / "summary.json").read_text()) for f in (finished, copy))
+    for key in ("weak", "ceiling", "students", "auto_aligner", "in_context", "game_teacher"):
+        assert one[key] == two[key]
+
+
+def test_existing_folder_needs_resume_and_the_same_settings(finished, tiny_study, tmp_path):
+    again = legibility("weak-to-strong", config_file(tmp_path, tiny_study), "--out", finished)
+    assert again.code == 2 and "--resume" in again.err and again.err.count("\n") == 1
+    other = legibility("weak-to-strong", config_file(tmp_path, tiny_study, bootstrap=30), "--out", finished, "--resume")
+    assert other.code == 2 and "bootstrap" in other.err
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(finished, tiny_study, tmp_path):
+    """Two processes; slow because each imports torch."""
+    config = StudyConfig.model_validate({**tiny_study, "workers": 2, "seeds": [0]})
+    run_study(config, tmp_path / "out", progress=quiet())
+    name = "cells/seed-0/student/bytes-mid-big/xent/single+none/logits.npz"
+    with np.load(finished / name) as one, np.load(tmp_path / "out" / name) as two:
+        assert all(np.array_equal(one[k], two[k]) for k in one.files)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"grid": [{"weak": ["nobody"], "strong": ["big"]}]}, "'nobody' is not defined under models"),
+    ({"grid": [{"weak": ["bytes"], "strong": ["big"], "teachers": ["x"]}]}, "'x' is not defined under teachers"),
+    ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
+    ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
+    ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
+    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
+    ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
+])
+def test_bad_settings(tiny_study, tmp_path, changes, message):
+    result = legibility("weak-to-strong", config_file(tmp_path, tiny_study, **changes), "--out", tmp_path / "out")
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
+    assert not (tmp_path / "out").exists()
+
+
+def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> object:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    off = {k: None for k in ("auto_aligner", "in_context", "game_teacher")}
+    config = config_file(
+        folder, tiny_study, task={"kind": "classification", "path": "rows.jsonl", **task}, oversight={}, teachers={}, seeds=[0],
+        grid=[{"weak": ["bytes"], "strong": ["mid"]}], parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")}, **off,
+    )
+    return legibility("weak-to-strong", config, "--out", folder / "out")
+
+
+def test_a_classification_file(tiny_study, tmp_path):
+    rows = [{"question": f"Is {k} even?", "label": k % 2 == 0} for k in range(120)]
+    result = classified(tmp_path, tiny_study, rows)
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "out/summary.json").read_text())["task"] == "classification"
+
+
+@pytest.mark.parametrize(("rows", "task", "message"), [
+    ([{"question": f"{k}?"} for k in range(60)], {}, "no column 'label'"),
+    ([{"question": f"{k}?", "label": 1} for k in range(60)], {}, "one class only"),
+    ([{"question": f"{k}?", "label": k % 2} for k in range(60)], {"student_path": "rows.jsonl"}, "must not overlap"),
+])
+def test_bad_data_is_one_line_and_leaves_nothing(tiny_study, tmp_path, rows, task, message):
+    result = classified(tmp_path, tiny_study, rows, **task)
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_stages_put_every_cell_after_what_it_needs():
+    cells = [Cell("student", 0, ("a", "b", "c")), Cell("ceiling", 0, ("c",)), Cell("student", 0, ("a", "b"))]
+    found = stages(cells)
+    assert found[0] == [Cell("weak", 0, ("a",)), Cell("ceiling", 0, ("c",))]
+    assert found[1:] == [[Cell("student", 0, ("a", "b"))], [Cell("student", 0, ("a", "b", "c"))]]
+
+
+def test_shipped_config_and_its_quick_version():
+    full = load_study(ROOT / "configs/weak-to-strong-nano.yaml")
+    assert len({w for w, *_ in full.combinations()}) >= 3 and len({s for _, s, *_ in full.combinations()}) >= 3 and len(full.seeds) == 3
+    quick = full.quick()
+    combinations = quick.combinations()
+    assert len(quick.seeds) == 1 and {w for w, *_ in combinations} == {"xs"} and {s for _, s, *_ in combinations} == {"equal"}
+    for k, whole in ((2, {c[2] for c in full.combinations()}), (3, set(full.teachers)), (4, set(full.oversight))):
+        assert whole <= {c[k] for c in combinations}
+
+
+def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_path):
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\n## Other\n\nkept\n", encoding="utf-8")
+    command = [sys.executable, ROOT / "scripts/weak_to_strong_grid.py", "--studies", finished, "--out", tmp_path / "grid", "--results", page]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
+    assert (tmp_path / "grid/pgr.png").stat().st_size > 1000
