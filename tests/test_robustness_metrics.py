@@ -213,7 +213,7 @@ def test_calibration_of_a_judge_that_says_what_it_knows():
 
 def test_platt_on_separable_and_constant_scores():
     assert all(np.isfinite(platt(np.array([0.0, 1.0]), np.array([False, True]))))
-    slope, offset = platt(np.zeros(10), np.arange(10) < 3)
+    _, offset = platt(np.zeros(10), np.arange(10) < 3)
     assert 1 / (1 + np.exp(-offset)) == pytest.approx(0.3, abs=0.1)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -79,7 +80,7 @@ class Scorer:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         keys = sorted(self.known)
         table = pa.table({"key": keys, "score": np.array([self.known[k] for k in keys], dtype=np.float32)}, schema=SCHEMA)
-        temporary = self.file.with_name(f".{self.file.name}.tmp")
+        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")  # another evaluation may write the same file
         pq.write_table(table.replace_schema_metadata({"verifier": self.identity}), temporary)
         temporary.replace(self.file)
 
