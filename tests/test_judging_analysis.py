@@ -213,13 +213,13 @@ def test_the_mixed_model_finds_strong_effects():
 
 @pytest.fixture
 def study(tmp_path):
-    return made_up_study(tmp_path / "study", per_condition=12, raters=8, per_rater=20)
+    return made_up_study(tmp_path / "study", "analysis: {bootstrap: 200}\n", raters=8)
 
 
-def pretend_people(study, accuracy: float = 0.8) -> None:
+def pretend_people(study) -> None:
     """A judgments table as the server would have left it, made by the simulator under another name."""
     key = study.key()
-    drawn = draw(study, key, Raters({c: accuracy for c in study_conditions(key)}), len(study.slots), np.random.default_rng(0))
+    drawn = draw(study, key, Raters({c: 0.8 for c in study_conditions(key)}), len(study.slots), np.random.default_rng(0))
     rows = [Judgment(r.item_id, r.rater.replace("simulation", "server"), bool(r.verdict), float(r.seconds), confidence=3, tool="server",
                      first_wrong_step=None if r.verdict else 2) for r in drawn.itertuples()]
     write_table(study.path / TABLE, to_frame(rows))
@@ -265,11 +265,12 @@ def test_analysis_writes_tables_figures_and_a_page(study):
     assert again.code == 0 and json.loads((folder / "results.json").read_text()) == results
 
 
-def test_tables_that_do_not_fit_are_refused(study):
+def test_tables_that_do_not_fit_are_refused(tmp_path):
+    study = made_up_study(tmp_path / "study", "exclusion: {min_median_seconds: 1000}\n")
     assert "no judgments yet" in legibility("analyze", study.path).err
     write_table(study.path / TABLE, to_frame([Judgment("ffffffffffff", "server:slot-1", True, tool="server")]))
     assert "not in this study" in legibility("analyze", study.path).err
-    pretend_people(study, accuracy=0.02)
+    pretend_people(study)
     with pytest.raises(UserError, match="every rater is excluded"):
         analyze_study(Study.open(study.path))
     assert not (study.path / "analysis").exists()
@@ -297,7 +298,8 @@ def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):
 
     run = RunFolder(shutil.copytree(tiny_run.path, tmp_path / "tiny"))
     assert "people" not in judges(read_run(run))
-    study = made_up_study(tmp_path / "study", pool=made_up_pool(origin=run.path), raters=8)
+    quick = "analysis: {bootstrap: 200}\n"
+    study = made_up_study(tmp_path / "study", quick, pool=made_up_pool(origin=run.path), raters=8)
     pretend_people(study)
     assert legibility("analyze", study.path).code == 0
     human = json.loads((run.path / "human.json").read_text())
@@ -309,7 +311,7 @@ def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):
     assert any(list(line.get_ydata()) == [expected["accuracy"]["value"]] for line in panel.lines)
     assert any(list(line.get_ydata()) == [expected["accuracy"]["low"], expected["accuracy"]["high"]] for line in panel.lines)
     assert "panel of people" in write_report(run).read_text()
-    other = made_up_study(tmp_path / "other", pool=made_up_pool(origin=run.path), raters=8)
+    other = made_up_study(tmp_path / "other", quick, pool=made_up_pool(origin=run.path), raters=8)
     pretend_people(other)
     assert "another study" in legibility("analyze", other.path).err
     simulate_study(other, accuracy="0.8", lapse=0, careless=0, raters=None, seed=0)
