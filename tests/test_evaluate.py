@@ -174,7 +174,7 @@ def test_thresholds_take_the_wanted_share_of_round_0_validation_text(evaluated):
     frame = frame[(frame.split == "validation") & (frame.role == "helpful") & (frame.verdict == "correct") & (frame.phase == "collection")]
     for judge in study.judges:
         accepted = study.scores(judge, frame) >= study.threshold(judge)
-        assert accepted.mean() >= 0.7 and (study.scores(judge, frame) > study.threshold(judge)).mean() < 0.7
+        assert accepted.mean() >= 0.7 >= (study.scores(judge, frame) > study.threshold(judge)).mean()
 
 
 def test_no_solution_set_holds_invalid_text(evaluated):
@@ -198,7 +198,6 @@ def test_tax_of_the_sections_is_the_summary_s(evaluated):
     tax = summary["evaluation"]["tax"]
     assert tax["tax"]["correctness"]["value"] == pytest.approx(summary["legibility_tax"]["value"])
     assert tax["arms"]["game 1"]["accuracy"]["raw"]["value"] == pytest.approx(summary["arms"]["game"]["accuracy"])
-    assert tax["arms"]["game 1"]["support"] == 1.0
     for measure, name in (("last_verifier", "last_verifier"), ("held_out_judge", "held_out_judge")):
         for arm, entry in (("start", summary["arms"]["init"]), ("correctness", summary["arms"]["correctness"])):
             ours, theirs = tax["arms"][arm]["checkability"][measure]["raw"]["value"], entry["checkability"][name]
@@ -206,12 +205,15 @@ def test_tax_of_the_sections_is_the_summary_s(evaluated):
 
 
 def test_imported_human_accuracy_stands_beside_the_other_measures(evaluated, tmp_path):
+    """From the run's human.json; simulated raters are not people."""
     shutil.copytree(evaluated.path, tmp_path / "judged")
-    (tmp_path / "judged" / "judging").mkdir()
-    rows = [{"arm": "game", "round": 1, "role": "helpful", "value": 0.8, "low": 0.7, "high": 0.9}]
-    (tmp_path / "judged" / "judging" / "human_accuracy.json").write_text(json.dumps(rows))
-    found = evaluate(tmp_path / "judged", quick=True, overrides=SMALL, progress=quiet())
-    assert found["tax"]["arms"]["game 1"]["checkability"]["human"]["raw"] == {"value": 0.8, "low": 0.7, "high": 0.9}
+    accuracy = {"value": 0.8, "low": 0.7, "high": 0.9}
+    conditions = [{"arm": "game", "round": 1, "role": role, "accuracy": accuracy} for role in ("helpful", "sneaky")]
+    for simulated in (True, False):
+        (tmp_path / "judged" / "human.json").write_text(json.dumps({"simulated": simulated, "conditions": conditions}))
+        found = evaluate(tmp_path / "judged", quick=True, overrides=SMALL, progress=quiet())
+        assert ("human" in found["tax"]["arms"]["game 1"]["checkability"]) is not simulated
+    assert found["tax"]["arms"]["game 1"]["checkability"]["human"]["raw"] == accuracy
     assert ">people<" in write_report(RunFolder.existing(tmp_path / "judged")).read_text()
 
 
