@@ -80,7 +80,7 @@ def pool_of(source: Path, seed: int) -> Pool:
 
 def run_pool(path: Path) -> Pool:
     """Test completions of a finished run's start, rounds and correctness-only arm; unreadable answers are left out."""
-    from legibility.evaluation.summary import test_texts
+    from legibility.evaluation.texts import test_texts
     from legibility.game.run_folder import RunFolder
     from legibility.game.solutions import read_problems
 
@@ -89,8 +89,8 @@ def run_pool(path: Path) -> Pool:
         raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
     config = run.config()
     problems = read_problems(run.path / "problems.jsonl")
-    texts = test_texts(run, config)
-    frame = pd.concat([f for name, f in texts.items() if name != "correctness halfway" and len(f)], ignore_index=True)
+    texts = test_texts(run).items()
+    frame = pd.concat([f for name, f in texts if not name.startswith("correctness ") and len(f)], ignore_index=True)
     frame = frame[frame.verdict != "invalid"].reset_index(drop=True)
     frame["correct"] = frame.verdict == "correct"
     frame["first_wrong_line"] = [
