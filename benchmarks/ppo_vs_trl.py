@@ -1,7 +1,7 @@
 """One reinforcement-learning step of this package beside TRL's, on the same work and the same machine.
 
     python benchmarks/ppo_vs_trl.py --quick --json quick.json    # under 5 minutes once the environments exist
-    python benchmarks/ppo_vs_trl.py --json full.json             # two length mixes, three sizes, learning check: hours
+    python benchmarks/ppo_vs_trl.py --json full.json             # two length mixes, three sizes, learning check: an hour or two
 
 The first run makes two virtual environments (TRL 1.12 for PPO, its last version with it; TRL 1.16 for
 GRPO and RLOO), equal in torch and transformers. Every trainer is a process of its own there, they
@@ -36,7 +36,7 @@ from legibility.models.loading import resolve
 
 TRL_PPO, TRL_GROUP = "1.12.0", "1.16.0"
 CACHE = Path.home() / ".cache" / "legibility-bench"
-LONG = ((6, 1.0),)  # problems of six steps: answers twice as long as the default's
+LONG = ((6, 1.0),)  # problems of six steps: answers nearly twice as long as the default's
 SMOLLM2 = ROOT / "assets" / "smollm2-135m-instruct"
 LEARNING_RATE, LEARNING_STEPS, LEARNING_SEEDS = 1e-4, 40, (0, 1, 2)
 
@@ -158,7 +158,7 @@ def main(
         """Note a turn's versions and store all so far: a long run that is stopped loses nothing."""
         result["versions"].update({k: v for k, v in record["versions"].items() if k != "trl"})
         result["matmul_gflops"] = statistics.median(peaks)
-        result.update(results.headline(result))
+        result.update(results.derived(result))
         if json_file is not None:
             json_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Seconds per step of this package against model size, completions, answer length and samples a prompt.
 
-    python benchmarks/scaling.py --json scaling.json --figure scaling.png           # about an hour on 2 cores
+    python benchmarks/scaling.py --json scaling.json --figure scaling.png         # tens of minutes on 2 cores
     python benchmarks/scaling.py --largest 6 --json small.json                      # minutes: up to 6 M parameters
 
 One setting at a time moves away from the nano default. Larger models are the nano prover grown

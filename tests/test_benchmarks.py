@@ -251,6 +251,8 @@ def test_driver_writes_its_keys(tiny_prover_dir, tmp_path, monkeypatch, capsys):
     got = json.loads(out.read_text(encoding="utf-8"))
     for key in ("speedup_vs_trl_ppo", "speedup_vs_trl_grpo", "speedup_vs_trl_rloo", "matmul_fraction"):
         assert got[key] > 0
+    assert got["speedups"]["nano"]["ours-detached vs trl-ppo"]["value"] == got["speedup_vs_trl_ppo"]
+    assert got["summary"]["nano"]["ours-detached"]["steps"] == 4
     assert list(got["workloads"]["nano"]["records"]) == ["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"]
     shown = capsys.readouterr().out
     assert "| TRL 1.12 PPO (separate critic) | 9.00" in shown and "speedup_vs_trl_ppo: " in shown

@@ -89,10 +89,12 @@ class Rater:
         if SHOTS:
             self.driver.save_screenshot(f"{SHOTS}/{name}.png")
 
-    def requests(self) -> list[str]:
-        """Addresses the page asked for since the last look."""
+    def asked_elsewhere(self, own: str = "file:") -> list[str]:
+        """Network addresses asked for, apart from `own` (which must be among all) and the browser's own pages."""
         events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        assert any(u.startswith(own) for u in urls)
+        return [u for u in urls if not u.startswith((own, "data:", "blob:", "about:", "chrome"))]
 
     def close(self) -> None:
         self.driver.quit()
@@ -173,7 +175,7 @@ def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_pat
                 browser.judge("t")
             browser.at("done")
             assert browser.text("code").endswith("DONE42")
-            assert browser.requests() and not [u for u in browser.requests() if not u.startswith((url, "data:"))]
+            assert browser.asked_elsewhere(url) == []
             assert [e for e in browser.driver.get_log("browser") if "Content Security" in e["message"]] == []
         one.shot("done")
     assert [[j["item_id"] for j in judgments(study) if j["slot"] == s] for s in (1, 2)] == study.slots[:2]
@@ -220,7 +222,7 @@ def test_hostile_text_is_shown_as_text(tmp_path, rater):
             one.press(Keys.ENTER)
         one.at("done")
         assert one.driver.execute_script("return window.hacked") is None
-        assert not [u for u in one.requests() if not u.startswith((url, "data:"))]
+        assert one.asked_elsewhere(url) == []
     assert len(judgments(study)) == len(texts)
 
 
@@ -291,7 +293,7 @@ def test_the_form_from_disk(tmp_path, rater):
     one.at("done").press(Keys.ENTER)
     saved = tmp_path / "profile-one" / "downloads" / "answers-2.json"
     one.until(saved.is_file)
-    assert not [u for u in one.requests() if not u.startswith(("file:", "data:", "blob:", "about:"))]
+    assert one.asked_elsewhere() == []
     done = import_judgments(study, saved, "html")
     assert (done.added, done.refused) == (4, [])
     table = read_table(study.path / TABLE)

@@ -38,10 +38,11 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
         "oversight": {"debate": {"kind": "debate"}, "check": {"kind": "interaction", "help": "step_check"}},
         "grid": [
             {"weak": ["bytes"], "strong": ["big"], "objectives": ["xent", "confidence", "product", "bootstrapping", "probe"]},
-            {"weak": ["bytes"], "strong": ["mid"], "objectives": ["bootstrapping"]},
+            {"weak": ["bytes"], "strong": ["mid"], "objectives": ["bootstrapping"]},  # nothing in between
             {"weak": ["bytes"], "strong": ["big"], "teachers": ["bag", "boost"], "oversight": ["none", "debate"]},
             {"weak": ["bytes"], "strong": ["big"], "oversight": ["check"]},
         ],
+        "steps_between": ["mid"],
         "auto_aligner": {"generations": ["bytes", "mid", "big"], "stop": False},
         "in_context": {"model": str(tiny_prover_dir), "weak": "bytes", "demonstrations": 2, "queries": 6},
         "game_teacher": {"student": "big", "items": 16},
@@ -205,7 +206,7 @@ def test_shipped_config_and_its_quick_version():
     assert len({w for w, *_ in full.combinations()}) >= 3 and len({s for _, s, *_ in full.combinations()}) >= 3 and len(full.seeds) == 3
     quick = full.quick()
     combinations = quick.combinations()
-    assert len(quick.seeds) == 1 and {w for w, *_ in combinations} == {"xs"} and {s for _, s, *_ in combinations} == {"equal"}
+    assert len(quick.seeds) == 1 and {w for w, *_ in combinations} == {"xs-verifier"} and {s for _, s, *_ in combinations} == {"equal"}
     for k, whole in ((2, {c[2] for c in full.combinations()}), (3, set(full.teachers)), (4, set(full.oversight))):
         assert whole <= {c[k] for c in combinations}
 

@@ -92,6 +92,17 @@ def speedup(summaries: Mapping[str, Record], ours: str, theirs: str) -> dict[str
     return {"value": b["seconds"] / a["seconds"], "low": min(turns), "high": max(turns)}
 
 
+def derived(result: Record) -> dict[str, Any]:
+    """What a result file holds beside the raw steps: the headline, all summaries, speed-ups of every workload."""
+    summaries = summary(result)
+    own, theirs = ([t for t in TRAINERS if t.startswith(family)] for family in ("ours", "trl"))
+    ratios = {
+        name: {f"{a} vs {b}": found for a in own for b in theirs if (found := speedup(of, a, b)) is not None}
+        for name, of in summaries.items()
+    }
+    return {**headline(result), "summary": summaries, "speedups": ratios}
+
+
 def headline(result: Record, workload: str = "nano") -> dict[str, float | None]:
     """The keys other tools read; None where that trainer or workload did not run."""
     summaries = summary(result).get(workload, {})

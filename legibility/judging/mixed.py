@@ -36,7 +36,8 @@ def mixed_model(judgments: pd.DataFrame) -> dict[str, Any] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence is reported below
         model = BinomialBayesMixedGLM.from_formula(f"right ~ {' + '.join(terms) or '1'}", effects, data)
-        fit = model.fit_vb()
+        size = model.k_fep + model.k_vcp + model.k_vc
+        fit = model.fit_vb(mean=np.zeros(size), sd=np.full(size, 0.5))  # its own start is drawn from the global generator
     fixed = zip(model.exog_names, fit.fe_mean, fit.fe_sd, strict=True)
     spread = zip(effects, np.exp(fit.vcp_mean), strict=True)
     return {

@@ -8,6 +8,7 @@ student of its labels, accuracy, agreement, intervals) is arithmetic on them.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,10 +68,11 @@ class Result:
 def load_or(run: RunFolder, name: str, compute: Callable[[], Result]) -> Result:
     """The stored result of a cell, computed and stored first if it is not there. Raises UserError for a changed one."""
     if not run.is_done(name):
+        started = time.process_time()
         result = compute()
         with run.phase(name) as work:
             np.savez(work / "logits.npz", **result.arrays)
-            write_json(work / "cell.json", result.info)
+            write_json(work / "cell.json", {**result.info, "cpu_seconds": time.process_time() - started})
     folder = run.verified(name)
     with np.load(folder / "logits.npz") as arrays:
         return Result({k: arrays[k] for k in arrays.files}, json.loads((folder / "cell.json").read_text(encoding="utf-8")))

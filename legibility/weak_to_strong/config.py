@@ -279,6 +279,9 @@ class StudyConfig(Settings):
     in_context: InContextSettings | None = Field(None, description="In-context weak-to-strong (null: none).")
     game_teacher: GameTeacherSettings | None = Field(None, description="First against last verifier as teacher (null: none).")
     generation: GenerationSettings | None = Field(None, description="The generative task (null: none).")
+    steps_between: list[str] | None = Field(
+        None, description="Models bootstrapping may pass through, where they stand between its two ends (null: the grid's students)."
+    )
     bootstrap: int = Field(1000, ge=10, description="Resamples (test problems and seeds) per interval.")
     confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     workers: int = Field(1, ge=1, description="Processes that train side by side, one thread each; results do not depend on it.")
@@ -292,6 +295,7 @@ class StudyConfig(Settings):
         for block in self.grid:
             _known("grid.weak/strong", [*block.weak, *block.strong], list(self.models), "models")
             _known("grid.teachers", block.teachers, [SINGLE, *self.teachers], "teachers")
+            _known("steps_between", self.steps_between or [], list(self.models), "models")
             _known("grid.oversight", block.oversight, [ALONE, *self.oversight], "oversight")
         _known("auto_aligner.generations", aligner, list(self.models), "models")
         _known("in_context.weak or game_teacher.student", others, list(self.models), "models")
@@ -316,11 +320,12 @@ class StudyConfig(Settings):
         return list(dict.fromkeys(c for block in every for c in block))
 
     def quick(self) -> StudyConfig:
-        """The same study at its smallest: one seed, the weakest and the strongest size (one between them for bootstrapping),
+        """The same study at its smallest: one seed, the first weak and the strongest student (one between them for bootstrapping),
         every objective on the plain teacher, every teacher and oversight once with the first objective."""
-        names = list(self.models)
-        weak, strong = names[0], names[-1]
-        kept = [weak, *names[-2:-1], strong] if len(names) > 2 else names
+        students = {s for b in self.grid for s in b.strong}
+        weak, strong = self.grid[0].weak[0], max(students, key=list(self.models).index)
+        middle = [n for n in self.models if n in students - {weak, strong}][-1:]
+        kept = [weak, *middle, strong]
         objectives = list(dict.fromkeys(o for b in self.grid for o in b.objectives))
         used = {k: list(dict.fromkeys(n for b in self.grid for n in getattr(b, k))) for k in ("teachers", "oversight")}
         blocks: list[dict] = [{"objectives": objectives}, *({"teachers": [t]} for t in used["teachers"]), *({"oversight": [o]} for o in used["oversight"])]
@@ -329,7 +334,7 @@ class StudyConfig(Settings):
             seeds=self.seeds[:1], models={k: small["models"][k] for k in kept},
             parts={k: max(4, round(v * QUICK_SHARE)) for k, v in small["parts"].items()},
             grid=[{"weak": [weak], "strong": [strong], **b} for b in blocks],
-            bootstrap=min(self.bootstrap, 200), generation=None,
+            steps_between=middle, bootstrap=min(self.bootstrap, 200), generation=None,
         )
         if self.auto_aligner:
             small["auto_aligner"]["generations"] = kept

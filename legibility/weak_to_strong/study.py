@@ -6,7 +6,6 @@ of half B, ceilings on half B's ground truth, all on one balanced test set.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
@@ -74,7 +73,6 @@ class Study:
         return load_or(self.run, cell.name, lambda: self._compute(cell))
 
     def _compute(self, cell: Cell) -> Result:
-        started = time.process_time()
         parts = self.parts(cell.seed)
         if cell.kind == "weak":
             arrays, info = self._weak(cell, parts)
@@ -85,7 +83,7 @@ class Study:
             watched = {p: getattr(parts, p) for p in (HELD_OUT if cell.kind == "ceiling" else ("student", *HELD_OUT))}
             trained = self.train(cell, parts.student, target, watched, objective=objective, source=self._adapted(cell.seed, cell.models[-1]))
             arrays, info = {"steps": trained.steps, **trained.logits}, {}
-        return Result(arrays, {**info, "cpu_seconds": time.process_time() - started})
+        return Result(arrays, info)
 
     def train(self, cell: Cell, items: Sequence[Item], target: np.ndarray, watched: dict[str, list[Item]], **options: Any) -> Trained:
         """`train_student` with the randomness of a cell. Order and head depend on seed and model only, so that
@@ -178,10 +176,11 @@ class Study:
     # ---- the plan -----------------------------------------------------------------------------
 
     def chain(self, weak: str, strong: str) -> tuple[str, ...]:
-        """The bootstrapping path: every model of the config between the two, in its order."""
-        names = list(self.config.models)
-        between = names[names.index(weak) + 1 : max(names.index(weak) + 1, names.index(strong))]
-        return (weak, *between, strong)
+        """The bootstrapping path: what `steps_between` allows and stands between the two in `models`, in that order."""
+        allowed = self.config.steps_between
+        names, students = list(self.config.models), {s for b in self.config.grid for s in b.strong} if allowed is None else allowed
+        first, last = names.index(weak), names.index(strong)
+        return (weak, *(n for n in names[first + 1 : max(first + 1, last)] if n in students), strong)
 
     def student_cell(self, seed: int, weak: str, strong: str, objective: str, teacher: str = SINGLE, oversight: str = ALONE) -> Cell | None:
         """The cell of a combination; None for bootstrapping without a size in between (it would be xent)."""

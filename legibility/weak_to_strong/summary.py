@@ -9,6 +9,7 @@ ground truth, which nobody could. Neither looks at the test part.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,9 +74,9 @@ def write_summary(study: Study, progress: Progress) -> dict[str, Any]:
         from legibility.weak_to_strong.generation import generation_summary
 
         summary["generation"] = _shown(progress, "generating answers", lambda: generation_summary(study))
-    records = [run.done_record(p) for p in run.finished_phases()]
-    summary["cell_seconds"] = float(sum(r["seconds"] for r in records))
-    summary["peak_memory_mb"] = max([peak_memory_mb(), *(r["peak_memory_mb"] for r in records)])
+    cells = [json.loads(f.read_text(encoding="utf-8")) for f in run.path.rglob("cells/**/cell.json")]
+    summary["cpu_seconds"] = float(sum(c["cpu_seconds"] for c in cells))
+    summary["peak_memory_mb"] = max([peak_memory_mb(), *(run.done_record(p)["peak_memory_mb"] for p in run.finished_phases())])
     write_json(run.path / "summary.json", summary)
     return summary
 

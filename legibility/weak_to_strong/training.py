@@ -33,7 +33,6 @@ from legibility.weak_to_strong.config import StudyConfig
 from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.objectives import confidence_loss, confidence_weight, cross_entropy_loss, product_loss
 
-
 CURVE = ("validation", "test")  # parts predicted at every evaluation point
 
 
