@@ -158,10 +158,12 @@ def test_label_studio_accepts_our_files(study, tmp_path):
     interface = sdk.LabelInterface((study.path / "formats/label-studio/labeling-config.xml").read_text())
     interface.validate()
     for task in json.loads((study.path / "formats/label-studio/slot-01.json").read_text()):
-        assert interface.validate_task(task, validate_only_data=True)
+        assert interface.validate_task(task)
     for task in json.loads(label_studio_file(study, tmp_path).read_text()):
+        assert interface.validate_task({"data": task["data"]})
         for annotation in task["annotations"]:
             assert interface.validate_annotation(annotation)
+    assert not interface.validate_task({"data": {"problem": "no solution"}})
 
 
 def test_label_studio_config_needs_no_sdk_to_be_xml():
