@@ -157,7 +157,7 @@ def test_workers_change_nothing(finished, tiny_study, tmp_path):
     ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
     ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
     ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
-    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
+    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "auto_aligner": None, "in_context": None, "game_teacher": None, "steps_between": None}, "no folder ./none"),
     ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
 ])
 def test_bad_settings(tiny_study, tmp_path, changes, message):

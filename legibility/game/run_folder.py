@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from legibility.config import Config
+from legibility.config import Config, SettingsT, parse_config
 from legibility.errors import UserError
 
 SCHEMA = 1
@@ -51,7 +51,7 @@ class RunFolder:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = different_settings(run.config().model_dump(mode="json"), settings)  # new settings count as their defaults
+            different = different_settings(run.config(type(config)).model_dump(mode="json"), settings)  # new settings count as their defaults
             if different:
                 raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
                                 "resume with the same settings or choose another --out")
@@ -83,11 +83,9 @@ class RunFolder:
             raise UserError(f"{self.config_file}: the run's settings cannot be read; restore the file or use another --out")
         return found
 
-    def config(self) -> Config:
-        """The run's settings. Raises UserError where another version wrote something unreadable."""
-        from legibility.config import parse_config
-
-        return parse_config(self.settings(), str(self.config_file))
+    def config(self, schema: type[SettingsT] = Config) -> SettingsT:
+        """The run's settings (a game's, or of another `schema`). Raises UserError where they do not fit it."""
+        return parse_config(self.settings(), str(self.config_file), schema)
 
     def write_manifest(self, **facts: Any) -> None:
         """Record versions, commit and hardware, once."""
