@@ -164,7 +164,7 @@ def main(
 
     for work in workloads(quick, cache, threads, wanted):
         task, records = work.task, {name: [] for name in names}
-        result["workloads"][task.name] = {"task": asdict(task), "records": {}}
+        result["workloads"][task.name] = {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}}
         for turn in range(work.turns):
             for name in names:
                 record = run_trainer(name, task, pythons)

@@ -53,7 +53,7 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
 
 def config_file(folder: Path, settings: dict, **changes) -> Path:
     path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump({**settings, **changes}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({**settings, **changes}, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -34,7 +34,8 @@ class Scorer:
         self.config, self.device, self.problems = config, device, problems
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
         settings = config.verifier
-        facts = [run.done_record(phase)["sha256"], settings.template, settings.max_length, settings.dtype]
+        files = {k: v for k, v in run.done_record(phase)["sha256"].items() if k.endswith((".safetensors", "tokenizer.json"))}
+        facts = [files, settings.template, settings.max_length, settings.dtype]
         self.identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self.known = self._read()
         self._verifier: Verifier | None = None

@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from legibility.config import ProverSettings, VerifierSettings
@@ -153,9 +152,8 @@ class Surprisal:
                 if not (by_prompt and by_prompt[-1][0] == list(prompt)):
                     by_prompt.append((list(prompt), []))
                 by_prompt[-1][1].append(list(text))
-        batch = pack([p for p, _ in by_prompt], [t for _, t in by_prompt], self.prover.causal.dtype).to(self.device)
-        hidden, logits = self.prover.hidden_and_logits(batch)
-        likelihood = -F.cross_entropy(logits, batch.target, reduction="none")
+        batch = pack([p for p, _ in by_prompt], [t for _, t in by_prompt]).to(self.device)
+        hidden, likelihood = self.prover.hidden_and_logprobs(batch)
         counts = [len(t) for _, texts in by_prompt for t in texts]
         ends = torch.tensor(counts).cumsum(0) - 1
         pieces = likelihood.split(counts)

@@ -4,7 +4,7 @@ Not in any paper. Both label the same half B: text of the run's *prover* half, w
 trained on (their own half would make the labels near ground truth). A student learns from each, and
 from the truth; all are judged on base text and on adversarial (sneaky) text of the test half. Verifier
 scores have no absolute zero (the pairwise loss leaves it free), so each verifier is calibrated on the
-run's validation text first.
+run's validation text first (base, and both roles of both rounds).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import round_solutions
 from legibility.models.verifier import Verifier
+from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.auto_aligner import calibrate
 from legibility.weak_to_strong.cells import Cell, Result, load_or
@@ -36,8 +37,8 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
     assert settings is not None and study.texts is not None
     run, rounds, held_out = check_run(study)
     results = {s: _seed(study, run, s, rounds, held_out) for s in study.config.seeds}
-    truth = {name: labels(items) for name, items in held_out.items()}
-    groups = {name: [x.group for x in items] for name, items in held_out.items()}
+    truth = {name: labels(held_out[name]) for name in SETS}
+    groups = {name: [x.group for x in held_out[name]] for name in SETS}
     resampling = {"resamples": study.config.bootstrap, "confidence": study.config.confidence_level}
 
     def right(model: str, name: str) -> np.ndarray:
@@ -78,21 +79,31 @@ def check_run(study: Study) -> tuple[RunFolder, tuple[int, int], dict[str, list[
     rounds = run.rounds()
     if len(rounds) < 2:
         raise UserError(f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two")
-    return run, (rounds[0], rounds[-1]), _held_out(study, rounds[-1])
+    return run, (rounds[0], rounds[-1]), _held_out(study, (rounds[0], rounds[-1]))
 
 
-def _held_out(study: Study, last: int) -> dict[str, list[Item]]:
-    """Balanced test items: base text, and sneaky text of the last round."""
-    pool = study.pools["test"]
-    wanted = {"base": lambda s: s == "base", "sneaky": lambda s: s == f"sneaky {last}"}
-    found = {
-        name: balanced([x for x in pool if keep(x.source)], study.config.parts.test, stream("game test", name))
-        for name, keep in wanted.items()
-    }
-    for name, items in found.items():
-        if not items:
-            raise UserError(f"game_teacher: the run's test half has no {name} text with both right and wrong solutions (task.sources must list it)")
+def _held_out(study: Study, rounds: tuple[int, int]) -> dict[str, list[Item]]:
+    """Balanced test items, base text and sneaky text of the last round; and validation text of all kinds to calibrate on."""
+    assert study.texts is not None
+    frame = study.texts.frame[study.texts.frame.verdict != "invalid"]
+    base, ours = frame[frame.role == "base"], frame[frame["round"].isin(rounds) & (frame.role != "base")]
+    sneaky = ours[(ours.role == "sneaky") & (ours["round"] == rounds[1])]
+    wanted = {"base": (base, "test"), "sneaky": (sneaky, "test"), "calibration": (pd.concat([base, ours]), "validation")}
+    found = {}
+    for name, (rows, split) in wanted.items():
+        items = _items(rows[rows.split == split], study.texts.problems)
+        found[name] = balanced(items, study.config.parts.test, stream("game test", name), within_source=True)
+        if not found[name]:
+            raise UserError(f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; use a run with more of it")
     return found
+
+
+def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
+    return [
+        Item(f"{r.problem_id}/{r.round}/{r.role}/{r.step}/{r.sample}", r.problem_id, problems[r.problem_id], (r.text,),
+             r.verdict == "correct", f"{r.role} {r.round}")
+        for r in frame.drop_duplicates(["problem_id", "text"]).itertuples()
+    ]
 
 
 def _seed(study: Study, run: RunFolder, seed: int, rounds: tuple[int, int], held_out: dict[str, list[Item]]) -> Result:
@@ -103,20 +114,21 @@ def _seed(study: Study, run: RunFolder, seed: int, rounds: tuple[int, int], held
     def compute() -> Result:
         items = _student_half(run, rounds, problems, settings.items, seed)
         truth = labels(items)
+        tested = {name: held_out[name] for name in SETS}
         arrays: dict[str, np.ndarray] = {}
         label_accuracy = {}
         cell = Cell("student", seed, (settings.student,))
         for index in rounds:
             verifier = Verifier.load(run.config().verifier, study.device, source=str(run.verified(f"rounds/{index:02d}/verifier")))
-            parts = {"student": items, "trusted": study.parts(seed).validation, **held_out}
+            parts = {"student": items, "trusted": held_out["calibration"], **tested}
             raw = {n: verifier.score([x.problem for x in p], [x.texts[0] for x in p]).astype(float) for n, p in parts.items()}
             calibrated = calibrate(raw, labels(parts["trusted"]))
             label_accuracy[str(index)] = float(((calibrated["student"] > 0) == truth).mean())
-            trained = study.train(cell, items, expit(calibrated["student"]), held_out, objective=settings.objective)
+            trained = study.train(cell, items, expit(calibrated["student"]), tested, objective=settings.objective)
             for name in SETS:
                 arrays[f"verifier {index} {name}"] = calibrated[name][None]
                 arrays[f"student {index} {name}"] = trained.logits[name]
-        trained = study.train(cell, items, truth.astype(float), held_out)
+        trained = study.train(cell, items, truth.astype(float), tested)
         arrays.update({f"ceiling {name}": trained.logits[name] for name in SETS})
         return Result(arrays, {"items": len(items), "label_accuracy": label_accuracy})
 
@@ -129,9 +141,5 @@ def _student_half(run: RunFolder, rounds: tuple[int, int], problems, count: int,
     for index in rounds:
         frame: pd.DataFrame = round_solutions(run, index)
         frame = frame[(frame.phase == "ppo") & (frame.split == "prover") & (frame.verdict != "invalid")]
-        items += [
-            Item(f"{r.problem_id}/{index}/{r.role}/{r.step}/{r.sample}", r.problem_id, problems[r.problem_id], (r.text,),
-                 r.verdict == "correct", f"{r.role} {index}")
-            for r in frame.drop_duplicates(["problem_id", "text"]).itertuples()
-        ]
+        items += _items(frame, problems)
     return balanced(items, count, stream(seed, "game student half"), within_source=True)
