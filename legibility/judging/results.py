@@ -58,12 +58,12 @@ def colour(condition: dict[str, Any], theme: Theme) -> str:
 
 
 def accuracy_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
-    """Accuracy of people, one row per condition."""
-    return _rows(results, theme, [("accuracy", "accuracy of people", "o")], chance=True)
+    """Accuracy of the raters, one row per condition."""
+    return _rows(results, theme, [("accuracy", "accuracy of raters", "o")], chance=True)
 
 
 def errors_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
-    """False accepts (filled) and false rejects (hollow), one row per condition."""
+    """False accepts (left) and false rejects (right), one row per condition."""
     return _rows(results, theme, [("false_accept", "wrong solutions accepted", "o"), ("false_reject", "right solutions rejected", "s")])
 
 
@@ -87,6 +87,7 @@ def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, st
             ax.set_title(title, loc="left")
             ax.xaxis.set_major_formatter(PercentFormatter(1.0))
             ax.set_xlim(-0.03, 1.03)
+            ax.set_xticks([0, 0.25, 0.5, 0.75, 1] if chance else [0, 0.5, 1])
             ax.set_ylim(len(conditions) - 0.5, -0.5)
             ax.set_yticks(range(len(conditions)), [c["label"] for c in conditions])
         if results["simulated"]:
