@@ -19,7 +19,7 @@ from legibility.evaluation.study import Study
 from legibility.problems.records import Problem
 from legibility.problems.truth import JudgedStep, judge_steps
 
-FLAWS = ("slip", "carried", "foreign", "unwritten", "no steps")
+FLAWS = ("slip", "foreign", "unwritten", "no steps")
 
 
 @dataclass
@@ -41,7 +41,7 @@ class StepJudge:
 
 
 def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
-    """Per solution: equations written, wrong ones, arithmetic that holds, mean and least validity, place and kind of the flaw.
+    """Per solution: equations written, wrong ones, those that carry an earlier mistake, arithmetic that holds, validity, the flaw.
 
     `validity` is the share of written steps that are valid, `least` 1 where all are and 0 else, `place`
     where the first wrong step stands (its number / steps written); all nan where no step is written
@@ -57,6 +57,7 @@ def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
                 "problem_id": problem_id,
                 "steps": len(status),
                 "wrong": len(wrong),
+                "carried": status.count("carried"),
                 "holds": sum(s != "slip" for s in status),
                 "validity": 1 - len(wrong) / len(status) if status else np.nan,
                 "least": float(not wrong) if status else np.nan,
@@ -64,7 +65,7 @@ def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
                 "flaw": status[wrong[0]] if wrong else "unwritten" if status else "no steps",
             }
         )
-    return pd.DataFrame(rows, columns=["problem_id", "steps", "wrong", "holds", "validity", "least", "place", "flaw"])
+    return pd.DataFrame(rows, columns=["problem_id", "steps", "wrong", "carried", "holds", "validity", "least", "place", "flaw"])
 
 
 def compute(study: Study) -> list[dict[str, Any]]:
@@ -91,6 +92,7 @@ def describe(frame: pd.DataFrame, judge: StepJudge, resamples: Resamples) -> dic
         "validity": resamples.mean(problems, table.validity),
         "least_validity": resamples.mean(problems, table.least),
         "wrong_steps": resamples.mean(problems, table.wrong.where(table.steps > 0)),
+        "carried": resamples.ratio(problems, table.carried, table.wrong),
         "first_wrong_place": resamples.mean(problems, table.place),
     }
     shares = table.flaw.value_counts(normalize=True)
