@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +156,7 @@ def test_workers_change_nothing(finished, tiny_study, tmp_path):
     ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
     ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
     ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
-    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
+    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "steps_between": None, "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
     ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
 ])
 def test_bad_settings(tiny_study, tmp_path, changes, message):
@@ -168,7 +167,7 @@ def test_bad_settings(tiny_study, tmp_path, changes, message):
 
 def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> object:
     (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    off = {k: None for k in ("auto_aligner", "in_context", "game_teacher")}
+    off = dict.fromkeys(("auto_aligner", "in_context", "game_teacher"))
     config = config_file(
         folder, tiny_study, task={"kind": "classification", "path": "rows.jsonl", **task}, oversight={}, teachers={}, seeds=[0],
         grid=[{"weak": ["bytes"], "strong": ["mid"]}], parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")}, **off,
@@ -214,10 +213,9 @@ def test_shipped_config_and_its_quick_version():
 def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_path):
     page = tmp_path / "results.md"
     page.write_text("# Results\n\n## Other\n\nkept\n", encoding="utf-8")
-    command = [sys.executable, ROOT / "scripts/weak_to_strong_grid.py", "--studies", finished, "--out", tmp_path / "grid", "--results", page]
+    grid = runpy.run_path(str(ROOT / "scripts/weak_to_strong_grid.py"))["main"]
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
+        grid(studies=[finished], out=tmp_path / "grid", results=page)
     text = page.read_text()
     assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
     assert (tmp_path / "grid/pgr.png").stat().st_size > 1000
