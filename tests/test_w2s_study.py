@@ -182,6 +182,47 @@ def test_a_classification_file(tiny_study, tmp_path):
     assert json.loads((tmp_path / "out/summary.json").read_text())["task"] == "classification"
 
 
+SMALL = {"train": {"kind": "generated", "count": 120}, "prover": 8, "verifier": 40, "validation": 12, "test_size": 12}
+
+
+@pytest.mark.parametrize("task", ["preferences", "twins", "written", "generator"])
+def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
+    """Pairs of a run's completions, corrupted twins, text the prover writes now, generated text; with text-only fine-tuning first."""
+    tasks = {
+        "preferences": {"kind": "preferences", "run": str(tiny_run.path)},
+        "twins": {"kind": "twins", "problems": SMALL},
+        "written": {"kind": "solutions", "sources": ["base", "sneaky"], "problems": tiny_run.settings()["problems"], "balance": "label"},
+        "generator": {"kind": "solutions", "writer": "generator", "problems": SMALL},
+    }
+    settings = {
+        **tiny_study, "task": tasks[task], "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None,
+        "parts": dict.fromkeys(("weak", "student", "trusted", "validation", "test"), 8), "steps_between": None,
+        "oversight": {}, "teachers": {}, "grid": [{"weak": ["bytes"], "strong": ["big"]}],
+        "training": {"epochs": 1, "batch_size": 8, "evaluations": 1, "unsupervised_steps": int(task == "twins")},
+        "assistant": {"model": str(tiny_prover_dir), "max_new_tokens": 16},
+    }
+    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert summary["items"]["test"] >= 4 and summary["students"][0]["accuracy"]["value"] is not None
+    assert run.is_done("texts") == (task in ("written", "generator"))
+    assert run.is_done("cells/seed-0/unsupervised/big") == (task == "twins")
+
+
+def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
+    problems = {**tiny_run.settings()["problems"], "prover": 16, "verifier": 16, "test_size": 12}
+    model = str(tiny_prover_dir)
+    settings = {
+        **tiny_study, "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None, "teachers": {}, "oversight": {},
+        "steps_between": None, "grid": [{"weak": ["bytes"], "strong": ["big"], "objectives": ["probe"]}],
+        "generation": {"weak": model, "strong": model, "problems": problems, "steps": 2, "batch_size": 4, "max_new_tokens": 16},
+    }
+    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    found = json.loads((run.path / "summary.json").read_text())["generation"]
+    assert 0 <= found["weak_label_accuracy"] <= 1 and found["test_problems"] == 12
+    estimates(found["pgr"])
+    assert not list(run.path.glob(".generation*"))
+
+
 @pytest.mark.parametrize(("rows", "task", "message"), [
     ([{"question": f"{k}?"} for k in range(60)], {}, "no column 'label'"),
     ([{"question": f"{k}?", "label": 1} for k in range(60)], {}, "one class only"),
