@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +156,7 @@ def test_workers_change_nothing(finished, tiny_study, tmp_path):
     ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
     ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
     ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
-    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "auto_aligner": None, "in_context": None, "game_teacher": None, "steps_between": None}, "no folder ./none"),
+    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "steps_between": None, "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
     ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
 ])
 def test_bad_settings(tiny_study, tmp_path, changes, message):
@@ -168,7 +167,7 @@ def test_bad_settings(tiny_study, tmp_path, changes, message):
 
 def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> object:
     (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    off = {k: None for k in ("auto_aligner", "in_context", "game_teacher")}
+    off = dict.fromkeys(("auto_aligner", "in_context", "game_teacher"))
     config = config_file(
         folder, tiny_study, task={"kind": "classification", "path": "rows.jsonl", **task}, oversight={}, teachers={}, seeds=[0],
         grid=[{"weak": ["bytes"], "strong": ["mid"]}], parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")}, **off,
@@ -181,6 +180,47 @@ def test_a_classification_file(tiny_study, tmp_path):
     result = classified(tmp_path, tiny_study, rows)
     assert result.code == 0, result.err
     assert json.loads((tmp_path / "out/summary.json").read_text())["task"] == "classification"
+
+
+SMALL = {"train": {"kind": "generated", "count": 120}, "prover": 8, "verifier": 40, "validation": 12, "test_size": 12}
+
+
+@pytest.mark.parametrize("task", ["preferences", "twins", "written", "generator"])
+def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
+    """Pairs of a run's completions, corrupted twins, text the prover writes now, generated text; with text-only fine-tuning first."""
+    tasks = {
+        "preferences": {"kind": "preferences", "run": str(tiny_run.path)},
+        "twins": {"kind": "twins", "problems": SMALL},
+        "written": {"kind": "solutions", "sources": ["base", "sneaky"], "problems": tiny_run.settings()["problems"], "balance": "label"},
+        "generator": {"kind": "solutions", "writer": "generator", "problems": SMALL},
+    }
+    settings = {
+        **tiny_study, "task": tasks[task], "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None,
+        "parts": dict.fromkeys(("weak", "student", "trusted", "validation", "test"), 8), "steps_between": None,
+        "oversight": {}, "teachers": {}, "grid": [{"weak": ["bytes"], "strong": ["big"]}],
+        "training": {"epochs": 1, "batch_size": 8, "evaluations": 1, "unsupervised_steps": int(task == "twins")},
+        "assistant": {"model": str(tiny_prover_dir), "max_new_tokens": 16},
+    }
+    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    summary = json.loads((run.path / "summary.json").read_text())
+    assert summary["items"]["test"] >= 4 and summary["students"][0]["accuracy"]["value"] is not None
+    assert run.is_done("texts") == (task in ("written", "generator"))
+    assert run.is_done("cells/seed-0/unsupervised/big") == (task == "twins")
+
+
+def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
+    problems = {**tiny_run.settings()["problems"], "prover": 16, "verifier": 16, "test_size": 12}
+    model = str(tiny_prover_dir)
+    settings = {
+        **tiny_study, "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None, "teachers": {}, "oversight": {},
+        "steps_between": None, "grid": [{"weak": ["bytes"], "strong": ["big"], "objectives": ["probe"]}],
+        "generation": {"weak": model, "strong": model, "problems": problems, "steps": 2, "batch_size": 4, "max_new_tokens": 16},
+    }
+    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    found = json.loads((run.path / "summary.json").read_text())["generation"]
+    assert 0 <= found["weak_label_accuracy"] <= 1 and found["test_problems"] == 12
+    estimates(found["pgr"])
+    assert not list(run.path.glob(".generation*"))
 
 
 @pytest.mark.parametrize(("rows", "task", "message"), [
@@ -214,10 +254,9 @@ def test_shipped_config_and_its_quick_version():
 def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_path):
     page = tmp_path / "results.md"
     page.write_text("# Results\n\n## Other\n\nkept\n", encoding="utf-8")
-    command = [sys.executable, ROOT / "scripts/weak_to_strong_grid.py", "--studies", finished, "--out", tmp_path / "grid", "--results", page]
+    grid = runpy.run_path(str(ROOT / "scripts/weak_to_strong_grid.py"))["main"]
     for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        assert done.returncode == 0, done.stderr
+        grid(studies=[finished], out=tmp_path / "grid", results=page)
     text = page.read_text()
     assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
     assert (tmp_path / "grid/pgr.png").stat().st_size > 1000
