@@ -97,7 +97,10 @@ def test_scores_of_changed_weights_are_not_reused(evaluated, tmp_path):
     assert Scorer(run, "judge", run.config(), "cpu", problems).known
     done = run.path / "judge" / "DONE"
     record = json.loads(done.read_text())
-    record["sha256"].pop("metrics.jsonl")  # any other list of hashes is another verifier
+    record["sha256"].pop("metrics.jsonl")  # says nothing of the verifier
+    done.write_text(json.dumps(record))
+    assert Scorer(run, "judge", run.config(), "cpu", problems).known
+    record["sha256"].pop("model.safetensors")  # another list of weights is another verifier
     done.write_text(json.dumps(record))
     assert not Scorer(run, "judge", run.config(), "cpu", problems).known
 
