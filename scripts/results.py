@@ -18,6 +18,7 @@ from legibility.evaluation.claims import claims
 from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries
 from legibility.game.run_folder import RunFolder, different_settings, write_atomic
 
+OTHER = "<!-- weak-to-strong: begin"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 
 
@@ -40,6 +41,9 @@ def main(
     ]
     if sweep is not None:
         parts += ["## Verifier sizes and rewards\n", (sweep / "sweep.md").read_text(encoding="utf-8")]
+    before = out.read_text(encoding="utf-8") if out.is_file() else ""
+    if OTHER in before:  # the section that scripts/weak_to_strong_grid.py writes
+        parts.append(before[before.index(OTHER) :])
     write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts))
     typer.echo(str(out))
 

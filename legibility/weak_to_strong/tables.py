@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from legibility.weak_to_strong.report import accuracy, gap
@@ -26,7 +27,7 @@ def _intro(s: dict[str, Any]) -> str:
     items = ", ".join(f"{n} {p}" for p, n in s["items"].items())
     seeds = f"{len(s['seeds'])} seed{'s' if len(s['seeds']) > 1 else ''}"
     return (
-        f"Task `{s['task']}`{' on text of ' + str(s['text']) if s['text'] else ''}; {items} items; {seeds}; brackets are "
+        f"Task `{s['task']}`{' on text of ' + Path(str(s['text'])).name if s['text'] else ''}; {items} items; {seeds}; brackets are "
         f"{100 * s['confidence_level']:g} % bootstrap intervals over {s['test_groups']} test problems and the seeds. Accuracies in percent."
     )
 
