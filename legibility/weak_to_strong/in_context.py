@@ -17,6 +17,7 @@ from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import linear_kernel
 
+from legibility.errors import UserError
 from legibility.models.loading import encode_prompt
 from legibility.models.prover import Prover
 from legibility.weak_to_strong.items import Item
@@ -62,18 +63,19 @@ def answer(
     tokenizer, model = prover.tokenizer, prover.causal
     limit = getattr(model.config, "max_position_embeddings", None) or 10**9
     endings = [tokenizer(a, add_special_tokens=False)["input_ids"][0] for a in ANSWERS]
-    prompts = []
+    if endings[0] == endings[1]:
+        raise UserError("in_context.model: its tokenizer begins \" yes\" and \" no\" with one token; choose another model")
+    start, prompts = encode_prompt(tokenizer, ""), []
     for item, picked in zip(queries, chosen, strict=True):
-        shown = [demonstration(pool[i], float(weak[i]), confidence) for i in picked]
-        ids = encode_prompt(tokenizer, "".join(shown) + demonstration(item, None, confidence))
-        while len(ids) > limit and shown:
-            shown.pop(0)
-            ids = encode_prompt(tokenizer, "".join(shown) + demonstration(item, None, confidence))
-        prompts.append(ids[-limit:])
+        texts = [*(demonstration(pool[i], float(weak[i]), confidence) for i in picked), demonstration(item, None, confidence)]
+        pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        while len(pieces) > 1 and len(start) + sum(map(len, pieces)) > limit:
+            pieces.pop(0)
+        prompts.append((start + [i for piece in pieces for i in piece])[-limit:])
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     result = np.zeros(len(prompts), dtype=np.float32)
-    for start in range(0, len(order), batch):
-        part = order[start : start + batch]
+    for first in range(0, len(order), batch):
+        part = order[first : first + batch]
         result[part] = _last_logits(prover, model, [prompts[i] for i in part], endings)
     return result
 
