@@ -229,6 +229,9 @@ class AttackSettings(Settings):
         0.95, gt=0, le=1, description="SRC and CGC attacks succeed with at least this share incorrect, once as convincing as helpful-correct text."
     )
     goodhart_accuracy: float = Field(0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this.")
+    workers: int = Field(
+        1, ge=1, description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better)."
+    )
     goodhart_start: float = Field(0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this.")
 
     @model_validator(mode="after")
