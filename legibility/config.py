@@ -62,7 +62,9 @@ class VerifierSettings(Settings):
     """The small model that scores solutions; trained anew every round (paper Sec. 3.2)."""
 
     model: str = Field(
-        "nano", description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal.'
+        "nano",
+        description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal, '
+        'each also with "-marked" (taught to check steps).'
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
