@@ -81,7 +81,7 @@ SIZES: dict[str, NanoSize] = {
     "prover": NanoSize(128, 3, 3600),
     "verifier-xs": NanoSize(32, 2, 500),
     "verifier-s": NanoSize(64, 3, 250),
-    "verifier-m": NanoSize(96, 4, 500, marking_steps=6000),
+    "verifier-m": NanoSize(96, 4, 500),
 }
 
 
