@@ -135,8 +135,8 @@ def test_lessons_are_trusted_items_with_true_answers():
 def test_answers_are_calibrated_by_the_content_free_query(tiny_prover_dir):
     """Against one forward pass per prompt, written out."""
     prover = Prover.load(ProverSettings(), "cpu", source=str(tiny_prover_dir))
-    items = judged(3)
-    weak = np.array([1.0, -1, 2, -2, 1, -1])
+    items = [Item(f"{k}", f"{k}", Problem(f"{k}", f"{k} + 1?", ""), (f"#### {k + 1}",), True) for k in range(4)]  # short: nothing is dropped
+    weak = np.array([1.0, -1, 2, -2])
     chosen = [[0, 1], [0, 1], [2, 3]]
 
     def log_odds(item, picked):

@@ -280,4 +280,5 @@ def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_p
         grid(studies=[finished], out=tmp_path / "grid", results=page)
     text = page.read_text()
     assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
+    assert "figures/weak_to_strong.png" in text and (tmp_path / "figures/weak_to_strong.png").stat().st_size > 1000
     assert (tmp_path / "grid/pgr.png").stat().st_size > 1000

@@ -268,9 +268,11 @@ class GenerationSettings(Settings):
         default_factory=lambda: ProblemsConfig(prover=400, verifier=400, validation=1, test_size=200),
         description="Half A is the verifier part, half B the prover part.",
     )
-    steps: int = Field(60, ge=1, description="Optimizer steps of each fine-tuning.")
+    steps: int = Field(60, ge=1, description="Optimizer steps of student and ceiling.")
+    weak_steps: int | None = Field(None, ge=1, description="Optimizer steps of the weak model (null: as many).")
     batch_size: int = Field(16, ge=1, description="Solutions per step.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate.")
+    weak_learning_rate: float | None = Field(None, gt=0, description="The weak model's (null: the same).")
     max_length: int = Field(256, ge=16, description="Longest prompt plus solution.")
     max_new_tokens: int = Field(72, ge=1, description="Length limit of a solution.")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of the weak model's solutions and of every test answer.")

@@ -71,7 +71,7 @@ def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[P
     scratch = study.run.path / f".generation-{seed}.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        weak = _taught(study, settings.weak, [(p, p.solution) for p in half_a], scratch / "weak", seed)
+        weak = _taught(study, settings.weak, [(p, p.solution) for p in half_a], scratch / "weak", seed, settings.weak_steps, settings.weak_learning_rate)
         labels = _solve(study, weak, half_b, seed, "labels")
         student = _taught(study, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed)
         ceiling = _taught(study, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
@@ -85,7 +85,9 @@ def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[P
     return Result(arrays, {"weak_label_accuracy": float(_right(half_b, labels).mean())})
 
 
-def _taught(study: Study, model: str, pairs: Sequence[tuple[Problem, str]], folder: Path, seed: int) -> Prover:
+def _taught(
+    study: Study, model: str, pairs: Sequence[tuple[Problem, str]], folder: Path, seed: int, steps: int | None = None, rate: float | None = None
+) -> Prover:
     """The language model `model` fine-tuned on (problem, solution) pairs."""
     settings = study.config.generation
     assert settings is not None
@@ -93,8 +95,8 @@ def _taught(study: Study, model: str, pairs: Sequence[tuple[Problem, str]], fold
     rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
     warm_start(
-        prover.model, prover.tokenizer, [rows[i] for i in order], out=folder, steps=settings.steps, batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate, max_length=settings.max_length,
+        prover.model, prover.tokenizer, [rows[i] for i in order], out=folder, steps=steps or settings.steps, batch_size=settings.batch_size,
+        learning_rate=rate or settings.learning_rate, max_length=settings.max_length,
         seed=derive_seed(seed, "generation", folder.name) % 2**31, device=study.device,
     )
     return Prover.load(ProverSettings(prompts=settings.prompts), study.device, source=str(folder), base_dir=study.base_dir)
