@@ -24,9 +24,8 @@ from legibility.weak_to_strong.classifiers import load_classifier
 from legibility.weak_to_strong.config import ALONE, SINGLE
 from legibility.weak_to_strong.items import PARTS, labels
 from legibility.weak_to_strong.pgr import agreement, crossed_bootstrap, pgr_estimate
+from legibility.weak_to_strong.report import SCHEMA
 from legibility.weak_to_strong.study import Study
-
-SCHEMA = 1
 
 
 def write_summary(study: Study) -> dict[str, Any]:
