@@ -93,6 +93,7 @@ def test_summary_has_everything(finished):
     assert summary["auto_aligner"]["drift"][0]["agreement_with_generation_0"] == 1
     assert [s["text"] for s in summary["game_teacher"]["sets"]] == ["base", "sneaky"]
     assert len(summary["in_context"]["rows"]) == 7 and all(0 <= r["auroc"] <= 1 for r in summary["in_context"]["rows"])
+    assert summary["in_context"]["reading"] == "raw"  # lessons were given
     assert "one_jump_calibrated" in summary["auto_aligner"]
 
 

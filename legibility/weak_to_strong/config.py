@@ -356,7 +356,8 @@ class StudyConfig(Settings):
         if self.auto_aligner:
             small["auto_aligner"]["generations"] = kept
         if self.in_context:
-            small["in_context"].update(weak=weak, queries=min(20, self.in_context.queries), select=self.in_context.select, confidence=[True])
+            steps = round(QUICK_SHARE * self.in_context.format_steps)
+            small["in_context"].update(weak=weak, queries=min(20, self.in_context.queries), confidence=[True], format_steps=steps)
         if self.game_teacher:
             small["game_teacher"].update(student=strong, items=max(4, round(self.game_teacher.items * QUICK_SHARE)))
         for teacher in small["teachers"].values():

@@ -8,7 +8,7 @@ that the prompt does not fix the answer).
 A small model favours one of the two words whatever it reads. The log-odds of the same prompt around a
 content-free item are therefore subtracted (contextual calibration, Zhao et al. 2021; no labels needed).
 A model that never saw such a prompt can be shown the form first: `lessons` are prompts made of the
-trusted set alone.
+trusted set alone. They teach the balance of the answers too, and the log-odds are then read as they are.
 """
 
 from __future__ import annotations

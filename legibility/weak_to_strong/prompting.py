@@ -14,7 +14,7 @@ from legibility.models.loading import resolve
 from legibility.models.prover import Prover
 from legibility.randomness import derive_seed, stream
 from legibility.weak_to_strong.cells import Cell, Result, load_or
-from legibility.weak_to_strong.config import StudyConfig
+from legibility.weak_to_strong.config import InContextSettings, StudyConfig
 from legibility.weak_to_strong.in_context import answer, choose, lessons
 from legibility.weak_to_strong.items import labels
 from legibility.weak_to_strong.pgr import crossed_bootstrap
@@ -22,7 +22,11 @@ from legibility.weak_to_strong.study import Study
 
 
 def in_context_summary(study: Study, tables: Any) -> dict[str, Any]:
-    """Accuracy and AUROC of every way of choosing demonstrations, against the weak model on the same queries."""
+    """Accuracy and AUROC of every way of choosing demonstrations, against the weak model on the same queries.
+
+    The headline is of calibrated log-odds, but of raw ones after lessons: those teach how often the
+    answer is " yes", and a content-free item is like nothing in them. `otherwise` is the other reading.
+    """
     config = study.config
     settings = config.in_context
     assert settings is not None
@@ -32,18 +36,18 @@ def in_context_summary(study: Study, tables: Any) -> dict[str, Any]:
     results = [in_context_cell(study, seed) for seed in config.seeds]
     rows = []
     for name in results[0].info["rows"]:
-        calibrated, raw = (np.stack([r.arrays[f"{name} {kind}"][0] for r in results]) for kind in ("calibrated", "raw"))
+        said, other = (np.stack([r.arrays[f"{name} {kind}"][0] for r in results]) for kind in _readings(settings))
         how, shown = name.split()
         rows.append({
             "select": how, "confidence": shown == "confidence",
-            "accuracy": _interval(config, {"x": (calibrated > 0) == truth}, groups), "says_right": float((calibrated > 0).mean()),
-            "auroc": float(np.mean([roc_auc_score(truth, c) for c in calibrated])),
-            "raw": {"accuracy": float(((raw > 0) == truth).mean()), "says_right": float((raw > 0).mean())},
+            "accuracy": _interval(config, {"x": (said > 0) == truth}, groups), "says_right": float((said > 0).mean()),
+            "auroc": float(np.mean([roc_auc_score(truth, x) for x in said])),
+            "otherwise": {"accuracy": float(((other > 0) == truth).mean()), "says_right": float((other > 0).mean())},
         })
     weak = [study.cell(Cell("weak", s, (settings.weak,))).last("test")[asked] for s in config.seeds]
     return {
         "model": settings.model, "weak": settings.weak, "demonstrations": settings.demonstrations, "queries": len(asked),
-        "format_steps": settings.format_steps, "trusted": len(study.parts(config.seeds[0]).trusted),
+        "reading": _readings(settings)[0], "format_steps": settings.format_steps, "trusted": len(study.parts(config.seeds[0]).trusted),
         "weak_accuracy": _interval(config, {"x": np.stack([w > 0 for w in weak]) == truth}, groups),
         "weak_auroc": float(np.mean([roc_auc_score(truth, w) for w in weak])), "rows": rows,
     }
@@ -68,6 +72,10 @@ def in_context_cell(study: Study, seed: int) -> Result:
         return Result(arrays, {"rows": list(dict.fromkeys(k.rsplit(" ", 1)[0] for k in arrays))})
 
     return load_or(study.run, f"cells/seed-{seed}/in-context", compute)
+
+
+def _readings(settings: InContextSettings) -> tuple[str, str]:
+    return ("raw", "calibrated") if settings.format_steps else ("calibrated", "raw")
 
 
 def _asked(study: Study) -> np.ndarray:

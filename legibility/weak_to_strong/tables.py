@@ -110,14 +110,16 @@ def _game(g: dict[str, Any]) -> str:
 def _in_context(c: dict[str, Any]) -> str:
     rows = [
         (r["select"], "yes" if r["confidence"] else "no", accuracy(r["accuracy"]), f"{r['auroc']:.2f}", _share(r["says_right"]),
-         f"{_share(r['raw']['accuracy'])} ({_share(r['raw']['says_right'])})")
+         f"{_share(r['otherwise']['accuracy'])} ({_share(r['otherwise']['says_right'])})")
         for r in c["rows"]
     ]
+    kinds = {"raw": "uncalibrated", "calibrated": "calibrated"}
+    reading = kinds.pop(c["reading"])
     taught = f", after {c['format_steps']} steps on the form with {c['trusted']} trusted items" if c["format_steps"] else ""
     return (
         f"In context: {c['model']}{taught}, with {c['demonstrations']} demonstrations labelled by {c['weak']} (itself {accuracy(c['weak_accuracy'])}, "
         f"AUROC {c['weak_auroc']:.2f}, on the {c['queries']} queries):\n\n"
-        + markdown(["demonstrations", "confidence shown", "accuracy, calibrated", "AUROC", "says “right”", "accuracy (says “right”) uncalibrated"], rows)
+        + markdown(["demonstrations", "confidence shown", f"accuracy, {reading}", "AUROC", "says “right”", f"accuracy (says “right”), {kinds.popitem()[1]}"], rows)
     )
 
 
