@@ -62,7 +62,9 @@ class VerifierSettings(Settings):
     """The small model that scores solutions; trained anew every round (paper Sec. 3.2)."""
 
     model: str = Field(
-        "nano", description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal.'
+        "nano",
+        description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal, '
+        'each also with "-marked" (taught to check steps).'
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
@@ -229,6 +231,9 @@ class AttackSettings(Settings):
         0.95, gt=0, le=1, description="SRC and CGC attacks succeed with at least this share incorrect, once as convincing as helpful-correct text."
     )
     goodhart_accuracy: float = Field(0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this.")
+    workers: int = Field(
+        1, ge=1, description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better)."
+    )
     goodhart_start: float = Field(0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this.")
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
     python scripts/pretrain_nano.py --out my-nano            # everything, under 30 minutes on 2 cores
     python scripts/pretrain_nano.py --out my-nano --only verifier-s
     python scripts/pretrain_nano.py --out polished --only prover --polish my-nano/prover --steps 1200
+    python scripts/pretrain_nano.py --out marked --only verifier-m --mark my-nano/verifier-m
 
 The default output is a new folder; the weights shipped in `legibility/weights/` were made by
 this script with the default seed.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,7 @@ import typer
 from transformers import LlamaForCausalLM
 
 from legibility.models import nano
+from legibility.models.marking import teach_marking
 from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
 
 
@@ -30,6 +33,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     polish: Annotated[Path | None, typer.Option(help="Go on from this prover with the polishing stage.")] = None,
+    mark: Annotated[Path | None, typer.Option(help="Go on from this verifier base with the marking stage.")] = None,
     steps: Annotated[int, typer.Option(help="Override the number of steps (0 keeps each model's own).")] = 0,
 ) -> None:
     torch.set_num_threads(threads)
@@ -44,7 +48,15 @@ def main(
             raise typer.BadParameter(f"{folder} exists; remove it or choose another --out")
         size = nano.SIZES[name]
         if steps:
-            size = replace(size, steps=steps)
+            size = replace(size, steps=steps, marking_steps=steps)
+        log = partial(print, name, flush=True)
+        if mark:
+            model = LlamaForCausalLM.from_pretrained(mark)
+            stats = json.loads((mark / "pretraining.json").read_text())
+            stats.update(teach_marking(model, tokenizer, size, seed=seed, device=device, log=log))
+            stats["pretraining_flops"] += 6 * stats["parameters"] * stats["marking_tokens"]
+            save(model, tokenizer, folder, {**stats, "seed": seed})
+            continue
         is_prover = name.startswith("prover")
         start = None
         if polish:
@@ -52,9 +64,8 @@ def main(
             size = replace(size, learning_rate=size.learning_rate / 2)
         model, stats = nano.pretrain(
             size, tokenizer, seed=seed + 7 * bool(polish), roles=is_prover, device=device, start=start,
-            curriculum=nano.POLISH if polish else nano.CURRICULUM, log=lambda line, n=name: print(n, line, flush=True)
+            curriculum=nano.POLISH if polish else nano.CURRICULUM, log=log,
         )
-        model = model.cpu()
         stats["pretraining_flops"] = 6 * stats["parameters"] * stats["tokens"]
         if is_prover:
             for group, families in (("seen", PRETRAIN_FAMILIES), ("held_out", HELD_OUT_FAMILIES)):
@@ -63,10 +74,14 @@ def main(
                     with torch.random.fork_rng():
                         torch.manual_seed(seed)
                         stats[f"{role}_{group}"] = nano.sample_accuracy(model, tokenizer, problems, token)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / "pretraining.json").write_text(json.dumps({"seed": seed, **stats}, indent=2) + "\n")
-        print(name, json.dumps(stats), flush=True)
+        save(model, tokenizer, folder, {"seed": seed, **stats})
+
+
+def save(model, tokenizer, folder: Path, stats: dict) -> None:
+    model.cpu().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "pretraining.json").write_text(json.dumps(stats, indent=2) + "\n")
+    print(folder.name, json.dumps(stats), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Verifier sizes and rewards side by side: a game per point and seed, one table, one figure.
 
     python scripts/sweep.py configs/nano.yaml --out runs/sweep                      # sizes and rewards, seed 0
-    python scripts/sweep.py configs/nano.yaml --out runs/sweep --points sizes --seeds 0,1,2 game.rounds=2
+    python scripts/sweep.py configs/nano.yaml --out runs/sweep --points sizes --seeds 0,1,2 --workers 2 game.rounds=2
 
 Every game is an ordinary run folder, evaluated with --quick; finished ones are not played again, so the
 sweep goes on where it stopped. Closed gates are forced open: a verifier too weak to train against is a
@@ -11,9 +11,12 @@ result here. Settings after the config apply to every point.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 import typer
 from matplotlib.figure import Figure
 
@@ -25,7 +28,7 @@ from legibility.play import play
 from legibility.report.drawing import LIGHT, end_labels, themed
 
 POINTS = {
-    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}"] for size in ("xs", "s", "m", "equal")},
+    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}-marked"] for size in ("xs", "s", "m", "equal")},
     "rewards": {
         "SRC": ["reward.kind=src", "reward.floor=null"],
         "CGC": ["reward.kind=cgc"],
@@ -40,23 +43,39 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("runs/sweep"),
     points: Annotated[Literal["sizes", "rewards", "all"], typer.Option(help="What to vary.")] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
+    workers: Annotated[int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)] = 1,
 ) -> None:
     found = {name: changes for group, members in POINTS.items() if points in (group, "all") for name, changes in members.items()}
+    games = [(name, seed) for name in found for seed in seeds.split(",")]
+    jobs = [(config, out / f"{name.replace(' ', '-').lower()}-{seed}", [*(overrides or ()), *found[name], f"seed={seed}"])
+            for name, seed in games]
+    summaries = dict(zip(games, _all(jobs, workers), strict=True))
     results: dict[str, dict[str, Any]] = {}
-    for name, changes in found.items():
-        summaries = []
-        for seed in seeds.split(","):
-            settings = load_config(config, [*(overrides or ()), *changes, f"seed={seed}"])
-            run = play(settings, out / f"{name.replace(' ', '-').lower()}-{seed}", resume=True, force=True, base_dir=config.resolve().parent)
-            if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
-                evaluate(run.path, quick=True)
-            summaries.append(json.loads((run.path / "summary.json").read_text(encoding="utf-8")))
-        results[name] = {**merge(summaries), "parameters": dig(summaries[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
-        write_json(out / "sweep.json", results)
+    for name in found:
+        chosen = [summaries[name, seed] for seed in seeds.split(",")]
+        results[name] = {**merge(chosen), "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
+    write_json(out / "sweep.json", results)
     table = render(results)
     write_atomic(out / "sweep.md", table)
     draw(results).savefig(out / "sweep.png")
     typer.echo(table)
+
+
+def _all(jobs: list[tuple[Path, Path, list[str]]], workers: int) -> list[dict[str, Any]]:
+    if workers == 1:
+        return [play_and_evaluate(*job) for job in jobs]
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        return list(pool.map(play_and_evaluate, *zip(*jobs, strict=True)))
+
+
+def play_and_evaluate(config: Path, folder: Path, overrides: list[str]) -> dict[str, Any]:
+    """The summary of one game, played and evaluated as far as that is not done."""
+    settings = load_config(config, overrides)
+    run = play(settings, folder, resume=True, force=True, base_dir=config.resolve().parent)
+    if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
+        evaluate(run.path, quick=True)
+    return json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:

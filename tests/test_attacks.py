@@ -130,6 +130,17 @@ def test_refusals(copied):
     assert not list((copied / "evaluation").glob("attacks/*")) if (copied / "evaluation").exists() else True
 
 
+def test_attacks_side_by_side_are_the_same_attacks(copied, tmp_path):
+    alone = shutil.copytree(copied, tmp_path / "alone")
+    options = ("--verifier", 0, *FAST, "compute.threads=1", "attack.goodhart_start=0.999")
+    assert legibility("attack", alone, *options).code == 0
+    result = legibility("attack", copied, *options, "attack.workers=2")
+    assert result.code == 0 and result.out.count("goodhart attacks are left out") == 1
+    assert records(copied) == records(alone) and len(records(alone)) == 4
+    for file in (alone / "evaluation/attacks").rglob("*.parquet"):
+        assert (copied / file.relative_to(alone)).read_bytes() == file.read_bytes()
+
+
 def test_other_settings_do_not_mix_with_attacks_that_were_made(copied):
     assert legibility("attack", copied, "--verifier", 0, "--reward", "cgc", *FAST).code == 0
     result = legibility("attack", copied, "--verifier", 0, "--reward", "cgc", *FAST, "attack.problems_per_step=2")

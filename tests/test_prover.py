@@ -138,7 +138,7 @@ def test_home_is_a_place_too(tmp_path, monkeypatch):
 def test_the_shipped_models_load():
     prover = Prover.load(ProverSettings(), "cpu")
     assert prover.end_ids == {prover.tokenizer.eos_token_id}
-    for name in ("nano-xs", "nano-s", "nano-m", "nano-equal"):
+    for name in (f"nano-{size}{kind}" for size in ("xs", "s", "m", "equal") for kind in ("", "-marked")):
         verifier = Verifier.load(VerifierSettings(model=name), "cpu")
         assert verifier.parameter_count() <= sum(p.numel() for p in prover.model.parameters()) + 200
         assert verifier.score([PROBLEM], ["#### 7"]).shape == (1,)

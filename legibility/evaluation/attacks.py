@@ -157,7 +157,7 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
 def finished_attacks(study: Study) -> list[dict[str, Any]]:
     """Every finished attack's record, one per verifier, reward and seed: the one under the highest cap."""
     best: dict[tuple, dict[str, Any]] = {}
-    for done in sorted((study.run.path / FOLDER).glob("*/DONE")):
+    for done in sorted((study.run.path / FOLDER).glob("v*/DONE")):
         phase = f"{FOLDER}/{done.parent.name}"
         training = json.loads((study.run.verified(phase) / "training.json").read_text(encoding="utf-8"))
         exploited = training["steps_to_exploit"] is not None

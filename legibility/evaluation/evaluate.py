@@ -18,6 +18,7 @@ import torch
 from legibility.errors import UserError
 from legibility.evaluation import attacks, best_of_n, hacking, matrix, separability, short_arm, soundness, subtlety, tax
 from legibility.evaluation.study import Study
+from legibility.evaluation.suite import make_attacks
 from legibility.evaluation.summary import write_summary
 from legibility.game.run_folder import write_json
 from legibility.progress import Progress
@@ -83,20 +84,6 @@ def open_study(path: Path, overrides: Sequence[str], progress: Progress) -> Stud
     if study.settings.compute.threads is not None:
         torch.set_num_threads(study.settings.compute.threads)
     return study
-
-
-def make_attacks(study: Study, wanted: Sequence[attacks.Attack], *, quick: bool = False, only_one: bool = False) -> None:
-    """Make what is missing of `wanted`. An attack that cannot be made is an error if it alone was asked for, else a warning."""
-    impossible: set[str] = set()
-    for one in wanted:
-        try:
-            if one.reward not in impossible:
-                attacks.run_attack(study, one, quick=quick)
-        except UserError as error:
-            if only_one:
-                raise
-            impossible.add(one.reward)
-            study.progress.warn(f"{one.reward} attacks are left out: {error}")
 
 
 def write_attacks(study: Study) -> dict[str, Any]:

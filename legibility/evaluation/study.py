@@ -33,10 +33,11 @@ SECTIONS = ("evaluation", "attack", "compute")
 
 
 class Study:
-    """`rounds`: finished rounds; `texts`: test completions by name; `settings`: the run's, with overrides."""
+    """`rounds`: finished rounds; `texts`: test completions by name; `settings`: the run's, with `overrides`."""
 
     def __init__(self, path: Path | str, overrides: Sequence[str] = (), progress: Progress | None = None) -> None:
         """Raises UserError where there is no run, no finished round, a changed file or a bad override."""
+        self.overrides = tuple(overrides)
         self.run = RunFolder.existing(path)
         self.rounds = self.run.rounds()
         if not self.rounds:

@@ -19,6 +19,7 @@ from legibility.models.nano import NANO_DIR
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NANO_VERIFIERS = {
     "nano": "verifier-m", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
+    **{f"nano-{size}-marked": f"verifier-{size}-marked" for size in ("xs", "s", "m", "equal")},
 }
 
 

@@ -63,13 +63,18 @@ POLISH: tuple[Stage, ...] = (
 
 @dataclass(frozen=True)
 class NanoSize:
-    """Width, depth and pre-training length of one nano model."""
+    """Width, depth and pre-training length of one nano model
+
+    marking_steps, marking_rate: the further stage of a marked verifier base (`legibility.models.marking`).
+    """
 
     hidden: int
     layers: int
     steps: int
     learning_rate: float = 3e-3
     batch: int = 64
+    marking_steps: int = 3000
+    marking_rate: float = 2e-3
 
 
 SIZES: dict[str, NanoSize] = {
@@ -164,7 +169,7 @@ def pretrain(
     """
     model = (start or build(size, tokenizer, seed)).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: _trapezoid(t, size.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: trapezoid(t, size.steps))
     started, tokens, step, losses, until = time.time(), 0, 0, [], 0
     for number, stage in enumerate(curriculum):
         texts = training_texts(seed * 10 + number + 1, stage, roles)
@@ -196,7 +201,7 @@ def pretrain(
     return model.eval(), stats
 
 
-def _trapezoid(step: int, steps: int) -> float:
+def trapezoid(step: int, steps: int) -> float:
     """Warm up over 2 %, hold, decay linearly to 2 % over the last 40 %."""
     return min(1.0, (step + 1) / (0.02 * steps), 0.02 + 0.98 * (steps - step) / (0.4 * steps))
 

@@ -8,6 +8,7 @@ models are pre-trained on. Everything is a function of the given seed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ PRETRAIN_FAMILIES: tuple[str, ...] = FAMILIES[:-4]
 DEFAULT_STEPS: dict[int, float] = {2: 0.35, 3: 0.30, 4: 0.20, 5: 0.10, 6: 0.05}
 STYLES: dict[str, float] = {"steps": 0.5, "results": 0.3, "answer": 0.2}
 FLAWS: tuple[str, ...] = ("slip", "wrong_operation", "misread", "skipped_step", "miscopied_result")
+NEAR: tuple[int, ...] = (-20, -10, -9, -5, -3, -2, -1, 1, 2, 3, 5, 9, 10, 20)  # how far off a changed number usually is
 LARGEST = 120  # running quantities stay within what a reader checks in the head
 
 
@@ -189,6 +191,21 @@ def flawed_solution(
         if steps and str(steps[-1].result) != problem.answer:
             return render(steps, steps[-1].result, pick_style(rng, styles)), flaw
     raise ValueError(f"{problem.id}: none of {', '.join(flaws)} fits this problem")
+
+
+def change_a_number(text: str, rng: np.random.Generator) -> str:
+    """`text` with one of its numbers, drawn at random, replaced by another: a near one, or any up to LARGEST.
+
+    Raises ValueError where it has none.
+    """
+    numbers = list(re.finditer(r"\d+", text))
+    if not numbers:
+        raise ValueError("no number to change")
+    chosen = numbers[int(rng.integers(len(numbers)))]
+    old = new = int(chosen[0])
+    while new == old or new < 0:
+        new = old + int(rng.choice(NEAR)) if rng.random() < 0.7 else int(rng.integers(1, LARGEST + 1))
+    return text[: chosen.start()] + str(new) + text[chosen.end() :]
 
 
 def apply_flaw(steps: Sequence[Step], flaw: str, at: int, rng: np.random.Generator) -> list[Step] | None:

@@ -25,7 +25,7 @@ SINGLE, ALONE = "single", "none"  # the plain teacher, and the teacher without h
 class ModelSettings(Settings):
     """One size: a model and how it is trained to classify."""
 
-    model: str = Field(description="Hub id, folder, or nano-xs | nano-s | nano-m | nano-equal.")
+    model: str = Field(description="Hub id, folder, or nano-xs | nano-s | nano-m | nano-equal (or one of these with -marked).")
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers (null: all).")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     head: Literal["last_token", "surprisal", "likelihood"] = Field(
