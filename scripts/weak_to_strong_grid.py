@@ -5,17 +5,19 @@
     python scripts/weak_to_strong_grid.py --studies runs/w2s/weak-to-strong-nano --results docs/results.md
 
 Each config runs in OUT/<its name> and goes on where it was; OUT/table.md and OUT/pgr.png join all of
-them. With --results the tables replace the section between the markers of that page.
+them. With --results the tables replace the section between the markers of that page, and the figure
+goes to its folder `figures`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from legibility.errors import UserError
+from legibility.game.run_folder import RunFolder
 from legibility.report.page import png
 from legibility.weak_to_strong.config import load_study
 from legibility.weak_to_strong.figures import pgr_figure
@@ -24,6 +26,7 @@ from legibility.weak_to_strong.study import run_study
 from legibility.weak_to_strong.tables import study_tables
 
 BEGIN, END = "<!-- weak-to-strong: begin (scripts/weak_to_strong_grid.py) -->", "<!-- weak-to-strong: end -->"
+FIGURE = "weak_to_strong.png"
 
 
 def main(
@@ -44,17 +47,31 @@ def main(
         raise UserError("nothing to do: give configs to run or --studies to show")
     summaries = [read_summary(f) for f in folders]
     out.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(f"### {s['study']}\n\n{study_tables(s)}" for s in summaries)
+    text = "\n".join(f"### {s['study']}\n\n{cost(f, s)}\n\n{study_tables(s)}" for f, s in zip(folders, summaries, strict=True))
     (out / "table.md").write_text(text, encoding="utf-8")
     figure = pgr_figure([x for s in summaries for x in s["students"]], [c for s in summaries for c in s["ceiling"]])
-    (out / "pgr.png").write_bytes(png(figure))
+    image = png(figure)
+    (out / "pgr.png").write_bytes(image)
     if results is not None:
         page = results.read_text(encoding="utf-8") if results.exists() else "# Results\n"
         before, _, rest = page.partition(BEGIN)
         after = rest.partition(END)[2]
-        section = f"{BEGIN}\n\n## Weak-to-strong\n\n{text.rstrip()}\n\n{END}"
+        place = results.parent / "figures" / FIGURE
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(image)
+        lead = f"![Accuracy by student size, and PGR against size ratio](figures/{FIGURE})\n\nDefinitions and commands: [weak-to-strong](weak-to-strong.md)."
+        section = f"{BEGIN}\n\n## Weak-to-strong\n\n{lead}\n\n{text.rstrip()}\n\n{END}"
         results.write_text(f"{before.rstrip()}\n\n{section}\n\n{after.strip()}".rstrip() + "\n", encoding="utf-8")
     print(out / "table.md")
+
+
+def cost(folder: Path, summary: dict[str, Any]) -> str:
+    """What a study took, and where it comes from."""
+    manifest = RunFolder.existing(folder).manifest()
+    return (
+        f"{summary['cpu_seconds'] / 60:.1f} CPU-minutes in all cells, peak memory {summary['peak_memory_mb']:,.0f} MB, "
+        f"commit {manifest.get('git_commit') or 'not known'}."
+    )
 
 
 if __name__ == "__main__":

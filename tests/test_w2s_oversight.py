@@ -6,15 +6,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from legibility.config import ProverSettings
 from legibility.errors import UserError
+from legibility.models.loading import encode_prompt
+from legibility.models.prover import Prover
 from legibility.problems.generator import flawed_solution, generate_problems, worked_solution
 from legibility.problems.records import Problem
 from legibility.weak_to_strong.classification import classification_rows
 from legibility.weak_to_strong.config import ClassificationTask, OversightSettings, PartSizes
-from legibility.weak_to_strong.in_context import choose, demonstration
+from legibility.weak_to_strong.in_context import ANSWERS, answer, choose, demonstration, lessons
 from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts, labels
-from legibility.weak_to_strong.oversight import SIDES, RoleSpeaker, debate, overseen, step_note, written
+from legibility.weak_to_strong.oversight import NOTHING, SAME, SIDES, RoleSpeaker, debate, overseen, step_note, written
 from legibility.weak_to_strong.tasks import _halves
 
 
@@ -60,7 +64,7 @@ def test_the_judge_reads_problem_transcript_and_solution_only():
     items, speaker = judged(), Recorder()
     read, transcripts = overseen(OversightSettings(kind="debate"), items, speaker, np.random.default_rng(0))
     for x, before, transcript in zip(read, items, transcripts, strict=True):
-        assert x.problem.question == f"{before.problem.question}\n{written(transcript)}"
+        assert x.problem.question == f"{written(transcript)}\n{before.problem.question}"
         assert (x.texts, x.label, x.group) == (before.texts, before.label, before.group)
 
 
@@ -80,8 +84,10 @@ def test_roles_argue_for_their_side_with_their_own_solutions():
         "sneaky": {"p": ["1 + 5 = 6\n#### 6", "2 * 3 = 7\n#### 7", "2 + 2 = 4\n#### 4"]},
     })
     transcript = debate([item], speaker, 1, [SIDES])[0]
-    assert [t.text.split("#### ")[-1] for t in transcript] == ["6", "7", "No solution to offer.", "4"]
-    assert item.texts[0] not in [t.text for t in transcript]
+    assert [t.text.split("#### ")[-1] for t in transcript] == ["6", "7", NOTHING, "4"]
+    # the judged text is never read out again; who wrote the same says so, once
+    again = RoleSpeaker({"helpful": {"p": [item.texts[0]]}, "sneaky": {"p": [item.texts[0]]}})
+    assert [t.text for t in debate([item], again, 1, [SIDES])[0]] == [SAME, NOTHING, NOTHING, NOTHING]
 
 
 def test_interaction_help():
@@ -109,6 +115,44 @@ def test_demonstrations():
     assert demonstration(items[0], 2.0, True).endswith("Is the solution right? yes (Confidence: 0.88)\n\n")
     assert demonstration(items[0], -2.0, False).endswith("Is the solution right? no\n\n")
     assert demonstration(items[0], None, True).endswith("Is the solution right?")  # nothing of the query's label
+    assert choose("none", items, weak, items[:2], 4, rng) == [[], []]
+
+
+def test_lessons_are_trusted_items_with_true_answers():
+    items = judged(8)
+    truth = labels(items)
+    pairs = lessons(items, np.where(truth, 1.0, -1.0), 3, 60, np.random.default_rng(0))
+    label = {f"Question: {x.problem.question}\nSolution: {x.texts[0]}\nIs the solution right?": ANSWERS[int(x.label)] for x in items}
+    for prompt, said in pairs:
+        *before, asked = prompt.split("\n\n")
+        assert said == label[asked] and len(before) <= 3
+        for shown in before:
+            verdict = shown.removesuffix(" (Confidence: 0.73)")
+            assert any(verdict == q + a for q, a in label.items())
+    assert {p.count("\n\n") for p, _ in pairs} == {0, 1, 2, 3} and {"Confidence" in p for p, _ in pairs} == {True, False}
+
+
+def test_answers_are_calibrated_by_the_content_free_query(tiny_prover_dir):
+    """Against one forward pass per prompt, written out."""
+    prover = Prover.load(ProverSettings(), "cpu", source=str(tiny_prover_dir))
+    items = [Item(f"{k}", f"{k}", Problem(f"{k}", f"{k} + 1?", ""), (f"#### {k + 1}",), True) for k in range(4)]  # short: nothing is dropped
+    weak = np.array([1.0, -1, 2, -2])
+    chosen = [[0, 1], [0, 1], [2, 3]]
+
+    def log_odds(item, picked):
+        tokenizer = prover.tokenizer
+        ids = encode_prompt(tokenizer, "")
+        for text in [*(demonstration(items[i], weak[i], False) for i in picked), demonstration(item, None, False)]:
+            ids += tokenizer(text, add_special_tokens=False)["input_ids"]
+        no, yes = (tokenizer(a, add_special_tokens=False)["input_ids"][0] for a in ANSWERS)
+        with torch.no_grad():
+            logits = prover.causal(torch.tensor([ids])).logits[0, -1]
+        return float(logits[yes] - logits[no])
+
+    free = Item("", "", Problem("", "N/A", ""), ("N/A",), False)
+    calibrated, raw = answer(prover, items, weak, items[:3], chosen, False)
+    assert raw == pytest.approx([log_odds(x, c) for x, c in zip(items, chosen, strict=False)], abs=1e-4)
+    assert calibrated == pytest.approx(raw - [log_odds(free, c) for c in chosen], abs=1e-4)
 
 
 # ---------------------------------------------------------------- parts

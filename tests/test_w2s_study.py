@@ -12,8 +12,11 @@ import pytest
 import yaml
 from conftest import legibility, quiet
 
+from legibility.problems.records import Problem
 from legibility.weak_to_strong.cells import Cell, stages
-from legibility.weak_to_strong.config import StudyConfig, load_study
+from legibility.weak_to_strong.classifiers import load_classifier
+from legibility.weak_to_strong.config import ModelSettings, StudyConfig, load_study
+from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.study import run_study
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +46,7 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
         ],
         "steps_between": ["mid"],
         "auto_aligner": {"generations": ["bytes", "mid", "big"], "stop": False},
-        "in_context": {"model": str(tiny_prover_dir), "weak": "bytes", "demonstrations": 2, "queries": 6},
+        "in_context": {"model": str(tiny_prover_dir), "weak": "bytes", "demonstrations": 2, "queries": 6, "format_steps": 1},
         "game_teacher": {"student": "big", "items": 16},
         "bootstrap": 20,
         "compute": {"threads": 1, "device": "cpu"},
@@ -89,7 +92,9 @@ def test_summary_has_everything(finished):
     assert chains == {("bytes", "mid", "big")} and summary["skipped"][0]["strong"] == "mid"
     assert summary["auto_aligner"]["drift"][0]["agreement_with_generation_0"] == 1
     assert [s["text"] for s in summary["game_teacher"]["sets"]] == ["base", "sneaky"]
-    assert len(summary["in_context"]["rows"]) == 6
+    assert len(summary["in_context"]["rows"]) == 7 and all(0 <= r["auroc"] <= 1 for r in summary["in_context"]["rows"])
+    assert summary["in_context"]["reading"] == "raw"  # lessons were given
+    assert "one_jump_calibrated" in summary["auto_aligner"]
 
 
 def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
@@ -185,12 +190,13 @@ def test_a_classification_file(tiny_study, tmp_path):
 SMALL = {"train": {"kind": "generated", "count": 120}, "prover": 8, "verifier": 40, "validation": 12, "test_size": 12}
 
 
-@pytest.mark.parametrize("task", ["preferences", "twins", "written", "generator"])
+@pytest.mark.parametrize("task", ["preferences", "twins", "pairs", "written", "generator"])
 def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
     """Pairs of a run's completions, corrupted twins, text the prover writes now, generated text; with text-only fine-tuning first."""
     tasks = {
         "preferences": {"kind": "preferences", "run": str(tiny_run.path)},
         "twins": {"kind": "twins", "problems": SMALL},
+        "pairs": {"kind": "twins", "problems": SMALL, "pairs": True},
         "written": {"kind": "solutions", "sources": ["base", "sneaky"], "problems": tiny_run.settings()["problems"], "balance": "label"},
         "generator": {"kind": "solutions", "writer": "generator", "problems": SMALL},
     }
@@ -201,6 +207,8 @@ def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
         "training": {"epochs": 1, "batch_size": 8, "evaluations": 1, "unsupervised_steps": int(task == "twins")},
         "assistant": {"model": str(tiny_prover_dir), "max_new_tokens": 16},
     }
+    if task == "pairs":
+        settings["models"] = {**tiny_study["models"], "big": {**tiny_study["models"]["big"], "head": "likelihood", "epochs": 2}}
     run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["items"]["test"] >= 4 and summary["students"][0]["accuracy"]["value"] is not None
@@ -234,6 +242,20 @@ def test_bad_data_is_one_line_and_leaves_nothing(tiny_study, tmp_path, rows, tas
     assert not (tmp_path / "out").exists()
 
 
+def test_likelihood_head_reads_nothing_else(tiny_study, tmp_path):
+    """Two features per text, and scores that move with them alone."""
+    settings = ModelSettings.model_validate({**tiny_study["models"]["big"], "head": "likelihood"})
+    classifier = load_classifier(settings, "cpu", seed=0)
+    items = [Item(str(k), str(k), Problem(str(k), f"{k} + 1?", ""), (f"{k} + 1 = {k + 1}",), True) for k in range(3)]
+    encoded = classifier.encode(items)
+    assert classifier.hidden([e[0] for e in encoded]).shape == (3, 1, 2)
+    assert classifier.scores([[e[0]] for e in encoded]).tolist() == [0, 0, 0]
+    classifier.head.likelihood.weight.data.fill_(1.0)
+    expected = classifier.hidden([e[0] for e in encoded]).sum((1, 2))
+    assert classifier.scores([[e[0]] for e in encoded]).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    assert not classifier.head.features.weight.requires_grad
+
+
 def test_stages_put_every_cell_after_what_it_needs():
     cells = [Cell("student", 0, ("a", "b", "c")), Cell("ceiling", 0, ("c",)), Cell("student", 0, ("a", "b"))]
     found = stages(cells)
@@ -259,4 +281,5 @@ def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_p
         grid(studies=[finished], out=tmp_path / "grid", results=page)
     text = page.read_text()
     assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
+    assert "figures/weak_to_strong.png" in text and (tmp_path / "figures/weak_to_strong.png").stat().st_size > 1000
     assert (tmp_path / "grid/pgr.png").stat().st_size > 1000

@@ -3,8 +3,8 @@
 B replaces the unembedding by a linear head on the last token (`LastToken`, which is the verifier of
 the game). A small language model knows more about a solution than its last token's features tell: how
 likely it would have been to write it. `Surprisal` gives the head the mean and the least log-likelihood
-of the solution's tokens too (ours; docs/weak-to-strong.md has the measurement behind it). All weights
-are trained with either head.
+of the solution's tokens too (ours; docs/weak-to-strong.md has the measurement behind it), and can do
+without the last token. All weights are trained with either head.
 
 A classifier's logit is the log-odds that a solution is right; for a pair, the difference of two.
 """
@@ -95,7 +95,8 @@ class Surprisal:
             keep_layers(self.prover.model, settings.layers)
         self.before, _, self.after = settings.template.partition("{solution}")
         self.limit, self.device, self.settings = settings.max_length, device, settings
-        self.head = _Head(self.prover.hidden_size, seed).to(device)
+        self.alone = settings.head == "likelihood"
+        self.head = _Head(self.prover.hidden_size, seed, likelihood_alone=self.alone).to(device)
         self.module = nn.ModuleList([self.prover.model, self.head])
 
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
@@ -122,9 +123,10 @@ class Surprisal:
 
     @torch.no_grad()
     def hidden(self, texts: Sequence[Any]) -> np.ndarray:
-        """Frozen features (texts, 1, width + 2): the last token's, and the likelihood features."""
+        """Frozen features (texts, 1, width + 2): the last token's (unless the likelihood stands alone), and the likelihood features."""
         last, likelihood = self._read([[t] for t in texts])
-        return torch.cat([last.float(), likelihood], 1)[:, None].cpu().numpy()
+        found = likelihood if self.alone else torch.cat([last.float(), likelihood], 1)
+        return found[:, None].cpu().numpy()
 
     def calibrate(self, encoded: Sequence[Encoded]) -> None:
         """Put the likelihood features of these texts at mean 0 and standard deviation 1."""
@@ -161,16 +163,17 @@ class Surprisal:
 
 
 class _Head(nn.Module):
-    """Linear in the last token's features and in two standardised likelihood features; starts at 0."""
+    """Linear in the last token's features and in two standardised likelihood features; starts at 0 (the former stay there, if asked)."""
 
-    def __init__(self, width: int, seed: int) -> None:
+    def __init__(self, width: int, seed: int, *, likelihood_alone: bool) -> None:
         super().__init__()
         self.features, self.likelihood = nn.Linear(width, 1), nn.Linear(2, 1, bias=False)
         with torch.no_grad():
             generator = torch.Generator().manual_seed(seed)
-            self.features.weight.copy_(1e-3 * torch.randn(1, width, generator=generator))
+            self.features.weight.copy_(1e-3 * torch.randn(1, width, generator=generator) * (not likelihood_alone))
             self.features.bias.zero_()
             self.likelihood.weight.zero_()
+        self.features.weight.requires_grad_(not likelihood_alone)
         self.register_buffer("centre", torch.zeros(2))
         self.register_buffer("scale", torch.ones(2))
 

@@ -28,16 +28,20 @@ class ModelSettings(Settings):
     model: str = Field(description="Hub id, folder, or nano-xs | nano-s | nano-m | nano-equal (or one of these with -marked).")
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers (null: all).")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
-    head: Literal["last_token", "surprisal"] = Field(
+    head: Literal["last_token", "surprisal", "likelihood"] = Field(
         "last_token",
-        description="Linear head on the last token's features, or on those and the model's own log-likelihood of the solution "
-        "(mean and least token): what a language model knows about a text and its last token does not say.",
+        description="Linear head on the last token's features; on those and the model's own log-likelihood of the solution "
+        "(mean and least token): what a language model knows about a text and its last token does not say; or on the likelihood alone.",
     )
     train: Literal["all", "probe"] = Field(
         "all", description="Train all weights, or only a logistic regression on frozen features, whatever the objective's name."
     )
     template: str = Field("{problem}\n\n{solution}", description="The text to classify.")
     max_length: int = Field(512, ge=8, description="Longest text in tokens; longer ones lose their middle.")
+    epochs: float | None = Field(
+        None, gt=0, description="Passes over the training items (null: training.epochs). A small model on few items needs more before its labels "
+        "are anything but one half each."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of the weights (one-cycle).")
     head_learning_rate: float = Field(0.1, gt=0, description="Peak learning rate of the two likelihood weights of the surprisal head; they start at 0 and must grow in few steps.")
 
@@ -124,6 +128,7 @@ class TwinsTask(Settings):
 
     kind: Literal["twins"] = "twins"
     problems: ProblemsConfig = Field(description="Problems with worked solutions; verifier, validation and test parts are used.")
+    pairs: bool = Field(False, description="One item per problem, which of the two is right (the logit is a difference of scores), instead of two.")
 
 
 Task = Annotated[SolutionsTask | PreferencesTask | ClassificationTask | TwinsTask, Field(discriminator="kind")]
@@ -224,16 +229,22 @@ class AutoAlignerSettings(Settings):
 
 
 class InContextSettings(Settings):
-    """In-context weak-to-strong (S): no training, demonstrations labelled by the weak model."""
+    """In-context weak-to-strong (S): demonstrations labelled by the weak model."""
 
     model: str = Field(description="Causal language model: hub id, folder or nano.")
     weak: str = Field(description="Name of the weak model that labels the demonstrations.")
     demonstrations: int = Field(4, ge=1, description="Demonstrations per query.")
-    select: list[Literal["random", "similar", "confident"]] = Field(
-        ["random", "similar", "confident"], min_length=1, description="At random, by TF-IDF similarity, or the Top-K most confident labels."
+    select: list[Literal["none", "random", "similar", "confident"]] = Field(
+        ["none", "random", "similar", "confident"], min_length=1,
+        description="No demonstrations (what the model knows without the weak one), at random, by TF-IDF similarity, or the Top-K most confident labels.",
     )
     confidence: list[bool] = Field([False, True], min_length=1, description="Show the weak model's confidence in the prompt or not.")
     queries: int = Field(100, ge=2, description="Test items asked, at most.")
+    format_steps: int = Field(
+        0, ge=0, description="Optimizer steps of fine-tuning on the form of the prompts first, with trusted items and their true labels only "
+        "(0: none; a model that never saw a question like this needs some)."
+    )
+    format_learning_rate: float = Field(5e-4, gt=0, description="Their learning rate.")
 
 
 class GameTeacherSettings(Settings):
@@ -242,6 +253,9 @@ class GameTeacherSettings(Settings):
     student: str = Field(description="Name of the student.")
     objective: Literal["xent", "confidence", "product"] = Field("xent", description="Its objective.")
     items: int = Field(500, ge=4, description="Items of prover-half text (no verifier has seen it) to label, at most.")
+    early_steps: int = Field(
+        5, ge=0, description="Helpful text of so many first PPO steps of the first round stands for base text among them: the policy has hardly moved."
+    )
 
 
 class GenerationSettings(Settings):
@@ -254,11 +268,14 @@ class GenerationSettings(Settings):
         default_factory=lambda: ProblemsConfig(prover=400, verifier=400, validation=1, test_size=200),
         description="Half A is the verifier part, half B the prover part.",
     )
-    steps: int = Field(60, ge=1, description="Optimizer steps of each fine-tuning.")
+    steps: int = Field(60, ge=1, description="Optimizer steps of student and ceiling.")
+    weak_steps: int | None = Field(None, ge=1, description="Optimizer steps of the weak model (null: as many).")
     batch_size: int = Field(16, ge=1, description="Solutions per step.")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate.")
+    weak_learning_rate: float | None = Field(None, gt=0, description="The weak model's (null: the same).")
     max_length: int = Field(256, ge=16, description="Longest prompt plus solution.")
     max_new_tokens: int = Field(72, ge=1, description="Length limit of a solution.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the weak model's solutions and of every test answer.")
 
 
 class StudyConfig(Settings):
@@ -305,7 +322,7 @@ class StudyConfig(Settings):
             raise ValueError("oversight needs task.kind solutions")
         for block in self.grid:
             cut = [t for t in block.teachers if t != SINGLE and (self.teachers[t].over, self.teachers[t].learner) == ("layers", "probe")]
-            if cut and any(self.models[w].head == "surprisal" for w in block.weak):
+            if cut and any(self.models[w].head != "last_token" for w in block.weak):
                 raise ValueError(f"grid: teacher {cut[0]!r} probes layers, which needs weak models with head: last_token")
             for name in block.strong:
                 if self.models[name].train == "probe" and set(block.objectives) - {"probe"}:
@@ -339,7 +356,8 @@ class StudyConfig(Settings):
         if self.auto_aligner:
             small["auto_aligner"]["generations"] = kept
         if self.in_context:
-            small["in_context"].update(weak=weak, queries=min(20, self.in_context.queries), select=self.in_context.select, confidence=[True])
+            steps = round(QUICK_SHARE * self.in_context.format_steps)
+            small["in_context"].update(weak=weak, queries=min(20, self.in_context.queries), confidence=[True], format_steps=steps)
         if self.game_teacher:
             small["game_teacher"].update(student=strong, items=max(4, round(self.game_teacher.items * QUICK_SHARE)))
         for teacher in small["teachers"].values():

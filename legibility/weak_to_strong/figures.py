@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from legibility.report.drawing import LIGHT, Theme, end_labels, themed
 
@@ -26,7 +26,7 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
     """Accuracy against student size for the plain students (B Fig. 3), and PGR against size ratio for every objective."""
     plain = [s for s in students if s["teacher"] == "single" and s["oversight"] == "none"]
     with themed(theme):
-        figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+        figure = Figure(figsize=(11.4, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         weak_names = list(dict.fromkeys(s["sizes"]["weak"] for s in plain))
         ends: list[tuple[float, str, str]] = []
@@ -42,7 +42,9 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
             left.plot([c["parameters"] for c in top], [c["accuracy"]["value"] for c in top], color=theme.text, linewidth=1.2)
             ends.append((top[-1]["accuracy"]["value"], "ceiling", theme.text))
         left.set_xscale("log")
-        left.xaxis.set_minor_formatter(NullFormatter())
+        sizes = sorted({s["sizes"]["strong_parameters"] for s in plain if s["objective"] == "xent"})
+        left.xaxis.set_minor_locator(NullLocator())
+        left.set_xticks(sizes, [EngFormatter(places=0, sep="")(n) for n in sizes])
         left.set(xlabel="student parameters", ylabel="test accuracy", title="Students of the plain objective")
         left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         end_labels(left, ends)
@@ -56,12 +58,14 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
         for level in (0, 1):
             right.axhline(level, color=theme.muted, linewidth=0.9, linestyle=(0, (3, 2)))
         right.set_xscale("log")
-        right.xaxis.set_minor_formatter(NullFormatter())
+        right.xaxis.set_minor_locator(NullLocator())
+        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         shown = [s["pgr"]["value"] for s in plain if s["pgr"]["value"] is not None]
         right.set_ylim(min([-0.5, *(v - 0.1 for v in shown)]), max([1.3, *(v + 0.1 for v in shown)]))
         right.set(xlabel="student parameters ÷ weak parameters", ylabel="gap recovered (PGR)", title="PGR by objective, where defined")
         if shown:
-            right.legend(frameon=False, fontsize=8, loc="best")
+            right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
 
 

@@ -1,7 +1,8 @@
 """Does playing the game make a better weak supervisor? The run's first and last verifier as teachers.
 
 Not in any paper. Both label the same half B: text of the run's *prover* half, which no verifier was
-trained on (their own half would make the labels near ground truth). A student learns from each, and
+trained on (their own half would make the labels near ground truth). It is of the kinds that are tested:
+near-base text (the first PPO steps), and both roles' text of both rounds. A student learns from each, and
 from the truth; all are judged on base text and on adversarial (sneaky) text of the test half. Verifier
 scores have no absolute zero (the pairwise loss leaves it free), so each verifier is calibrated on the
 run's validation text first (base, and both roles of both rounds).
@@ -9,6 +10,7 @@ run's validation text first (base, and both roles of both rounds).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.auto_aligner import calibrate
 from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.config import GameTeacherSettings
 from legibility.weak_to_strong.items import Item, balanced, labels
 from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
 from legibility.weak_to_strong.study import Study
@@ -35,8 +38,8 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
     """Accuracy of both verifiers, their students and the ceiling on base and sneaky test text, with PGR and paired differences."""
     settings = study.config.game_teacher
     assert settings is not None and study.texts is not None
-    run, rounds, held_out = check_run(study)
-    results = {s: _seed(study, run, s, rounds, held_out) for s in study.config.seeds}
+    _, rounds, held_out = check_run(study)
+    results = {s: game_teacher_cell(study, s) for s in study.config.seeds}
     truth = {name: labels(held_out[name]) for name in SETS}
     groups = {name: [x.group for x in held_out[name]] for name in SETS}
     resampling = {"resamples": study.config.bootstrap, "confidence": study.config.confidence_level}
@@ -106,13 +109,15 @@ def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     ]
 
 
-def _seed(study: Study, run: RunFolder, seed: int, rounds: tuple[int, int], held_out: dict[str, list[Item]]) -> Result:
+def game_teacher_cell(study: Study, seed: int) -> Result:
+    """Log-odds of one seed on the test texts: arrays "verifier R base", "student R sneaky", "ceiling base", …"""
     settings = study.config.game_teacher
     assert settings is not None and study.texts is not None
+    run, rounds, held_out = check_run(study)
     problems = study.texts.problems
 
     def compute() -> Result:
-        items = _student_half(run, rounds, problems, settings.items, seed)
+        items = _student_half(run, rounds, problems, settings, seed)
         truth = labels(items)
         tested = {name: held_out[name] for name in SETS}
         arrays: dict[str, np.ndarray] = {}
@@ -135,11 +140,15 @@ def _seed(study: Study, run: RunFolder, seed: int, rounds: tuple[int, int], held
     return load_or(study.run, f"cells/seed-{seed}/game-teacher", compute)
 
 
-def _student_half(run: RunFolder, rounds: tuple[int, int], problems, count: int, seed: int) -> list[Item]:
-    """Text PPO sampled on prover-half problems in the first and the last round, balanced inside role and round."""
+def _student_half(run: RunFolder, rounds: tuple[int, int], problems, settings: GameTeacherSettings, seed: int) -> list[Item]:
+    """Text PPO sampled on prover-half problems in the first and the last round, balanced inside role and round, early text apart."""
     items = []
     for index in rounds:
         frame: pd.DataFrame = round_solutions(run, index)
         frame = frame[(frame.phase == "ppo") & (frame.split == "prover") & (frame.verdict != "invalid")]
+        if index == rounds[0]:
+            early = (frame.step <= settings.early_steps) & (frame.role == "helpful")
+            items += [replace(x, source="early") for x in _items(frame[early], problems)]
+            frame = frame[~early]
         items += _items(frame, problems)
-    return balanced(items, count, stream(seed, "game student half"), within_source=True)
+    return balanced(items, settings.items, stream(seed, "game student half"), within_source=True)

@@ -2,7 +2,8 @@
 
 Weak: the small model fine-tuned on worked solutions of half A. It solves half B; the strong model is
 fine-tuned on those solutions, right or wrong (only what was cut off is left out: nobody checks them), and
-the ceiling on the worked solutions of half B. Each answers every test problem once, at temperature 1.
+the ceiling on the worked solutions of half B. Each answers every test problem once. `start` is the strong
+model as it was before any fine-tuning: below it, weak labels did harm.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from legibility.grading import grade
 from legibility.models.loading import resolve
 from legibility.models.prover import Prover
 from legibility.models.warm_start import warm_start
-from legibility.problems import load_problems
+from legibility.problems import ProblemSplits, load_problems
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL
 from legibility.randomness import derive_seed, stream
@@ -34,15 +35,9 @@ def generation_summary(study: Study) -> dict[str, Any]:
     """Accuracy of weak model, student and ceiling at solving test problems, and PGR."""
     config, settings = study.config, study.config.generation
     assert settings is not None
-    splits = load_problems(settings.problems, base_dir=study.base_dir)
-    if not all(p.solution for p in (*splits.verifier, *splits.prover)):
-        raise UserError("generation.problems: every problem needs a worked solution; use a source that has them")
-    results = [
-        load_or(study.run, f"cells/seed-{s}/generation", lambda s=s: _seed(study, s, splits.verifier, splits.prover, splits.test))
-        for s in config.seeds
-    ]
-    right = {name: np.stack([r.arrays[name][0] for r in results]).astype(bool) for name in ("weak", "student", "ceiling")}
-    groups = [p.id for p in splits.test]
+    results = [generation_cell(study, s) for s in config.seeds]
+    right = {name: np.stack([r.arrays[name][0] for r in results]).astype(bool) for name in ("start", "weak", "student", "ceiling")}
+    groups = [p.id for p in _problems(study).test]
     resampling = {"resamples": config.bootstrap, "confidence": config.confidence_level}
     estimate = {
         name: crossed_bootstrap({"x": table}, groups, lambda m: m["x"], **resampling, rng=stream("study bootstrap"))[0]
@@ -50,10 +45,24 @@ def generation_summary(study: Study) -> dict[str, Any]:
     }
     return {
         "sizes": {"weak": settings.weak, "strong": settings.strong}, "test_problems": len(groups),
-        "weak": estimate["weak"], "ceiling": estimate["ceiling"], "accuracy": estimate["student"],
+        "start": estimate["start"], "weak": estimate["weak"], "ceiling": estimate["ceiling"], "accuracy": estimate["student"],
         "weak_label_accuracy": float(np.mean([r.info["weak_label_accuracy"] for r in results])),
         "pgr": pgr_estimate(right["weak"], right["student"], right["ceiling"], groups, **resampling, rng=stream("study bootstrap")),
     }
+
+
+def generation_cell(study: Study, seed: int) -> Result:
+    """Right answers of one seed by model: arrays of one row (1, test problems)."""
+    splits = _problems(study)
+    return load_or(study.run, f"cells/seed-{seed}/generation", lambda: _seed(study, seed, splits.verifier, splits.prover, splits.test))
+
+
+def _problems(study: Study) -> ProblemSplits:
+    assert study.config.generation is not None
+    splits = load_problems(study.config.generation.problems, base_dir=study.base_dir)
+    if not all(p.solution for p in (*splits.verifier, *splits.prover)):
+        raise UserError("generation.problems: every problem needs a worked solution; use a source that has them")
+    return splits
 
 
 def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]) -> Result:
@@ -62,34 +71,43 @@ def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[P
     scratch = study.run.path / f".generation-{seed}.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        weak = _taught(study, settings.weak, [(p, p.solution) for p in half_a], scratch / "weak", seed)
+        weak = _taught(study, settings.weak, [(p, p.solution) for p in half_a], scratch / "weak", seed, settings.weak_steps, settings.weak_learning_rate)
         labels = _solve(study, weak, half_b, seed, "labels")
         student = _taught(study, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed)
         ceiling = _taught(study, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
+        start = _load(study, settings.strong)
         arrays = {
             name: _right(test, _solve(study, prover, test, seed, "test"))[None]
-            for name, prover in (("weak", weak), ("student", student), ("ceiling", ceiling))
+            for name, prover in (("start", start), ("weak", weak), ("student", student), ("ceiling", ceiling))
         }
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Result(arrays, {"weak_label_accuracy": float(_right(half_b, labels).mean())})
 
 
-def _taught(study: Study, model: str, pairs: Sequence[tuple[Problem, str]], folder: Path, seed: int) -> Prover:
+def _taught(
+    study: Study, model: str, pairs: Sequence[tuple[Problem, str]], folder: Path, seed: int, steps: int | None = None, rate: float | None = None
+) -> Prover:
     """The language model `model` fine-tuned on (problem, solution) pairs."""
     settings = study.config.generation
     assert settings is not None
-    role = "verifier" if model.startswith("nano-") else "prover"
-    own = ProverSettings(prompts=settings.prompts)
-    prover = Prover.load(own, study.device, source=resolve(model, role, study.base_dir), base_dir=study.base_dir)
+    prover = _load(study, model)
     rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
     warm_start(
-        prover.model, prover.tokenizer, [rows[i] for i in order], out=folder, steps=settings.steps, batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate, max_length=settings.max_length,
+        prover.model, prover.tokenizer, [rows[i] for i in order], out=folder, steps=steps or settings.steps, batch_size=settings.batch_size,
+        learning_rate=rate or settings.learning_rate, max_length=settings.max_length,
         seed=derive_seed(seed, "generation", folder.name) % 2**31, device=study.device,
     )
-    return Prover.load(own, study.device, source=str(folder), base_dir=study.base_dir)
+    return Prover.load(ProverSettings(prompts=settings.prompts), study.device, source=str(folder), base_dir=study.base_dir)
+
+
+def _load(study: Study, model: str) -> Prover:
+    settings = study.config.generation
+    assert settings is not None
+    role = "verifier" if model.startswith("nano-") else "prover"
+    source = resolve(model, role, study.base_dir)
+    return Prover.load(ProverSettings(prompts=settings.prompts), study.device, source=source, base_dir=study.base_dir)
 
 
 def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int, purpose: str) -> list[str]:
@@ -97,7 +115,7 @@ def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int,
     assert settings is not None
     drawn = sample(
         prover, [prover.prompt_ids(p, HELPFUL) for p in problems], 1, seed=derive_seed(seed, "generation", purpose),
-        max_new_tokens=settings.max_new_tokens, engine=study.config.compute.engine, batch=study.config.compute.rollout_batch,
+        max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, engine=study.config.compute.engine, batch=study.config.compute.rollout_batch,
     )
     return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 

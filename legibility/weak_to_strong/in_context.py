@@ -1,9 +1,14 @@
 """In-context weak-to-strong: no training, only demonstrations that the weak model labelled (Sang et al. 2024).
 
 The strong model reads a few items with the weak model's verdicts, optionally with its confidence, and
-is asked for the verdict of the next one; its answer is the larger of the log-probabilities of " yes" and
-" no". Demonstrations come from half B: at random, by similarity to the query, or the Top-K most
-confident ones (half of them "yes", so that the prompt does not fix the answer).
+is asked for the verdict of the next one: log-odds of " yes" against " no". Demonstrations come from
+half B: at random, by similarity to the query, or the Top-K most confident ones (half of them "yes", so
+that the prompt does not fix the answer).
+
+A small model favours one of the two words whatever it reads. The log-odds of the same prompt around a
+content-free item are therefore subtracted (contextual calibration, Zhao et al. 2021; no labels needed).
+A model that never saw such a prompt can be shown the form first: `lessons` are prompts made of the
+trusted set alone. They teach the balance of the answers too, and the log-odds are then read as they are.
 """
 
 from __future__ import annotations
@@ -20,15 +25,19 @@ from sklearn.metrics.pairwise import linear_kernel
 from legibility.errors import UserError
 from legibility.models.loading import encode_prompt
 from legibility.models.prover import Prover
+from legibility.problems.records import Problem
 from legibility.weak_to_strong.items import Item
 
 ANSWERS = (" no", " yes")
+CONTENT_FREE = Item("content-free", "", Problem("content-free", "N/A", ""), ("N/A",), False)
 
 
 def choose(
     how: str, pool: Sequence[Item], weak: np.ndarray, queries: Sequence[Item], count: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """Indices into the pool of each query's demonstrations, the best last (next to the query). weak: log-odds (pool,)."""
+    if how == "none":
+        return [[] for _ in queries]
     if how == "random":
         return [rng.choice(len(pool), min(count, len(pool)), replace=False).tolist() for _ in queries]
     if how == "confident":
@@ -54,12 +63,36 @@ def demonstration(item: Item, log_odds: float | None, confidence: bool) -> str:
     return f"{asked}{ANSWERS[int(log_odds > 0)]}{stated}\n\n"
 
 
+def lessons(
+    trusted: Sequence[Item], shown: np.ndarray, count: int, number: int, rng: np.random.Generator
+) -> list[tuple[str, str]]:
+    """`number` (prompt, answer) pairs that teach the form: trusted items asked after 0 to `count` others, all with true answers.
+
+    shown: log-odds (trusted,) to state confidence from; their sign is the truth's. Confidence is shown in half of the prompts.
+    """
+    pairs = []
+    for _ in range(number):
+        asked, *picked = rng.choice(len(trusted), min(int(rng.integers(1, count + 2)), len(trusted)), replace=False)
+        confidence = bool(rng.integers(2))
+        before = "".join(demonstration(trusted[i], float(shown[i]), confidence) for i in picked)
+        pairs.append((before + demonstration(trusted[asked], None, confidence), ANSWERS[int(shown[asked] > 0)]))
+    return pairs
+
+
 @torch.no_grad()
 def answer(
     prover: Prover, pool: Sequence[Item], weak: np.ndarray, queries: Sequence[Item], chosen: Sequence[Sequence[int]], confidence: bool,
-    batch: int = 16,
-) -> np.ndarray:
-    """Log-odds of " yes" against " no" for every query, float32 (queries,). Prompts too long for the model lose their first demonstrations."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds of " yes" against " no" for every query, float32 (queries,): calibrated by the content-free query, and raw."""
+    raw = _log_odds(prover, pool, weak, queries, chosen, confidence)
+    places: dict[tuple[int, ...], int] = {}
+    of = [places.setdefault(tuple(c), len(places)) for c in chosen]  # one content-free prompt serves all queries with these demonstrations
+    prior = _log_odds(prover, pool, weak, [CONTENT_FREE] * len(places), list(places), confidence)
+    return raw - prior[of], raw
+
+
+def _log_odds(prover: Prover, pool, weak, queries, chosen, confidence: bool, batch: int = 16) -> np.ndarray:
+    """Prompts too long for the model lose their first demonstrations."""
     tokenizer, model = prover.tokenizer, prover.causal
     limit = getattr(model.config, "max_position_embeddings", None) or 10**9
     endings = [tokenizer(a, add_special_tokens=False)["input_ids"][0] for a in ANSWERS]

@@ -11,7 +11,8 @@ A speaker is handed a `Request` and nothing else: no verdict, no gold answer, no
 right. In the nano world the debater for "correct" is the helpful role and the one for "incorrect"
 the sneaky role, and both argue by solutions of their own: the one in favour picks one that ends in the
 judged answer, the one against one that does not. The judge's text is the item's with the help put in
-front of its solution, so that judging needs no other model than classifying.
+front of its problem, so that judging needs no other model than classifying and problem and solution
+stay side by side, as the judge's model has read them before (docs/log.md has both orders measured).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from legibility.weak_to_strong.items import Item
 
 Side = Literal["correct", "incorrect"]
 SIDES: tuple[Side, Side] = ("correct", "incorrect")
+SAME, NOTHING = "I solved it the same way.", "No solution to offer."
 ROLE_OF = {"correct": HELPFUL, "incorrect": SNEAKY}
 
 
@@ -62,8 +64,9 @@ class Speaker(Protocol):
 class RoleSpeaker:
     """Argues with solutions its role wrote: `solutions[role][problem_id]`, in sampling order.
 
-    For "correct" it prefers one that ends in the judged answer, for "incorrect" one that does not, and
-    one not heard yet. Without a fitting solution it says so.
+    For "correct" it wants one that ends in the judged answer, for "incorrect" one that does not, and
+    one not heard yet. The judged text itself is not read out again: whose only fitting solution it is
+    says `SAME`. Without a fitting solution it says so.
     """
 
     def __init__(self, solutions: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
@@ -76,11 +79,11 @@ class RoleSpeaker:
         offered = self.solutions[ROLE_OF[request.side]].get(request.problem_id, ())
         judged = extract_answer(request.solution)
         said = {t.text for t in request.heard}
-        for text in offered:
-            fits = (extract_answer(text) == judged) == (request.side == "correct")
-            if fits and text != request.solution and text not in said:
-                return text
-        return "No solution to offer."
+        fitting = [t for t in offered if (extract_answer(t) == judged) == (request.side == "correct")]
+        new = [t for t in fitting if t != request.solution and t not in said]
+        if new:
+            return new[0]
+        return SAME if request.solution in fitting and SAME not in said else NOTHING
 
 
 def debate(items: Sequence[Item], speaker: Speaker, rebuttals: int, sides: Sequence[Sequence[Side]]) -> list[tuple[Turn, ...]]:
@@ -136,4 +139,4 @@ def step_note(solution: str) -> str:
 
 
 def _with_help(item: Item, help_text: str) -> Item:
-    return replace(item, problem=replace(item.problem, question=f"{item.problem.question}\n{help_text}"))
+    return replace(item, problem=replace(item.problem, question=f"{help_text}\n{item.problem.question}"))

@@ -8,6 +8,7 @@ import numpy as np
 
 from legibility.weak_to_strong.auto_aligner import Generation, align, supervisor
 from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.config import AutoAlignerSettings
 from legibility.weak_to_strong.items import labels
 from legibility.weak_to_strong.study import Study
 
@@ -18,7 +19,7 @@ def auto_aligner_summary(study: Study, tables: Any) -> dict[str, Any]:
     """Drift by generation, the accuracy of the final supervisor, and of one jump and of bootstrapping between the same ends."""
     settings = study.config.auto_aligner
     assert settings is not None
-    runs = [_generations(study, seed) for seed in study.config.seeds]
+    runs = [generations(study, seed) for seed in study.config.seeds]
     longest = max(map(len, runs))
     drift = []
     for g in range(longest):
@@ -33,12 +34,14 @@ def auto_aligner_summary(study: Study, tables: Any) -> dict[str, Any]:
         })
     final = np.stack([(r[supervisor(r)].logits["test"] > 0) == tables.truth for r in runs])
     first, *_, last = settings.generations
+    jump = np.stack([(_one_jump(study, seed)[-1].logits["test"] > 0) == tables.truth for seed in study.config.seeds])
     weak = tables.right(tables.results(Cell("weak", 0, (first,))))
     ceiling = tables.right(tables.results(Cell("ceiling", 0, (last,))))
     result = {
         "generations": settings.generations, "objective": settings.objective, "drift": drift,
         "supervisor_generation": [supervisor(r) for r in runs], "alarms": [[g.alarm for g in r] for r in runs],
         "auto_aligner": {"accuracy": tables.accuracy(final), "pgr": tables.pgr(weak, final, ceiling)},
+        "one_jump_calibrated": {"accuracy": tables.accuracy(jump), "pgr": tables.pgr(weak, jump, ceiling)},
     }
     for name, objective in (("one_jump", "xent"), ("bootstrapping", "bootstrapping")):
         cell = study.student_cell(0, first, last, objective)
@@ -48,9 +51,28 @@ def auto_aligner_summary(study: Study, tables: Any) -> dict[str, Any]:
     return result
 
 
-def _generations(study: Study, seed: int) -> list[Generation]:
+def auto_aligner_cells(study: Study, seed: int) -> None:
+    """Train every generation of one seed, and the one jump with the same calibration."""
+    generations(study, seed)
+    _one_jump(study, seed)
+
+
+def generations(study: Study, seed: int) -> list[Generation]:
+    """The generations of one seed, from the folder or trained now."""
     settings = study.config.auto_aligner
     assert settings is not None
+    return _aligned(study, seed, settings)
+
+
+def _one_jump(study: Study, seed: int) -> list[Generation]:
+    """First and last generation only: what calibration alone is worth."""
+    settings = study.config.auto_aligner
+    assert settings is not None
+    first, *_, last = settings.generations
+    return _aligned(study, seed, settings.model_copy(update={"generations": [first, last], "stop": False}))
+
+
+def _aligned(study: Study, seed: int, settings: AutoAlignerSettings) -> list[Generation]:
     parts = study.parts(seed)
 
     def teach(g: int, model: str, probabilities: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,6 +15,8 @@ from legibility.report.marking import printable
 from legibility.report.page import CSS_INCH, UNDEFINED, Image, data_url, number, percent, png
 from legibility.weak_to_strong.figures import figures
 
+SCHEMA = 2  # of summary.json
+
 
 def write_report(run: RunFolder) -> Path:
     """Write `<study>/report.html` and `<study>/figures/*.png`. Raises UserError without a summary."""
@@ -36,11 +38,14 @@ def write_report(run: RunFolder) -> Path:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """A study's summary.json. Raises UserError where the study is not finished."""
+    """A study's summary.json. Raises UserError where the study is not finished, or of another version."""
     try:
-        return json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        found = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no summary.json; finish the study with legibility weak-to-strong … --resume") from None
+    if found.get("schema") != SCHEMA:
+        raise UserError(f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the study again in a new folder")
+    return found
 
 
 def accuracy(estimate: dict[str, Any]) -> str:

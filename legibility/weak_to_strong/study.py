@@ -33,7 +33,7 @@ from legibility.weak_to_strong.teachers import train_teacher
 from legibility.weak_to_strong.texts import Texts, run_texts, write_texts
 from legibility.weak_to_strong.training import Trained, train_student
 
-HELD_OUT = ("trusted", "validation", "test")
+HELD_OUT = ("validation", "test")
 TEXTS = "texts"
 
 
@@ -80,7 +80,8 @@ class Study:
             truth = labels(parts.student).astype(float)
             target = truth if cell.needs is None else expit(self.cell(cell.needs).last("student").astype(float))
             objective = "xent" if cell.objective == "bootstrapping" else cell.objective
-            watched = {p: getattr(parts, p) for p in (HELD_OUT if cell.kind == "ceiling" else ("student", *HELD_OUT))}
+            teaches = cell.kind == "student" and cell.objective == "xent"  # bootstrapping may go on from it
+            watched = {p: getattr(parts, p) for p in (("student", *HELD_OUT) if teaches else HELD_OUT)}
             trained = self.train(cell, parts.student, target, watched, objective=objective, source=self._adapted(cell.seed, cell.models[-1]))
             arrays, info = {"steps": trained.steps, **trained.logits}, {}
         return Result(arrays, info)
@@ -214,6 +215,7 @@ def run_study(
 
     Raises UserError for bad input; a folder that exists needs `resume` and the same settings.
     """
+    from legibility.weak_to_strong.analyses import wanted
     from legibility.weak_to_strong.summary import write_summary
 
     progress = progress or Progress()
@@ -232,7 +234,13 @@ def run_study(
         for k, _ in enumerate(_compute_all(study, todo), start=1):
             progress.step(k, {})
         progress.done(f"{len(todo)} trained, {len(stage) - len(todo)} were there")
-    write_summary(study, progress)
+    jobs = [(name, seed) for name in wanted(config) for seed in config.seeds]
+    if jobs:
+        progress.phase(", ".join(wanted(config)).replace("_", " "), len(jobs))
+        for k, _ in enumerate(_compute_all(study, jobs), start=1):
+            progress.step(k, {})
+        progress.done("")
+    write_summary(study)
     return run
 
 
@@ -252,16 +260,19 @@ def _checked(config: StudyConfig, out: Path, base_dir: Path | None) -> Study | N
     return study
 
 
-def _compute_all(study: Study, cells: list[Cell]):
-    """Train the cells, side by side where the config has workers; yields as each is done."""
-    if study.config.workers == 1 or len(cells) < 2:
-        for cell in cells:
-            yield study.cell(cell)
+Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
+
+
+def _compute_all(study: Study, jobs: Sequence[Job]):
+    """Do the jobs, side by side where the config has workers; yields as each is done."""
+    if study.config.workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield _do(study, job)
         return
     # one thread each; fresh processes, since a forked one may not use torch's threads again
     pool = ProcessPoolExecutor(study.config.workers, get_context("spawn"), _start_worker, (study.config, study.run.path, study.base_dir))
     with pool:
-        for done in as_completed([pool.submit(_work, cell) for cell in cells]):
+        for done in as_completed([pool.submit(_work, job) for job in jobs]):
             yield done.result()
 
 
@@ -274,7 +285,16 @@ def _start_worker(config: StudyConfig, path: Path, base_dir: Path | None) -> Non
     _STUDY = Study(config, RunFolder(path), base_dir)
 
 
-def _work(cell: Cell) -> str:
+def _work(job: Job) -> None:
     assert _STUDY is not None
-    _STUDY.cell(cell)
-    return cell.name
+    _do(_STUDY, job)
+
+
+def _do(study: Study, job: Job) -> None:
+    if isinstance(job, Cell):
+        study.cell(job)
+        return
+    from legibility.weak_to_strong.analyses import ANALYSES
+
+    name, seed = job
+    ANALYSES[name].compute(study, seed)

@@ -17,20 +17,19 @@ import numpy as np
 
 from legibility.game.run_folder import peak_memory_mb, write_json
 from legibility.metrics import number
-from legibility.progress import Progress
 from legibility.randomness import stream
+from legibility.weak_to_strong.analyses import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, Result
 from legibility.weak_to_strong.classifiers import load_classifier
 from legibility.weak_to_strong.config import ALONE, SINGLE
 from legibility.weak_to_strong.items import PARTS, labels
 from legibility.weak_to_strong.pgr import agreement, crossed_bootstrap, pgr_estimate
+from legibility.weak_to_strong.report import SCHEMA
 from legibility.weak_to_strong.study import Study
 
-SCHEMA = 1
 
-
-def write_summary(study: Study, progress: Progress) -> dict[str, Any]:
-    """Compute and write summary.json; runs the analyses beside the grid that the config asks for."""
+def write_summary(study: Study) -> dict[str, Any]:
+    """Compute and write summary.json from the stored cells (what is not there is trained now)."""
     config, run = study.config, study.run
     tables = _Tables(study)
     combinations = config.combinations()
@@ -56,36 +55,14 @@ def write_summary(study: Study, progress: Progress) -> dict[str, Any]:
         "ceiling": [tables.ceiling(*c) for c in ceilings],
         "students": students,
         "skipped": skipped,
-        "auto_aligner": None, "in_context": None, "game_teacher": None, "generation": None,
+        **dict.fromkeys(ANALYSES),
     }
-    if config.auto_aligner:
-        from legibility.weak_to_strong.recursion import auto_aligner_summary
-
-        summary["auto_aligner"] = _shown(progress, "auto-aligner", lambda: auto_aligner_summary(study, tables))
-    if config.in_context:
-        from legibility.weak_to_strong.prompting import in_context_summary
-
-        summary["in_context"] = _shown(progress, "in-context", lambda: in_context_summary(study, tables))
-    if config.game_teacher:
-        from legibility.weak_to_strong.game_teacher import game_teacher_summary
-
-        summary["game_teacher"] = _shown(progress, "the game as teacher", lambda: game_teacher_summary(study))
-    if config.generation:
-        from legibility.weak_to_strong.generation import generation_summary
-
-        summary["generation"] = _shown(progress, "generating answers", lambda: generation_summary(study))
+    summary.update({name: ANALYSES[name].summary(study, tables) for name in wanted(config)})
     cells = [json.loads(f.read_text(encoding="utf-8")) for f in run.path.rglob("cells/**/cell.json")]
     summary["cpu_seconds"] = float(sum(c["cpu_seconds"] for c in cells))
     summary["peak_memory_mb"] = max([peak_memory_mb(), *(run.done_record(p)["peak_memory_mb"] for p in run.finished_phases())])
     write_json(run.path / "summary.json", summary)
     return summary
-
-
-def _shown(progress: Progress, name: str, compute):
-    progress.phase(name, 0)
-    result = compute()
-    progress.done("")
-    return result
 
 
 class _Tables:

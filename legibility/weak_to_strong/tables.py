@@ -11,7 +11,7 @@ from legibility.weak_to_strong.report import accuracy, gap
 
 def study_tables(summary: dict[str, Any]) -> str:
     """Every table of one study."""
-    parts = [_intro(summary), _supervisors(summary), _grid(summary), _focus(summary)]
+    parts = [_intro(summary), _supervisors(summary), _grid(summary), _during(summary), _focus(summary)]
     for key, table in (("auto_aligner", _aligner), ("game_teacher", _game), ("in_context", _in_context), ("generation", _generation)):
         if summary[key]:
             parts.append(table(summary[key]))
@@ -48,6 +48,25 @@ def _grid(s: dict[str, Any]) -> str:
     return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown(["weak → strong", *objectives], rows)
 
 
+def _during(s: dict[str, Any]) -> str:
+    """What training on weak labels does to truth: the last step against chosen ones, for the widest gap of the grid."""
+    plain = [x for x in s["students"] if x["teacher"] == "single" and x["oversight"] == "none" and len(x["curve"]) > 1]
+    if not plain:
+        return ""
+    weak, strong = max((x["sizes"]["ratio"], x["sizes"]["weak"], x["sizes"]["strong"]) for x in plain)[1:]
+    rows = [
+        (x["objective"], " → ".join(_share(p["true"]) for p in x["curve"]), " → ".join(_share(p["weak"]) for p in x["curve"]), accuracy(x["accuracy"]),
+         accuracy(x["best"]["accuracy"]), accuracy(x["oracle_best"]["accuracy"]),
+         f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}")
+        for x in plain if (x["sizes"]["weak"], x["sizes"]["strong"]) == (weak, strong)
+    ]
+    header = ["objective", "truth during training", "weak labels during training", "last step", "best on weak labels", "best on truth (oracle)", "agrees where supervisor right / wrong"]
+    return (
+        f"{weak} → {strong} during training, test accuracies; the best step is chosen on validation, by weak labels (a choice open to a user) or by truth "
+        f"(open to nobody):\n\n{markdown(header, rows)}"
+    )
+
+
 def _focus(s: dict[str, Any]) -> str:
     rows = [
         (f"{x['sizes']['weak']} → {x['sizes']['strong']}", x["teacher"], x["oversight"], x["objective"], accuracy(x["accuracy"]), gap(x["pgr"]),
@@ -66,7 +85,9 @@ def _aligner(a: dict[str, Any]) -> str:
         for d in a["drift"]
     ]
     drift = markdown(["generation", "model", "seeds that reached it", "agrees with trusted set", "with generation 0", "test accuracy", "alarms"], rows)
-    names = {"auto_aligner": "auto-aligner", "one_jump": "one jump", "bootstrapping": "bootstrapping"}
+    names = {
+        "auto_aligner": "auto-aligner", "one_jump_calibrated": "one jump, calibrated as the auto-aligner's", "one_jump": "one jump", "bootstrapping": "bootstrapping",
+    }
     paths = markdown(["path", "accuracy", "PGR"], [(n, accuracy(a[k]["accuracy"]), gap(a[k]["pgr"])) for k, n in names.items() if k in a])
     return f"Recursive auto-aligner ({' → '.join(a['generations'])}):\n\n{drift}\n\n{paths}"
 
@@ -87,16 +108,28 @@ def _game(g: dict[str, Any]) -> str:
 
 
 def _in_context(c: dict[str, Any]) -> str:
-    rows = [(r["select"], "yes" if r["confidence"] else "no", accuracy(r["accuracy"]), _share(r["says_right"])) for r in c["rows"]]
+    rows = [
+        (r["select"], "yes" if r["confidence"] else "no", accuracy(r["accuracy"]), f"{r['auroc']:.2f}", _share(r["says_right"]),
+         f"{_share(r['otherwise']['accuracy'])} ({_share(r['otherwise']['says_right'])})")
+        for r in c["rows"]
+    ]
+    kinds = {"raw": "uncalibrated", "calibrated": "calibrated"}
+    reading = kinds.pop(c["reading"])
+    taught = f", after {c['format_steps']} steps on the form with {c['trusted']} trusted items" if c["format_steps"] else ""
     return (
-        f"In context: {c['model']} with {c['demonstrations']} demonstrations labelled by {c['weak']} (itself {accuracy(c['weak_accuracy'])} on the {c['queries']} queries).\n\n"
-        + markdown(["demonstrations", "confidence shown", "accuracy", "says “right”"], rows)
+        f"In context: {c['model']}{taught}, with {c['demonstrations']} demonstrations labelled by {c['weak']} (itself {accuracy(c['weak_accuracy'])}, "
+        f"AUROC {c['weak_auroc']:.2f}, on the {c['queries']} queries):\n\n"
+        + markdown(["demonstrations", "confidence shown", f"accuracy, {reading}", "AUROC", "says “right”", f"accuracy (says “right”), {kinds.popitem()[1]}"], rows)
     )
 
 
 def _generation(g: dict[str, Any]) -> str:
-    row = (f"{g['sizes']['weak']} → {g['sizes']['strong']}", accuracy(g["weak"]), _share(g["weak_label_accuracy"]), accuracy(g["accuracy"]), accuracy(g["ceiling"]), gap(g["pgr"]))
-    return "Generating answers:\n\n" + markdown(["weak → strong", "weak accuracy", "right among its labels", "student accuracy", "ceiling", "PGR"], [row])
+    row = (
+        f"{g['sizes']['weak']} → {g['sizes']['strong']}", accuracy(g["weak"]), _share(g["weak_label_accuracy"]), accuracy(g["start"]), accuracy(g["accuracy"]),
+        accuracy(g["ceiling"]), gap(g["pgr"]),
+    )
+    header = ["weak → strong", "weak accuracy", "right among its labels", "strong, untaught", "student accuracy", "ceiling", "PGR"]
+    return f"Generating answers ({g['test_problems']} test problems):\n\n" + markdown(header, [row])
 
 
 def _share(value: float | None) -> str:

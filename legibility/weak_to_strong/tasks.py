@@ -90,7 +90,7 @@ def _pairs(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
 
 
 def _twins(task: TwinsTask, base_dir: Path | None) -> Pools:
-    """Reference solutions (right) and their corrupted twins (wrong)."""
+    """Reference solutions (right) and their corrupted twins (wrong), apart or as pairs."""
     splits = load_problems(task.problems, base_dir=base_dir)
     parts: dict[str, Callable[[], list[Problem]]] = {
         "train": lambda: splits.verifier, "validation": lambda: splits.validation, "test": lambda: splits.test,
@@ -100,7 +100,11 @@ def _twins(task: TwinsTask, base_dir: Path | None) -> Pools:
         pools[name] = []
         for problem in problems():
             twin = corrupt(problem, stream("twin", problem.id)) if problem.solution else None
-            if twin is not None:
+            if twin is not None and task.pairs:
+                first = bool(stream("twin order", problem.id).integers(2))
+                texts = (problem.solution, twin.text) if first else (twin.text, problem.solution)
+                pools[name].append(Item(f"{problem.id}/pair", problem.id, problem, texts, first, "reference"))
+            elif twin is not None:
                 pools[name] += [
                     Item(f"{problem.id}/reference", problem.id, problem, (problem.solution,), True, "reference"),
                     Item(f"{problem.id}/twin", problem.id, problem, (twin.text,), False, "reference"),

@@ -70,7 +70,7 @@ def train_student(
     parts = {name: (part, classifier.encode(part)) for name, part in watched.items()}
     training = config.training
     per_epoch = math.ceil(len(items) / training.batch_size)
-    steps = max(1, round(training.epochs * per_epoch))
+    steps = max(1, round((settings.epochs or training.epochs) * per_epoch))
     points = sorted({max(1, round(steps * (k + 1) / training.evaluations)) for k in range(training.evaluations)})
     groups = classifier.parameter_groups()
     optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, betas=(0.9, 0.98))
