@@ -261,7 +261,7 @@ class ComputeSettings(Settings):
     threads: int | None = Field(None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts.")
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
-    rollout_batch: int = Field(256, ge=1, description="Completions decoded together.")
+    rollout_batch: int = Field(128, ge=1, description="Completions decoded together; more suit a GPU.")
     score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")
 
 
