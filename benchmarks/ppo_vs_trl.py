@@ -2,6 +2,7 @@
 
     python benchmarks/ppo_vs_trl.py --quick --json quick.json    # under 5 minutes once the environments exist
     python benchmarks/ppo_vs_trl.py --json full.json             # two length mixes, three sizes, learning check: an hour or two
+    python benchmarks/ppo_vs_trl.py --json full.json --resume --workload nano-long   # one part of it, added to what is there
 
 The first run makes two virtual environments (TRL 1.12 for PPO, its last version with it; TRL 1.16 for
 GRPO and RLOO), equal in torch and transformers. Every trainer is a process of its own there, they
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from harness import figures, results, tables
+from harness import figures, results, stored, tables
 from harness.environments import ROOT, environment, run_module
 from harness.grow import grown_folder
 from harness.task import Task
@@ -130,15 +131,21 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of every trainer.")] = 2,
     workload: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(WORKLOADS)}, learning.")] = None,
     trainer: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(results.TRAINERS)}.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the --json file: turns that it holds are not run again.")] = False,
 ) -> None:
     known = [*WORKLOADS, "learning"]
     wanted = workload or ([] if quick else known)
     if unknown := set(wanted) - set(known):
         raise UserError(f"--workload {min(unknown)}: unknown; known: {', '.join(known)}")
-    for path in (json_file, figure):
-        if path is not None and path.exists():
-            raise UserError(f"{path}: exists already; give a new file or move it away")
+    if figure is not None and figure.exists():
+        raise UserError(f"{figure}: exists already; give a new file or move it away")
     skipped: list[str] = []
+    fresh: dict[str, Any] = {
+        "schema": 1, "benchmark": "ppo_vs_trl", "quick": quick, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(), "commit": commit(), "threads": threads, "versions": {}, "matmul_gflops": None, "matmul_peaks": [],
+        "workloads": {}, "learning": {}, "skipped": skipped,
+    }  # fmt: skip
+    result = stored.opened(json_file, fresh, resume)
     if "smollm2-135m" in wanted and not SMOLLM2.is_dir():
         skipped.append("smollm2-135m (no assets/smollm2-135m-instruct; python scripts/fetch_assets.py makes it)")
     names = trainers(trainer or list(results.TRAINERS), skipped)
@@ -147,37 +154,37 @@ def main(
     pythons = {TRL_GROUP: environment(cache, TRL_GROUP, typer.echo)}
     if "trl-ppo" in names:
         pythons[TRL_PPO] = environment(cache, TRL_PPO, typer.echo)
-    peaks = [matmul_peak(pythons[TRL_GROUP], threads)]
-    result: dict[str, Any] = {
-        "schema": 1, "benchmark": "ppo_vs_trl", "quick": quick, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(), "commit": commit(), "threads": threads, "versions": {}, "matmul_gflops": peaks[0],
-        "workloads": {}, "learning": {}, "skipped": skipped,
-    }  # fmt: skip
+    peaks: list[float] = result["matmul_peaks"]
+    peaks.append(matmul_peak(pythons[TRL_GROUP], threads))
+    result["skipped"] = skipped
 
     def keep(record: dict[str, Any]) -> None:
         """Note a turn's versions and store all so far: a long run that is stopped loses nothing."""
         result["versions"].update({k: v for k, v in record["versions"].items() if k != "trl"})
         result["matmul_gflops"] = statistics.median(peaks)
         result.update(results.derived(result))
-        if json_file is not None:
-            json_file.write_text(json.dumps(result, indent=1), encoding="utf-8")
+        stored.store(json_file, result)
 
     for work in workloads(quick, cache, threads, wanted):
-        task, records = work.task, {name: [] for name in names}
-        result["workloads"][task.name] = {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}}
+        task = work.task
+        part = result["workloads"].setdefault(task.name, {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}})
         for turn in range(work.turns):
             for name in names:
+                if len(part["records"].get(name, [])) > turn:
+                    continue
                 record = run_trainer(name, task, pythons)
-                records[name].append(record)
-                result["workloads"][task.name]["records"] = {k: v for k, v in records.items() if v}
+                part["records"].setdefault(name, []).append(record)
                 keep(record)
                 typer.echo(f"{task.name}, turn {turn + 1} of {work.turns}, {name}: "
                            f"{statistics.median(s['total'] for s in record['steps']):.2f} s a step")  # fmt: skip
             peaks.append(matmul_peak(pythons[TRL_GROUP], threads))
+    result["matmul_gflops"] = statistics.median(peaks)
     if "learning" in wanted:
         task = Task("learning", nano_prover(), threads=threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
-        for seed in LEARNING_SEEDS:
+        for done, seed in enumerate(LEARNING_SEEDS):
             for name in names:
+                if len(result["learning"].get(name, [])) > done:
+                    continue
                 record = run_trainer(name, replace(task, seed=seed), pythons)
                 result["learning"].setdefault(name, []).append(record)
                 keep(record)

@@ -252,13 +252,21 @@ class GradingSettings(Settings):
     )
 
 
+class VLLMSettings(Settings):
+    """The vLLM sampling engine, which shares the GPU with the trainer."""
+
+    memory: float = Field(0.4, gt=0, lt=1, description="Share of the GPU's memory that vLLM takes.")
+    max_length: int = Field(4096, ge=2, description="Longest prompt plus completion, in tokens.")
+
+
 class ComputeSettings(Settings):
     """Where and how to compute."""
 
     device: str = Field("auto", description='"cpu", "cuda", "cuda:1", "mps" or "auto".')
     threads: int | None = Field(None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts.")
-    engine: Literal["fast", "hf"] = Field("fast", description="Sampling engine.")
-    rollout_batch: int = Field(256, ge=1, description="Completions decoded together.")
+    engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
+    vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
+    rollout_batch: int = Field(128, ge=1, description="Completions decoded together; more suit a GPU.")
     score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")
 
 

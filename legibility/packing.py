@@ -9,7 +9,7 @@ never from the pad id, because a policy may sample that id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -32,6 +32,7 @@ class PackedBatch:
     lengths: list[int]
     chosen: torch.Tensor
     target: torch.Tensor
+    _masks: dict[torch.dtype, list[torch.Tensor]] = field(default_factory=dict, repr=False)  # several networks read one batch
 
     def to(self, device: torch.device | str) -> PackedBatch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
@@ -39,7 +40,9 @@ class PackedBatch:
 
     def masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
         """Additive attention masks (1, 1, n, n), one for every group."""
-        return [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)]
+        if dtype not in self._masks:
+            self._masks[dtype] = [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)]
+        return self._masks[dtype]
 
     def padded(self, dtype: torch.dtype) -> PaddedBatch:
         """The same tokens as rectangular tensors."""

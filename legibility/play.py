@@ -24,6 +24,7 @@ from legibility.models.prover import Prover
 from legibility.problems import load_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
+from legibility.rollouts.vllm import require_vllm
 
 
 def play(
@@ -95,6 +96,8 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> None:
     from legibility.models.verifier import Verifier
 
     load_prompts(config.prover.prompts, base_dir)
+    if config.compute.engine == "vllm":
+        require_vllm(device)
     Prover.load(config.prover, device, base_dir=base_dir)
     for tracker in config.tracking.trackers:
         if find_spec(tracker) is None:

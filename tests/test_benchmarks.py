@@ -13,7 +13,7 @@ import pytest
 import scaling
 import torch
 from conftest import llama
-from harness import clock, environments, figures, laws, ours, results, tables
+from harness import clock, environments, figures, laws, ours, results, stored, tables
 from harness.grow import grow
 from harness.reward import _unique_tokens
 from harness.task import Task
@@ -38,7 +38,7 @@ def record(trainer: str, *steps, **changes):
     }  # fmt: skip
 
 
-def stored(**changes):
+def result_file(**changes):
     """A result file of a run with two turns."""
     task = dataclasses.asdict(Task("nano", "folder"))
     runs = {
@@ -67,7 +67,7 @@ def test_operations_by_hand():
 
 
 def test_summary_pools_the_steps_of_all_turns():
-    s = results.summary(stored())["nano"]
+    s = results.summary(result_file())["nano"]
     own = s["ours-detached"]
     assert (own["seconds"], own["fastest"], own["slowest"], own["steps"], own["turns"]) == (1.5, 1, 2, 3, 2)
     assert own["by_turn"] == [1.5, 1.5]
@@ -79,11 +79,11 @@ def test_summary_pools_the_steps_of_all_turns():
 
 
 def test_headline_says_null_for_what_did_not_run():
-    found = results.headline(stored())
+    found = results.headline(result_file())
     assert found["speedup_vs_trl_ppo"] == 5.0
     assert found["speedup_vs_trl_grpo"] is None and found["speedup_vs_trl_ppo_separate_critic"] is None
     assert set(found) >= {"speedup_vs_trl_rloo", "matmul_fraction"}
-    assert set(results.headline(stored(workloads={})).values()) == {None}
+    assert set(results.headline(result_file(workloads={})).values()) == {None}
 
 
 def test_learned_compares_ends_with_their_error():
@@ -94,7 +94,7 @@ def test_learned_compares_ends_with_their_error():
 
 
 def test_tables_show_every_trainer_and_what_was_skipped():
-    text = tables.versus(stored(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}))
+    text = tables.versus(result_file(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}))
     assert "| legibility, value head (default) | 1.50 [1.00–2.00] | 0.30 | 0.30 | 0.90 |" in text
     assert "5.0× [4.0–6.0]" in text
     assert "| TRL 1.12 PPO (separate critic) | 0.500 | 0.500 | +0.000 [+0.000, +0.000] | 0 of 1 | 12 | 24 |" in text
@@ -122,6 +122,8 @@ def test_law_recovers_exponents():
     assert laws.predict(law, 2e6, 5e3) == pytest.approx(points()[2]["seconds"])
     with pytest.raises(ValueError, match="at least 4"):
         laws.fit(points()[:3], "seconds")
+    assert laws.can_fit(points()) and not laws.can_fit(points()[:3])
+    assert not laws.can_fit([{**p, "parameters": 1e6} for p in points()])  # one size tells nothing about size
 
 
 def test_figures_and_scaling_table(tmp_path):
@@ -129,14 +131,14 @@ def test_figures_and_scaling_table(tmp_path):
     result = {"points": points(), "laws": law}
     figures.scaling(result, tmp_path / "scaling.png")
     assert "| 0.50 | 256 | 4 | 20.0 | 5,000 |" in tables.scaling(result)
-    figures.learning(stored(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}), tmp_path / "learning.png")
+    figures.learning(result_file(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}), tmp_path / "learning.png")
     assert (tmp_path / "scaling.png").stat().st_size > 1000 and (tmp_path / "learning.png").stat().st_size > 1000
 
 
 def test_page_is_filled_from_files_only(tmp_path):
     page = "a\n<!-- ppo_vs_trl -->\nold 9.9\n<!-- /ppo_vs_trl -->\nb\n"
     assert "Not measured yet" in fill_tables.render(page, tmp_path)
-    (tmp_path / "ppo_vs_trl.json").write_text(json.dumps(stored()), encoding="utf-8")
+    (tmp_path / "ppo_vs_trl.json").write_text(json.dumps(result_file()), encoding="utf-8")
     filled = fill_tables.render(page, tmp_path)
     assert "old 9.9" not in filled and "5.0×" in filled and filled.startswith("a\n") and filled.endswith("b\n")
     assert fill_tables.render(filled, tmp_path) == filled
@@ -150,6 +152,20 @@ def test_the_committed_page_is_up_to_date():
 
 
 # ---------------------------------------------------------------- the harness
+
+
+def test_a_result_file_is_gone_on_with_only_if_it_was_measured_alike(tmp_path):
+    path, fresh = tmp_path / "out.json", {"schema": 1, "benchmark": "x", "commit": "abc", "points": []}
+    assert stored.opened(None, fresh, True) is fresh and stored.opened(path, fresh, True) is fresh
+    stored.store(path, {**fresh, "points": [1]})
+    assert stored.opened(path, fresh, True)["points"] == [1] and list(tmp_path.iterdir()) == [path]
+    with pytest.raises(UserError, match="exists already; go on with it by --resume"):
+        stored.opened(path, fresh, False)
+    with pytest.raises(UserError, match="not measured with the same commit"):
+        stored.opened(path, {**fresh, "commit": "def"}, True)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="not a result file"):
+        stored.opened(path, fresh, True)
 
 
 def test_clock_charges_the_innermost_phase(monkeypatch):
@@ -227,6 +243,8 @@ def test_bad_arguments_of_the_driver(tmp_path):
     taken.touch()
     with pytest.raises(UserError, match="exists already"):
         ppo_vs_trl.main(json_file=taken)
+    with pytest.raises(UserError, match="--sweep colour: unknown; known: model size"):
+        scaling.main(sweep=["colour"])
 
 
 # ---------------------------------------------------------------- the commands, with small work in their place
@@ -254,6 +272,9 @@ def test_driver_writes_its_keys(tiny_prover_dir, tmp_path, monkeypatch, capsys):
     assert got["speedups"]["nano"]["ours-detached vs trl-ppo"]["value"] == got["speedup_vs_trl_ppo"]
     assert got["summary"]["nano"]["ours-detached"]["steps"] == 4
     assert list(got["workloads"]["nano"]["records"]) == ["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"]
+    monkeypatch.setattr(ppo_vs_trl, "run_trainer", None)  # nothing is left to run
+    ppo_vs_trl.main(quick=True, json_file=out, trainer=["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"], threads=1, resume=True)
+    assert json.loads(out.read_text(encoding="utf-8"))["workloads"] == got["workloads"]
     shown = capsys.readouterr().out
     assert "| TRL 1.12 PPO (separate critic) | 9.00" in shown and "speedup_vs_trl_ppo: " in shown
 
@@ -272,8 +293,13 @@ def test_scaling_fits_what_it_measures(tiny_prover_dir, tmp_path, monkeypatch, c
     monkeypatch.setattr(scaling, "run_module", run_here)
     # all of one size: the law's exponent of size is not known
     monkeypatch.setattr(scaling.laws, "fit", lambda points, phase: real_fit([{**p, "parameters": 1e6 * (i + 1)} for i, p in enumerate(points)], phase))
-    scaling.main(json_file=tmp_path / "out.json", figure=tmp_path / "out.png", threads=1)
+    monkeypatch.setattr(scaling.laws, "can_fit", lambda points: len(points) >= 4)
+    scaling.main(json_file=tmp_path / "out.json", threads=1, sweep=["completions"])
+    part = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [p["sweep"] for p in part["points"]] == ["default", "completions"] and not part["laws"]
+    scaling.main(json_file=tmp_path / "out.json", figure=tmp_path / "out.png", threads=1, resume=True)
     got = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert got["points"][:2] == part["points"]
     assert len(got["points"]) == 5 and set(got["laws"]) == {"seconds", *results.PHASES}
     assert (tmp_path / "out.png").exists() and "seconds = c" in capsys.readouterr().out
 

@@ -39,6 +39,12 @@ def fit(points: Sequence[Mapping[str, Any]], phase: str, confidence: float = 0.9
     }
 
 
+def can_fit(points: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the points tell the three numbers of the law apart, with one to spare."""
+    rows = [[1.0, np.log(p["parameters"]), np.log(p["tokens"])] for p in points]
+    return len(points) >= 4 and int(np.linalg.matrix_rank(rows, tol=1e-6)) == 3
+
+
 def predict(law: Mapping[str, Any], parameters: float, tokens: float) -> float:
     """Seconds of a step by the law."""
     return law["coefficient"] * (parameters / PARAMETERS) ** law["parameters"]["value"] * (tokens / TOKENS) ** law["tokens"]["value"]

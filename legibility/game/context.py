@@ -110,6 +110,7 @@ class Game:
             engine=config.compute.engine,
             batch=config.compute.rollout_batch,
             value_head=value_head,
+            vllm=config.compute.vllm,
         )
         rows = []
         for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):

@@ -23,9 +23,10 @@ class _TokenLogprobs(torch.autograd.Function):
         out = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
-            probabilities, out[part] = _forward(hidden[part], weight, target[part], scale)
-        if len(hidden) <= rows:
-            ctx.kept = probabilities
+            logprobs = _logprobs(hidden[part], weight, scale)
+            out[part] = logprobs.gather(1, target[part, None])[:, 0]
+        if len(hidden) <= rows and any(ctx.needs_input_grad):
+            ctx.kept = logprobs.exp_()
         ctx.save_for_backward(hidden, weight, target)
         return out
 
@@ -36,7 +37,7 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for start in range(0, len(hidden), ctx.rows):
             part = slice(start, start + ctx.rows)
-            p = ctx.kept if ctx.kept is not None else _forward(hidden[part], weight, target[part], ctx.scale)[0]
+            p = ctx.kept if ctx.kept is not None else _logprobs(hidden[part], weight, ctx.scale).exp_()
             g = (grad[part] * ctx.scale)[:, None]
             d = p.mul_(-g).scatter_add_(1, target[part, None], g).to(hidden.dtype)
             if grad_hidden is not None:
@@ -47,14 +48,10 @@ class _TokenLogprobs(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None
 
 
-def _forward(hidden, weight, target, scale):
-    """Probabilities (n, V) and the target's log-probability (n,)."""
-    logits = (hidden @ weight.t()).float().mul_(scale)
-    logits.sub_(logits.amax(1, keepdim=True))
-    top = logits.gather(1, target[:, None])[:, 0]
-    probabilities = logits.exp_()
-    total = probabilities.sum(1)
-    return probabilities.div_(total[:, None]), top - total.log()
+def _logprobs(hidden, weight, scale):
+    """Log-probabilities (n, V)."""
+    logits = (hidden @ weight.t()).float()
+    return torch.log_softmax(logits if scale == 1.0 else logits.mul_(scale), 1)
 
 
 def token_logprobs(hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float = 1.0) -> torch.Tensor:

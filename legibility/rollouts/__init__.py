@@ -5,8 +5,9 @@ distribution at the given temperature (no top-k, no top-p: those would bias the 
 The random number behind a token is keyed by (seed, prompt row, sample, position), so a completion
 does not depend on batch composition or engine, up to floating-point ties.
 
-Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dropped) and `hf`
-(transformers' own `generate`). A model the fast engine cannot run falls back to `hf` with a warning.
+Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dropped), `hf`
+(transformers' own `generate`) and `vllm` (where it is installed; seeds keyed alike, but random numbers
+of its own). A model the fast engine cannot run falls back to `hf` with a warning.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from legibility.config import VLLMSettings
 from legibility.randomness import uniforms
 from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import FastUnsupported, sample_fast
 from legibility.rollouts.hf import sample_hf
+from legibility.rollouts.vllm import sample_vllm
 
 if TYPE_CHECKING:
     from legibility.models.prover import Prover
 
-ENGINES = ("fast", "hf")
+ENGINES = ("fast", "hf", "vllm")
 
 
 @torch.no_grad()
@@ -41,15 +44,22 @@ def sample(
     engine: str = "fast",
     batch: int = 256,
     value_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    vllm: VLLMSettings | None = None,
 ) -> list[list[Completion]]:
     """Completions [prompt][sample]. `batch` is how many are decoded together.
 
     Prompts of similar length are decoded together, whatever their order; results come back in the
     order given. A `value_head` (hidden states -> values) makes the fast engine keep its values too.
-    Raises ValueError for an unknown engine.
+    Raises ValueError for an unknown engine, UserError where vLLM is asked for and cannot run.
     """
     if engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    if engine == "vllm":
+        flat = sample_vllm(
+            prover, [list(p) for p in prompts], samples, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature,
+            settings=vllm or VLLMSettings(),
+        )  # fmt: skip
+        return [flat[i : i + samples] for i in range(0, len(flat), samples)]
     noise = uniforms(seed, np.arange(len(prompts) * samples), max_new_tokens)  # (prompt*sample, position)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     per_chunk = max(1, batch // samples)

@@ -29,5 +29,5 @@ def pick(logits: torch.Tensor, uniform: torch.Tensor, temperature: float) -> tup
     exact = torch.float64 if logits.shape[-1] > LARGE_VOCABULARY else torch.float32
     cumulative = logprobs.to(exact).exp().cumsum(-1)
     threshold = uniform.to(logits.device, exact)[:, None] * cumulative[:, -1:]
-    token = (cumulative < threshold).sum(-1).clamp_max(logits.shape[-1] - 1)
-    return token, logprobs.gather(1, token[:, None])[:, 0]
+    token = torch.searchsorted(cumulative, threshold).clamp_max_(logits.shape[-1] - 1)
+    return token[:, 0], logprobs.gather(1, token)[:, 0]

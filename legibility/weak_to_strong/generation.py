@@ -115,7 +115,8 @@ def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int,
     assert settings is not None
     drawn = sample(
         prover, [prover.prompt_ids(p, HELPFUL) for p in problems], 1, seed=derive_seed(seed, "generation", purpose),
-        max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, engine=study.config.compute.engine, batch=study.config.compute.rollout_batch,
+        max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, engine=study.config.compute.engine,
+        batch=study.config.compute.rollout_batch, vllm=study.config.compute.vllm,
     )
     return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 
