@@ -28,7 +28,7 @@ from legibility.play import play
 from legibility.report.drawing import LIGHT, end_labels, themed
 
 POINTS = {
-    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}-marked"] for size in ("xs", "s", "m", "equal")},
+    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}"] for size in ("xs", "s", "m", "equal")},
     "rewards": {
         "SRC": ["reward.kind=src", "reward.floor=null"],
         "CGC": ["reward.kind=cgc"],

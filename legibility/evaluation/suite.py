@@ -37,7 +37,7 @@ def _outcomes(study: Study, wanted: Sequence[Attack], quick: bool, impossible: s
     if workers <= 1:
         for one in wanted:
             if one.reward not in impossible:
-                yield one, _try(study, one, quick)
+                yield one, _try(study, one, quick)[1]
         return
     threads = max(1, (study.settings.compute.threads or torch.get_num_threads()) // workers)
     start = (study.run.path, study.overrides, threads)
@@ -46,20 +46,21 @@ def _outcomes(study: Study, wanted: Sequence[Attack], quick: bool, impossible: s
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, start) as pool:
         futures = {pool.submit(_work, one, quick): one for one in wanted}
         for k, done in enumerate(as_completed(futures), start=1):
-            one, (steps, error) = futures[done], done.result()
+            one, (ending, error) = futures[done], done.result()
             study.progress.step(k, {})
             if error is None:
-                study.progress.note(f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {steps}")
+                study.progress.note(f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {ending}")
             yield one, error
     study.progress.done("made or found")
 
 
-def _try(study: Study, one: Attack, quick: bool) -> UserError | None:
+def _try(study: Study, one: Attack, quick: bool) -> tuple[str, UserError | None]:
+    """How the attack ended, or what kept it from being made."""
     try:
-        run_attack(study, one, quick=quick)
+        record = run_attack(study, one, quick=quick)
     except UserError as error:
-        return error
-    return None
+        return "", error
+    return ("exploited at" if record["exploited"] else "not exploited by") + f" step {record['steps']}", None
 
 
 _STUDY: Study | None = None
@@ -73,8 +74,4 @@ def _start_worker(path: Path, overrides: Sequence[str], threads: int) -> None:
 
 def _work(one: Attack, quick: bool) -> tuple[str, UserError | None]:
     assert _STUDY is not None
-    try:
-        record = run_attack(_STUDY, one, quick=quick)
-    except UserError as error:
-        return "", error
-    return ("exploited at" if record["exploited"] else "not exploited by") + f" step {record['steps']}", None
+    return _try(_STUDY, one, quick)

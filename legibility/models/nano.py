@@ -63,7 +63,7 @@ POLISH: tuple[Stage, ...] = (
 
 @dataclass(frozen=True)
 class NanoSize:
-    """Width, depth and pre-training length of one nano model
+    """Width, depth and pre-training length of one nano model.
 
     marking_steps, marking_rate: the further stage of a marked verifier base (`legibility.models.marking`).
     """
