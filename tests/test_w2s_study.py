@@ -12,12 +12,14 @@ import pytest
 import yaml
 from conftest import legibility, quiet
 
+from legibility.game.run_folder import RunFolder
 from legibility.problems.records import Problem
-from legibility.weak_to_strong.cells import Cell, stages
+from legibility.weak_to_strong.cells import Cell, with_needs
 from legibility.weak_to_strong.classifiers import load_classifier
 from legibility.weak_to_strong.config import ModelSettings, StudyConfig, load_study
 from legibility.weak_to_strong.items import Item
-from legibility.weak_to_strong.study import run_study
+from legibility.weak_to_strong.schedule import do_all, jobs
+from legibility.weak_to_strong.study import Study, run_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,9 +100,7 @@ def test_summary_has_everything(finished):
 
 
 def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
-    from legibility.game.run_folder import RunFolder
     from legibility.weak_to_strong.items import labels
-    from legibility.weak_to_strong.study import Study
 
     summary = json.loads((finished / "summary.json").read_text())
     study = Study(StudyConfig.model_validate(tiny_study), RunFolder(finished), None)
@@ -256,11 +256,26 @@ def test_likelihood_head_reads_nothing_else(tiny_study, tmp_path):
     assert not classifier.head.features.weight.requires_grad
 
 
-def test_stages_put_every_cell_after_what_it_needs():
-    cells = [Cell("student", 0, ("a", "b", "c")), Cell("ceiling", 0, ("c",)), Cell("student", 0, ("a", "b"))]
-    found = stages(cells)
-    assert found[0] == [Cell("weak", 0, ("a",)), Cell("ceiling", 0, ("c",))]
-    assert found[1:] == [[Cell("student", 0, ("a", "b"))], [Cell("student", 0, ("a", "b", "c"))]]
+def test_every_cell_comes_after_what_it_needs():
+    far, near, weak = Cell("student", 0, ("a", "b", "c")), Cell("student", 0, ("a", "b")), Cell("weak", 0, ("a",))
+    assert with_needs([far, Cell("ceiling", 0, ("c",)), near]) == {far: [near], Cell("ceiling", 0, ("c",)): [], near: [weak], weak: []}
+
+
+def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
+    """A finished study has only its analyses left to look at; a lost cell is done before what learns from it."""
+    copy = tmp_path / "out"
+    shutil.copytree(finished, copy)
+    study = Study(StudyConfig.model_validate(tiny_study), RunFolder(copy), None)
+    assert not [j for j in jobs(study) if isinstance(j, Cell)]
+    weak, near, far = (Cell("weak", 0, ("bytes",)), Cell("student", 0, ("bytes", "mid")), Cell("student", 0, ("bytes", "mid", "big")))
+    for cell in (weak, near, far):
+        shutil.rmtree(copy / cell.name)
+    left = jobs(study)
+    assert left[far] == [near] and left[near] == [weak] and left[weak] == [] == left["game_teacher", 0]
+    assert left["in_context", 0] == [weak] == left["auto_aligner", 0] and left["in_context", 1] == []
+    done = list(do_all(study, left))
+    assert sorted(map(str, done)) == sorted(map(str, left)) and not jobs(study).keys() & {weak, near, far}
+    assert done.index(weak) < done.index(near) < done.index(far) and done.index(weak) < done.index(("in_context", 0))
 
 
 def test_shipped_config_and_its_quick_version():

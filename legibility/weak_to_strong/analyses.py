@@ -14,15 +14,19 @@ from legibility.weak_to_strong.study import Study
 
 
 class Analysis(NamedTuple):
-    """`compute(study, seed)` stores what one seed needs; `summary(study, tables)` reads it and makes the table."""
+    """`compute(study, seed)` stores what one seed needs; `summary(study, tables)` reads it and makes the table.
+
+    `weak(config)`: the weak model whose cell `compute` reads, if any.
+    """
 
     compute: Callable[[Study, int], Any]
     summary: Callable[[Study, Any], dict[str, Any]]
+    weak: Callable[[StudyConfig], str | None] = lambda config: None
 
 
 ANALYSES = {  # the config's section -> its analysis
-    "auto_aligner": Analysis(auto_aligner_cells, auto_aligner_summary),
-    "in_context": Analysis(in_context_cell, in_context_summary),
+    "auto_aligner": Analysis(auto_aligner_cells, auto_aligner_summary, lambda config: config.auto_aligner.generations[0]),
+    "in_context": Analysis(in_context_cell, in_context_summary, lambda config: config.in_context.weak),
     "game_teacher": Analysis(game_teacher_cell, lambda study, _: game_teacher_summary(study)),
     "generation": Analysis(generation_cell, lambda study, _: generation_summary(study)),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,15 +78,12 @@ def load_or(run: RunFolder, name: str, compute: Callable[[], Result]) -> Result:
         return Result({k: arrays[k] for k in arrays.files}, json.loads((folder / "cell.json").read_text(encoding="utf-8")))
 
 
-def stages(cells: list[Cell]) -> list[list[Cell]]:
-    """Cells and all they need, once each, in stages that need only earlier ones."""
-    depth: dict[Cell, int] = {}
-
-    def place(cell: Cell) -> int:
-        if cell not in depth:
-            depth[cell] = 0 if cell.needs is None else place(cell.needs) + 1
-        return depth[cell]
-
-    for cell in cells:
-        place(cell)
-    return [[c for c in depth if depth[c] == d] for d in range(max(depth.values()) + 1)] if depth else []
+def with_needs(cells: Iterable[Cell]) -> dict[Cell, list[Cell]]:
+    """Cells and all they need in turn, each with the cells it needs."""
+    found: dict[Cell, list[Cell]] = {}
+    rest = list(cells)
+    for cell in rest:
+        if cell not in found:
+            found[cell] = [cell.needs] if cell.needs else []
+            rest += found[cell]
+    return found

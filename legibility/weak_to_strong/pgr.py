@@ -19,6 +19,7 @@ from legibility.metrics import number
 
 NO_GAP = 1e-9
 MAX_UNDEFINED = 0.05  # share of resamples without a gap from which PGR itself counts as undefined
+BLOCK = 1000  # resamples held in memory at once
 
 Estimate = dict[str, float | None]
 
@@ -50,21 +51,29 @@ def crossed_bootstrap(
     sums = {k: np.stack([np.bincount(owner, row, len(count)) for row in np.atleast_2d(t)]) for k, t in tables.items()}
     seeds = next(iter(sums.values())).shape[0]
 
-    def at(seed_index: np.ndarray, weight: np.ndarray) -> float:
-        means = {k: float((s[seed_index] @ weight).mean() / (count @ weight)) for k, s in sums.items()}
-        return statistic(means)
+    def at(seed_weight: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The statistic under counts of every seed (resamples, seeds) and problem (resamples, problems): (resamples,)."""
+        total = seeds * (weight @ count)
+        means = {k: ((seed_weight @ s) * weight).sum(1) / total for k, s in sums.items()}
+        return np.array([statistic(dict(zip(means, row, strict=True))) for row in zip(*(m.tolist() for m in means.values()), strict=True)])
 
-    value = at(np.arange(seeds), np.ones(len(count)))
-    draws = np.array(
-        [
-            at(rng.integers(0, seeds, seeds), np.bincount(rng.integers(0, len(count), len(count)), minlength=len(count)))
-            for _ in range(resamples)
-        ]
-    )
+    value = at(np.ones((1, seeds)), np.ones((1, len(count))))[0]
+    blocks = [min(BLOCK, resamples - start) for start in range(0, resamples, BLOCK)]
+    draws = np.concatenate([at(*_counts(rng, size, seeds, len(count))) for size in blocks])
     known = draws[~np.isnan(draws)]
     tail = (1 - confidence) / 2
     low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (math.nan, math.nan)
     return {"value": number(value), "low": number(low), "high": number(high)}, 1 - len(known) / len(draws)
+
+
+def _counts(rng: np.random.Generator, resamples: int, seeds: int, problems: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each resample holds each seed (resamples, seeds) and each problem (resamples, problems)."""
+    drawn = rng.integers(0, np.tile(np.repeat([seeds, problems], [seeds, problems]), (resamples, 1)))
+
+    def count(x: np.ndarray, size: int) -> np.ndarray:
+        return np.bincount((x + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size).reshape(resamples, size)
+
+    return count(drawn[:, :seeds], seeds), count(drawn[:, seeds:], problems)
 
 
 def pgr_estimate(

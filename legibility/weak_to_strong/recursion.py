@@ -78,7 +78,7 @@ def _aligned(study: Study, seed: int, settings: AutoAlignerSettings) -> list[Gen
     def teach(g: int, model: str, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         def compute() -> Result:
             watched = {p: getattr(parts, p) for p in WATCHED}
-            trained = study.train(Cell("student", seed, (model,)), parts.student, probabilities, watched, objective=settings.objective)
+            trained = study.train(Cell("student", seed, (model,)), parts.student, probabilities, watched, objective=settings.objective, curve=False)
             return Result({"steps": trained.steps, **trained.logits}, {})
 
         result = load_or(study.run, f"cells/seed-{seed}/auto-aligner/{g}-{model}", compute)

@@ -7,9 +7,7 @@ of half B, ceilings on half B's ground truth, all on one balanced test set.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from legibility.models.loading import load_causal, load_tokenizer, pick_device, 
 from legibility.models.verifier import keep_layers
 from legibility.progress import Progress
 from legibility.randomness import derive_seed, stream
-from legibility.weak_to_strong.cells import Cell, Result, load_or, stages
+from legibility.weak_to_strong.cells import Cell, Result, load_or, with_needs
 from legibility.weak_to_strong.classifiers import features, load_classifier
 from legibility.weak_to_strong.config import ALONE, SINGLE, PreferencesTask, SolutionsTask, StudyConfig
 from legibility.weak_to_strong.items import PARTS, Item, Parts, labels
@@ -47,6 +45,7 @@ class Study:
         self.texts = self._texts()
         self.pools = load_pools(config, self.texts, base_dir)
         self.parts = lru_cache(maxsize=None)(lambda seed: parts_for(config, self.pools, seed))
+        self.supervisors = {cell for needed in with_needs(self.cells()).values() for cell in needed}
 
     def _texts(self) -> Texts | None:
         task = self.config.task
@@ -80,8 +79,7 @@ class Study:
             truth = labels(parts.student).astype(float)
             target = truth if cell.needs is None else expit(self.cell(cell.needs).last("student").astype(float))
             objective = "xent" if cell.objective == "bootstrapping" else cell.objective
-            teaches = cell.kind == "student" and cell.objective == "xent"  # bootstrapping may go on from it
-            watched = {p: getattr(parts, p) for p in (("student", *HELD_OUT) if teaches else HELD_OUT)}
+            watched = {p: getattr(parts, p) for p in (("student", *HELD_OUT) if cell in self.supervisors else HELD_OUT)}
             trained = self.train(cell, parts.student, target, watched, objective=objective, source=self._adapted(cell.seed, cell.models[-1]))
             arrays, info = {"steps": trained.steps, **trained.logits}, {}
         return Result(arrays, info)
@@ -112,7 +110,8 @@ class Study:
 
         def fit(weights: np.ndarray | None, member: int, layers: int | None) -> Trained:
             target = truth["weak"].astype(float)
-            return self.train(cell, read["weak"], target, read, weights=weights, member=member, layers=layers)
+            alone = cell.teacher == SINGLE  # an ensemble is made of finished members
+            return self.train(cell, read["weak"], target, read, weights=weights, member=member, layers=layers, curve=alone)
 
         if cell.teacher == SINGLE:
             trained = fit(None, 0, None)
@@ -215,7 +214,7 @@ def run_study(
 
     Raises UserError for bad input; a folder that exists needs `resume` and the same settings.
     """
-    from legibility.weak_to_strong.analyses import wanted
+    from legibility.weak_to_strong.schedule import do_all, jobs
     from legibility.weak_to_strong.summary import write_summary
 
     progress = progress or Progress()
@@ -228,18 +227,12 @@ def run_study(
     study = study or Study(config, run, base_dir)
     parts = [study.parts(seed) for seed in config.seeds]
     progress.done(", ".join(f"{len(getattr(parts[0], p))} {p}" for p in PARTS) + " items")
-    for number, stage in enumerate(stages(study.cells()), start=1):
-        todo = [c for c in stage if not run.is_done(c.name)]
-        progress.phase(f"stage {number}: {len(stage)} cells", len(todo))
-        for k, _ in enumerate(_compute_all(study, todo), start=1):
-            progress.step(k, {})
-        progress.done(f"{len(todo)} trained, {len(stage) - len(todo)} were there")
-    jobs = [(name, seed) for name in wanted(config) for seed in config.seeds]
-    if jobs:
-        progress.phase(", ".join(wanted(config)).replace("_", " "), len(jobs))
-        for k, _ in enumerate(_compute_all(study, jobs), start=1):
-            progress.step(k, {})
-        progress.done("")
+    todo = jobs(study)
+    progress.phase("cells and analyses", len(todo))
+    for k, _ in enumerate(do_all(study, todo), start=1):
+        progress.step(k, {})
+    trained = sum(isinstance(job, Cell) for job in todo)
+    progress.done(f"{trained} cells trained, {len(with_needs(study.cells())) - trained} were there")
     write_summary(study)
     return run
 
@@ -258,43 +251,3 @@ def _checked(config: StudyConfig, out: Path, base_dir: Path | None) -> Study | N
 
         check_run(study)
     return study
-
-
-Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
-
-
-def _compute_all(study: Study, jobs: Sequence[Job]):
-    """Do the jobs, side by side where the config has workers; yields as each is done."""
-    if study.config.workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield _do(study, job)
-        return
-    # one thread each; fresh processes, since a forked one may not use torch's threads again
-    pool = ProcessPoolExecutor(study.config.workers, get_context("spawn"), _start_worker, (study.config, study.run.path, study.base_dir))
-    with pool:
-        for done in as_completed([pool.submit(_work, job) for job in jobs]):
-            yield done.result()
-
-
-_STUDY: Study | None = None
-
-
-def _start_worker(config: StudyConfig, path: Path, base_dir: Path | None) -> None:
-    global _STUDY
-    torch.set_num_threads(1)
-    _STUDY = Study(config, RunFolder(path), base_dir)
-
-
-def _work(job: Job) -> None:
-    assert _STUDY is not None
-    _do(_STUDY, job)
-
-
-def _do(study: Study, job: Job) -> None:
-    if isinstance(job, Cell):
-        study.cell(job)
-        return
-    from legibility.weak_to_strong.analyses import ANALYSES
-
-    name, seed = job
-    ANALYSES[name].compute(study, seed)

@@ -48,13 +48,14 @@ def train_student(
     config: StudyConfig, model: str, items: Sequence[Item], probabilities: np.ndarray, watched: Mapping[str, Sequence[Item]], *,
     objective: str = "xent", weights: np.ndarray | None = None, seed: int, rng: np.random.Generator, device: str,
     base_dir: Path | None = None, source: str | None = None, layers: int | None = None,
-    frozen: Callable[[Sequence[Item]], np.ndarray] | None = None,
+    frozen: Callable[[Sequence[Item]], np.ndarray] | None = None, curve: bool = True,
 ) -> Trained:
     """A classifier trained so that P(label) matches `probabilities` (n,), under an objective.
 
     weights (n,): of the items in the loss (boosting, bootstrap resampling). source: a folder to start
     from instead of the settings' model. layers: use only so many. `watched` parts are predicted.
     frozen: features (items, layers, width) of the untrained model, where someone keeps them already.
+    curve: predict validation and test at every evaluation point, not only at the end.
     """
     settings = config.models[model]
     if layers is not None:
@@ -71,7 +72,8 @@ def train_student(
     training = config.training
     per_epoch = math.ceil(len(items) / training.batch_size)
     steps = max(1, round((settings.epochs or training.epochs) * per_epoch))
-    points = sorted({max(1, round(steps * (k + 1) / training.evaluations)) for k in range(training.evaluations)})
+    evaluations = training.evaluations if curve else 1
+    points = sorted({max(1, round(steps * (k + 1) / evaluations)) for k in range(evaluations)})
     groups = classifier.parameter_groups()
     optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [g["lr"] for g in groups], total_steps=steps + 1, pct_start=0.1)

@@ -1,0 +1,84 @@
+"""A study's jobs, each as soon as what it needs is there: one after another, or side by side in worker processes.
+
+Workers are started once and live until the last job: starting one (importing torch and transformers,
+reading the text) costs as many seconds as training a nano model. The analyses come first where they
+can, since theirs are the longest jobs and would otherwise be waited for at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from graphlib import TopologicalSorter
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from legibility.game.run_folder import RunFolder
+from legibility.weak_to_strong.analyses import ANALYSES, wanted
+from legibility.weak_to_strong.cells import Cell, with_needs
+from legibility.weak_to_strong.config import StudyConfig
+from legibility.weak_to_strong.study import Study
+
+Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
+
+
+def jobs(study: Study) -> dict[Job, list[Job]]:
+    """What is still to do, and what of it each job needs."""
+    needs: dict[Job, list[Job]] = {}
+    for name in wanted(study.config):
+        weak = ANALYSES[name].weak(study.config)
+        needs.update({(name, s): [Cell("weak", s, (weak,))] if weak else [] for s in study.config.seeds})
+    needs.update(with_needs(study.cells()))
+    todo = {job for job in needs if not (isinstance(job, Cell) and study.run.is_done(job.name))}
+    return {job: [n for n in needed if n in todo] for job, needed in needs.items() if job in todo}
+
+
+def do_all(study: Study, needs: Mapping[Job, Sequence[Job]]) -> Iterator[Job]:
+    """Do every job after what it needs; yields each when it is done."""
+    order = TopologicalSorter(needs)
+    if study.config.workers == 1 or len(needs) < 2:
+        for job in order.static_order():
+            do(study, job)
+            yield job
+        return
+    order.prepare()
+    # one thread each; fresh processes, since a forked one may not use torch's threads again
+    pool = ProcessPoolExecutor(
+        study.config.workers, get_context("spawn"), _start_worker, (study.config, study.run.path, study.base_dir)
+    )
+    running: dict[Future, Job] = {}
+    try:
+        while order.is_active():
+            running.update({pool.submit(_work, job): job for job in order.get_ready()})
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                job = running.pop(future)
+                order.done(job)
+                yield job
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def do(study: Study, job: Job) -> None:
+    """Train a cell, or compute an analysis of a seed, unless it is stored already."""
+    if isinstance(job, Cell):
+        study.cell(job)
+    else:
+        name, seed = job
+        ANALYSES[name].compute(study, seed)
+
+
+_STUDY: Study | None = None  # a worker's own
+
+
+def _start_worker(config: StudyConfig, path: Path, base_dir: Path | None) -> None:
+    global _STUDY
+    torch.set_num_threads(1)
+    _STUDY = Study(config, RunFolder(path), base_dir)
+
+
+def _work(job: Job) -> None:
+    assert _STUDY is not None
+    do(_STUDY, job)
