@@ -20,20 +20,18 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from legibility.config import load_config
+from legibility.config import Config, load_config
 from legibility.evaluation.compare import dig, merge
 from legibility.evaluation.evaluate import evaluate
 from legibility.game.run_folder import write_atomic, write_json
 from legibility.play import play
 from legibility.report.drawing import LIGHT, end_labels, themed
 
-POINTS = {
-    "sizes": {f"verifier {size}": [f"verifier.model=nano-{size}"] for size in ("xs", "s", "m", "equal")},
-    "rewards": {
-        "SRC": ["reward.kind=src", "reward.floor=null"],
-        "CGC": ["reward.kind=cgc"],
-        "Goodhart": ["reward.kind=goodhart", "reward.floor=null"],
-    },
+SIZES = ("xs", "s", "m", "equal")
+REWARDS = {
+    "SRC": ["reward.kind=src", "reward.floor=null"],
+    "CGC": ["reward.kind=cgc"],
+    "Goodhart": ["reward.kind=goodhart", "reward.floor=null"],
 }
 
 
@@ -45,11 +43,16 @@ def main(
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     workers: Annotated[int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)] = 1,
 ) -> None:
-    found = {name: changes for group, members in POINTS.items() if points in (group, "all") for name, changes in members.items()}
+    found = choose(points, load_config(config, list(overrides or ())))
     games = [(name, seed) for name in found for seed in seeds.split(",")]
-    jobs = [(config, out / f"{name.replace(' ', '-').lower()}-{seed}", [*(overrides or ()), *found[name], f"seed={seed}"])
-            for name, seed in games]
-    summaries = dict(zip(games, _all(jobs, workers), strict=True))
+    jobs: dict[str, tuple[Path, Path, list[str]]] = {}  # by settings: a point that is in both groups is played once
+    keys = []
+    for name, seed in games:
+        changes = [*(overrides or ()), *found[name], f"seed={seed}"]
+        keys.append(load_config(config, changes).model_dump_json())
+        jobs.setdefault(keys[-1], (config, out / f"{name.replace(' ', '-').lower()}-{seed}", changes))
+    played = dict(zip(jobs, _all(list(jobs.values()), workers), strict=True))
+    summaries = {game: played[key] for game, key in zip(games, keys, strict=True)}
     results: dict[str, dict[str, Any]] = {}
     for name in found:
         chosen = [summaries[name, seed] for seed in seeds.split(",")]
@@ -59,6 +62,13 @@ def main(
     write_atomic(out / "sweep.md", table)
     draw(results).savefig(out / "sweep.png")
     typer.echo(table)
+
+
+def choose(points: str, config: Config) -> dict[str, list[str]]:
+    """Settings by name of point. The sizes have the marking stage if the config's built-in verifier has it."""
+    kind = "-marked" if config.verifier.model.endswith("-marked") else ""
+    sizes = {f"verifier {size}": [f"verifier.model=nano-{size}{kind}"] for size in SIZES}
+    return {**(sizes if points != "rewards" else {}), **(REWARDS if points != "sizes" else {})}
 
 
 def _all(jobs: list[tuple[Path, Path, list[str]]], workers: int) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 from conftest import legibility
 from scipy import stats
 
+from legibility.config import load_config
 from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
 from legibility.evaluation.compare import merge, over_seeds, paired_test
 
@@ -160,20 +161,28 @@ def test_sweep_table_and_figure():
     """Of results as the sweep stores them; its games are ordinary runs, played elsewhere in these tests."""
     module = script("sweep")
     merged = merge([summary_of(s) for s in range(2)])
-    results = {name: {**merged, "parameters": 1000 * k} for k, name in enumerate(module.POINTS["sizes"], 1)}
+    results = {name: {**merged, "parameters": 1000 * k} for k, name in enumerate(("verifier xs", "verifier s", "verifier m", "verifier equal"), 1)}
     table = module.render(results)
     assert table.count("\n") == 2 + 4 and "verifier equal" in table and "4,000" in table
     figure = module.draw(results)
     assert len(figure.axes[0].lines) == 4
 
 
+def test_sweep_sizes_have_the_kind_of_the_config(tiny_config_file):
+    module = script("sweep")
+    marked = module.choose("sizes", load_config(tiny_config_file, ["verifier.model=nano-m-marked"]))
+    assert marked["verifier xs"] == ["verifier.model=nano-xs-marked"] and "SRC" not in marked
+    assert module.choose("all", load_config(tiny_config_file, ["verifier.model=nano-m"]))["verifier s"] == ["verifier.model=nano-s"]
+
+
 def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
     module = script("sweep")
-    monkeypatch.setattr(module, "POINTS", {"rewards": {"CGC": ["reward.kind=cgc"]}})
+    monkeypatch.setattr(module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"]})
     changes = [*tiny_overrides, "ppo.steps=1", "evaluation.pool_problems=3", "evaluation.pool_samples=2", "game.rounds=1"]
     stamps = []
     for _ in range(2):
         module.main(tiny_config_file, changes, out=tmp_path, points="rewards", seeds="0")
         assert (tmp_path / "sweep.png").stat().st_size > 1000 and "| CGC |" in (tmp_path / "sweep.md").read_text()
+        assert "| same game |" in (tmp_path / "sweep.md").read_text() and not (tmp_path / "same-game-0").exists()
         stamps.append((tmp_path / "cgc-0/summary.json").stat().st_mtime_ns)
     assert stamps[0] == stamps[1]
