@@ -4,17 +4,19 @@
     python scripts/sweep.py configs/nano.yaml --out runs/sweep --points sizes --seeds 0,1,2 --workers 2 game.rounds=2
 
 Every game is an ordinary run folder, evaluated with --quick; finished ones are not played again, so the
-sweep goes on where it stopped. Closed gates are forced open: a verifier too weak to train against is a
-result here. Settings after the config apply to every point.
+sweep goes on where it stopped. The base policy's text depends on neither verifier nor reward: it is drawn
+once a seed, by the first point, and copied to the others. Closed gates are forced open: a verifier too weak
+to train against is a result here. Settings after the config apply to every point.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import typer
@@ -23,7 +25,8 @@ from matplotlib.figure import Figure
 from legibility.config import Config, load_config
 from legibility.evaluation.compare import dig, merge
 from legibility.evaluation.evaluate import evaluate
-from legibility.game.run_folder import write_atomic, write_json
+from legibility.game.base import BASE, WARM_START
+from legibility.game.run_folder import RunFolder, write_atomic, write_json
 from legibility.play import play
 from legibility.report.drawing import LIGHT, end_labels, themed
 
@@ -44,18 +47,23 @@ def main(
     workers: Annotated[int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)] = 1,
 ) -> None:
     found = choose(points, load_config(config, list(overrides or ())))
-    games = [(name, seed) for name in found for seed in seeds.split(",")]
-    jobs: dict[str, tuple[Path, Path, list[str]]] = {}  # by settings: a point that is in both groups is played once
-    keys = []
-    for name, seed in games:
-        changes = [*(overrides or ()), *found[name], f"seed={seed}"]
-        keys.append(load_config(config, changes).model_dump_json())
-        jobs.setdefault(keys[-1], (config, out / f"{name.replace(' ', '-').lower()}-{seed}", changes))
-    played = dict(zip(jobs, _all(list(jobs.values()), workers), strict=True))
-    summaries = {game: played[key] for game, key in zip(games, keys, strict=True)}
+    plans: dict[str, Plan] = {}  # by settings: a game that two points share is played once
+    settings_of: dict[tuple[str, str], str] = {}
+    for seed in seeds.split(","):
+        base = None
+        for name, point in found.items():
+            changes = [*(overrides or ()), *point, f"seed={seed}"]
+            settings = settings_of[name, seed] = load_config(config, changes).model_dump_json()
+            folder = out / f"{name.replace(' ', '-').lower()}-{seed}"
+            plans.setdefault(settings, Plan(config, folder, changes, base))
+            base = base or folder
+    played: dict[str, dict[str, Any]] = {}
+    for draws_base in (True, False):
+        stage = {settings: plan for settings, plan in plans.items() if (plan.base is None) == draws_base}
+        played.update(zip(stage, _all(list(stage.values()), workers), strict=True))
     results: dict[str, dict[str, Any]] = {}
     for name in found:
-        chosen = [summaries[name, seed] for seed in seeds.split(",")]
+        chosen = [played[settings_of[name, seed]] for seed in seeds.split(",")]
         results[name] = {**merge(chosen), "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
     write_json(out / "sweep.json", results)
     table = render(results)
@@ -71,21 +79,41 @@ def choose(points: str, config: Config) -> dict[str, list[str]]:
     return {**(sizes if points != "rewards" else {}), **(REWARDS if points != "sizes" else {})}
 
 
-def _all(jobs: list[tuple[Path, Path, list[str]]], workers: int) -> list[dict[str, Any]]:
+class Plan(NamedTuple):
+    """A game to play. `base`: the run folder whose base text is taken over, none to draw it."""
+
+    config: Path
+    folder: Path
+    changes: list[str]
+    base: Path | None
+
+
+def _all(plans: list[Plan], workers: int) -> list[dict[str, Any]]:
     if workers == 1:
-        return [play_and_evaluate(*job) for job in jobs]
+        return [play_and_evaluate(plan) for plan in plans]
     threads = max(1, torch.get_num_threads() // workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        return list(pool.map(play_and_evaluate, *zip(*jobs, strict=True)))
+        return list(pool.map(play_and_evaluate, plans))
 
 
-def play_and_evaluate(config: Path, folder: Path, overrides: list[str]) -> dict[str, Any]:
+def play_and_evaluate(plan: Plan) -> dict[str, Any]:
     """The summary of one game, played and evaluated as far as that is not done."""
-    settings = load_config(config, overrides)
-    run = play(settings, folder, resume=True, force=True, base_dir=config.resolve().parent)
+    settings = load_config(plan.config, plan.changes)
+    if plan.base is not None:
+        take_base(RunFolder.open(plan.folder, settings, resume=True), RunFolder.existing(plan.base))
+    run = play(settings, plan.folder, resume=True, force=True, base_dir=plan.config.resolve().parent)
     if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
         evaluate(run.path, quick=True)
     return json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+
+
+def take_base(run: RunFolder, other: RunFolder) -> None:
+    """Copy what precedes the game from a run that differs in verifier and reward alone."""
+    for phase in (WARM_START, BASE):
+        if other.is_done(phase) and not run.is_done(phase):
+            copy = run.path / f".{phase}.tmp"
+            shutil.copytree(other.verified(phase), copy, dirs_exist_ok=True)
+            copy.rename(run.folder(phase))
 
 
 def render(results: dict[str, dict[str, Any]]) -> str:

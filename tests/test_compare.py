@@ -177,12 +177,14 @@ def test_sweep_sizes_have_the_kind_of_the_config(tiny_config_file):
 
 def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
     module = script("sweep")
-    monkeypatch.setattr(module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"]})
+    monkeypatch.setattr(module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"], "SRC": ["reward.kind=src"]})
     changes = [*tiny_overrides, "ppo.steps=1", "evaluation.pool_problems=3", "evaluation.pool_samples=2", "game.rounds=1"]
     stamps = []
     for _ in range(2):
         module.main(tiny_config_file, changes, out=tmp_path, points="rewards", seeds="0")
         assert (tmp_path / "sweep.png").stat().st_size > 1000 and "| CGC |" in (tmp_path / "sweep.md").read_text()
         assert "| same game |" in (tmp_path / "sweep.md").read_text() and not (tmp_path / "same-game-0").exists()
+        drawn, taken = (tmp_path / f"{point}/base/DONE" for point in ("cgc-0", "src-0"))
+        assert taken.read_bytes() == drawn.read_bytes()  # seconds and all: drawn once
         stamps.append((tmp_path / "cgc-0/summary.json").stat().st_mtime_ns)
     assert stamps[0] == stamps[1]
