@@ -15,7 +15,7 @@ import typer
 
 from legibility.config import load_config
 from legibility.evaluation.claims import claims
-from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries
+from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries, steps_by_seed
 from legibility.game.run_folder import RunFolder, different_settings, write_atomic
 
 OTHER = "<!-- weak-to-strong: begin"
@@ -84,7 +84,8 @@ def figure_table(merged: dict[str, Any], prefixes: tuple[str, ...]) -> str:
 def round_table(merged: dict[str, Any]) -> str:
     names = list(dict.fromkeys(n.split(": ", 1)[1] for n in merged["figures"] if n.startswith("round ") and ", verifier" not in n))
     rounds = sorted({int(n.split()[1][:-1]) for n in merged["figures"] if n.startswith("round ")})
-    rows = [(name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds)) for name in names]
+    rows = [(name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds)) for name in names if not name.startswith("steps to exploit")]
+    rows.append(("steps to exploit in the game, by seed", *(steps_by_seed(merged["figures"], r) for r in rounds)))
     return table(("", *(f"round {r}" for r in rounds)), rows)
 
 

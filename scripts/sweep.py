@@ -23,7 +23,7 @@ import typer
 from matplotlib.figure import Figure
 
 from legibility.config import Config, load_config
-from legibility.evaluation.compare import dig, merge
+from legibility.evaluation.compare import dig, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
 from legibility.game.base import BASE, WARM_START
 from legibility.game.run_folder import RunFolder, write_atomic, write_json
@@ -126,12 +126,12 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "false-positive rate, last": f"round {rounds - 1}: false-positive rate of its verifier",
     }
     lines = [
-        "| point | verifier parameters | steps to exploit by round | " + " | ".join(columns) + " |",
+        "| point | verifier parameters | steps to exploit in the game by seed; by round | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 3) + "|",
     ]
     for name, result in results.items():
         figures = result["figures"]
-        steps = ", ".join(_cell(figures[f"round {r}: steps to exploit in the game"], 0) for r in range(rounds))
+        steps = "; ".join(steps_by_seed(figures, r) for r in range(rounds))
         cells = [_cell(figures[key]) for key in columns.values()]
         lines.append(f"| {name} | {result['parameters']:,} | {steps} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -142,7 +142,7 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
     rounds = _rounds(results)
     with themed(LIGHT):
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-        wanted = (("steps to exploit in the game", "steps to exploit in the game"), ("balanced best-of-16", "balanced best-of-16"))
+        wanted = (("PPO steps", "steps until fooled, or the phase's length"), ("balanced best-of-16", "balanced best-of-16"))
         for ax, (key, title) in zip(figure.subplots(1, 2), wanted, strict=True):
             ends = []
             for k, (name, result) in enumerate(results.items()):

@@ -14,7 +14,7 @@ from scipy import stats
 
 from legibility.config import load_config
 from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
-from legibility.evaluation.compare import merge, over_seeds, paired_test
+from legibility.evaluation.compare import merge, over_seeds, paired_test, steps_by_seed
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 
@@ -155,6 +155,11 @@ def test_results_page(seeds, tmp_path):
     page = out.read_text()
     assert "## Claims of the paper" in page and "legibility tax" in page and "seed=2" in page
     assert all(line.count("|") == page.split("\n")[i + 1].count("|") for i, line in enumerate(page.split("\n")[:-1]) if line.startswith("|") and page.split("\n")[i + 1].startswith("|"))
+
+
+def test_steps_by_seed_show_what_was_never_fooled():
+    figures = {"round 1: steps to exploit in the game": {"values": [21, None]}, "round 1: PPO steps": {"values": [21, 80]}}
+    assert steps_by_seed(figures, 1) == "21, > 80"
 
 
 def test_sweep_table_and_figure():

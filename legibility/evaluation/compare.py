@@ -94,6 +94,12 @@ def paired_test(first: Sequence[float | None], second: Sequence[float | None]) -
     return {"difference": float((a - b).mean()), "p": number(float(p)), "n": len(pairs)}
 
 
+def steps_by_seed(figures: dict[str, dict[str, Any]], index: int) -> str:
+    """Steps in the game until round `index`'s verifier was fooled, by seed; "> n" where it was not within its n steps."""
+    fooled, steps = (figures[f"round {index}: {name}"]["values"] for name in ("steps to exploit in the game", "PPO steps"))
+    return ", ".join(f"{f:.0f}" if f is not None else f"> {n:.0f}" for f, n in zip(fooled, steps, strict=True))
+
+
 def headline(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], float | None]]:
     """Name → how to read the number from a summary (None where a run lacks it)."""
     rounds = min(len(s["arms"]["game"]["rounds"]) for s in summaries)

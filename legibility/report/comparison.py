@@ -16,7 +16,7 @@ from legibility.report.page import CSS_INCH, Image, data_url, environment, png, 
 
 PANELS = (  # title, figure names with the round left open, label, colour
     ("accuracy", (("helpful accuracy", "helpful", "helpful"), ("sneaky accuracy", "sneaky", "sneaky")), (0, 1)),
-    ("steps to exploit in the game", (("steps to exploit in the game", "", "text"),), (0, None)),
+    ("steps until fooled, or all", (("PPO steps", "", "text"),), (0, None)),  # phases that ended unfooled count too
     ("balanced best-of-16", (("balanced best-of-16", "", "text"),), (0, 1)),
     ("false-positive rate", (("false-positive rate of its verifier", "", "sneaky"),), (0, 1)),
     ("role probe AUC", (("role probe AUC at the end", "", "text"),), (0.3, 1)),
