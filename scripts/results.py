@@ -2,7 +2,8 @@
 
     python scripts/results.py runs/nano-s0 runs/nano-s1 runs/nano-s2 --sweep runs/sweep
 
-Every number is read from the runs' summary.json (and the sweep's sweep.json); nothing is typed in.
+Every number is read from the runs' summary.json (and the sweep's sweep.md); nothing is typed in. The page's
+figures are written beside it, into figures/.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from legibility.config import load_config
 from legibility.evaluation.claims import claims
 from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries, steps_by_seed
 from legibility.game.run_folder import RunFolder, different_settings, write_atomic
+from legibility.report.comparison import rounds_figure
+from legibility.report.drawing import LIGHT, themed
+from legibility.report.evaluation_figures import attacks_figure
+from legibility.report.page import png, write_bytes
 
 OTHER = "<!-- weak-to-strong: begin"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
@@ -33,19 +38,37 @@ def main(
     parts = [
         head(runs, summaries, config), "## Claims of the paper\n", claim_table(summaries), "## Headline numbers\n",
         figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "checkability")), "## Round by round\n",
+        picture(out, "rounds_over_seeds.png", "Over rounds: a dot per seed, their mean and its interval", png(rounds_figure(merged, LIGHT))),
         round_table(merged), "## Every verifier on every round's text\n", matrix_table(summaries, "auroc"),
         "False-positive rates at the threshold fixed on round 0's validation text:\n", matrix_table(summaries, "fpr"),
-        "## Attacks: steps to exploit\n", survival_table(merged), "## Balanced best-of-n\n", best_of_n_table(summaries),
+        "## Attacks: steps to exploit\n", attack_picture(summaries, merged, out), survival_table(merged), "## Balanced best-of-n\n", best_of_n_table(summaries),
         "## Subtlety of sneaky flaws\n", subtlety_table(summaries), "## What verifiers accept that they should not\n", hacking_table(summaries),
         "## Paired tests\n", test_table(merged),
     ]
     if sweep is not None:
-        parts += ["## Verifier sizes and rewards\n", (sweep / "sweep.md").read_text(encoding="utf-8")]
+        image = picture(out, "sizes_and_rewards.png", "Verifier sizes and rewards, by round", (sweep / "sweep.png").read_bytes())
+        parts += ["## Verifier sizes and rewards\n", image, (sweep / "sweep.md").read_text(encoding="utf-8")]
     before = out.read_text(encoding="utf-8") if out.is_file() else ""
     if OTHER in before:  # the section that scripts/weak_to_strong_grid.py writes
         parts.append(before[before.index(OTHER) :])
     write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts))
     typer.echo(str(out))
+
+
+def picture(out: Path, name: str, caption: str, content: bytes) -> str:
+    """A link to an image, which is written beside the page."""
+    (out.parent / "figures").mkdir(parents=True, exist_ok=True)
+    write_bytes(out.parent / "figures" / name, content)
+    return f"![{caption}](figures/{name})\n"
+
+
+def attack_picture(summaries: Sequence[dict[str, Any]], merged: dict[str, Any], out: Path) -> str:
+    if not merged["survival"]:
+        return ""
+    attacks = [a for s in summaries for a in dig(s, "evaluation", "attacks") or []]
+    with themed(LIGHT):
+        drawing = png(attacks_figure({"attacks": attacks, "survival": merged["survival"]}, LIGHT))
+    return picture(out, "attacks.png", "Every attack (triangles: not exploited by the step cap), median and interval", drawing)
 
 
 def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path) -> str:
@@ -60,13 +83,25 @@ def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path
     for run, summary in zip(runs, summaries, strict=True):
         base = load_config(config).model_dump(mode="json")
         changed = [c for c in different_settings(base, RunFolder.existing(run).config().model_dump(mode="json"))]
-        settings = " ".join(c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'") for c in changed if not c.startswith("compute."))
+        settings = " ".join(
+            c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'") for c in changed if not c.startswith(("compute.", "attack."))
+        )
         commit = RunFolder.existing(run).manifest().get("git_commit") or "–"
         lines.append(
-            f"| {run.name} | `legibility train {config} {settings} && legibility evaluate {run.name}` | "
+            f"| {run.name} | `legibility train {config} {settings} && legibility evaluate {run.name}{attack_settings(summary, config)}` | "
             f"{summary['wall_seconds'] / 60:.1f} | {summary['peak_memory_mb']:,.0f} | {commit} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def attack_settings(summary: dict[str, Any], config: Path) -> str:
+    """Settings that the run's attacks were made with where they are not the config's."""
+    records, settings = dig(summary, "evaluation", "attacks"), load_config(config)
+    if not records:
+        return " --quick"
+    seeds, cap = max(r["seed"] for r in records) + 1, max(r["cap"] for r in records)
+    changed = {"seeds": (seeds, settings.attack.seeds), "max_steps": (cap, settings.attack.max_steps or 2 * settings.ppo.steps)}
+    return "".join(f" attack.{name}={made}" for name, (made, default) in changed.items() if made != default)
 
 
 def claim_table(summaries: Sequence[dict[str, Any]]) -> str:

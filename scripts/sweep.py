@@ -68,7 +68,7 @@ def main(
     write_json(out / "sweep.json", results)
     table = render(results)
     write_atomic(out / "sweep.md", table)
-    draw(results).savefig(out / "sweep.png")
+    draw(results).savefig(out / "sweep.png", dpi=150)
     typer.echo(table)
 
 
@@ -138,7 +138,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
 
 
 def draw(results: dict[str, dict[str, Any]]) -> Figure:
-    """Steps to exploit and best-of-16 over rounds, a line per point."""
+    """Steps to exploit and best-of-16 over rounds, a line per point, with intervals over seeds where there are several."""
     rounds = _rounds(results)
     with themed(LIGHT):
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
@@ -146,11 +146,15 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
         for ax, (key, title) in zip(figure.subplots(1, 2), wanted, strict=True):
             ends = []
             for k, (name, result) in enumerate(results.items()):
-                values = [result["figures"][f"round {r}: {key}"]["mean"] for r in range(rounds)]
-                known = [(r, v) for r, v in enumerate(values) if v is not None]
+                colour, aside = f"C{k}", 0.05 * (k - (len(results) - 1) / 2)
+                figures = [result["figures"][f"round {r}: {key}"] for r in range(rounds)]
+                known = [(r + aside, f) for r, f in enumerate(figures) if f["mean"] is not None]
                 if known:
-                    ax.plot(*zip(*known, strict=True), "o-", color=f"C{k}", markersize=4, linewidth=1.5)
-                    ends.append((known[-1][1], name, f"C{k}"))
+                    ax.plot([x for x, _ in known], [f["mean"] for _, f in known], "o-", color=colour, markersize=4, linewidth=1.5)
+                    ends.append((known[-1][1]["mean"], name, colour))
+                for x, f in known:
+                    if f["low"] is not None:
+                        ax.plot([x, x], [f["low"], f["high"]], color=colour, linewidth=1, alpha=0.6)
             ax.set_title(title, loc="left")
             ax.set_xlabel("round")
             ax.set_xticks(range(rounds))

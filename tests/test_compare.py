@@ -154,6 +154,7 @@ def test_results_page(seeds, tmp_path):
     module.main(seeds, config=SCRIPTS.parent / "configs" / "nano.yaml", sweep=None, out=out)
     page = out.read_text()
     assert "## Claims of the paper" in page and "legibility tax" in page and "seed=2" in page
+    assert (tmp_path / "figures" / "rounds_over_seeds.png").stat().st_size > 5000 and "(figures/rounds_over_seeds.png)" in page
     assert all(line.count("|") == page.split("\n")[i + 1].count("|") for i, line in enumerate(page.split("\n")[:-1]) if line.startswith("|") and page.split("\n")[i + 1].startswith("|"))
 
 
@@ -170,7 +171,7 @@ def test_sweep_table_and_figure():
     table = module.render(results)
     assert table.count("\n") == 2 + 4 and "verifier equal" in table and "4,000" in table
     figure = module.draw(results)
-    assert len(figure.axes[0].lines) == 4
+    assert len(figure.axes[0].lines) == 4 + 4 * 2  # a line and the intervals of two rounds per point
 
 
 def test_sweep_sizes_have_the_kind_of_the_config(tiny_config_file):

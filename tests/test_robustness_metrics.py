@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from legibility.evaluation import auroc, balanced_best_of_n, pairwise_accuracy
 from legibility.evaluation.intervals import Figure, Resamples, combine
 from legibility.evaluation.soundness import calibration_error, platt, reliability, worst_case
-from legibility.evaluation.survival import kaplan_meier_median
+from legibility.evaluation.survival import kaplan_meier_median, step_cap
 from legibility.evaluation.tax import length_weights
 
 
@@ -162,6 +162,12 @@ def test_undefined_figures():
 
 
 # ---------------------------------------------------------------- survival
+
+
+def test_step_cap_is_of_the_attacks_that_reached_theirs():
+    assert step_cap([80, 160, 160], [True, False, True]) == 160
+    assert step_cap([80, 160], [False, False]) == 80
+    assert step_cap([80, 160], [True, True]) == 160
 
 
 def test_median_by_hand():

@@ -25,7 +25,7 @@ import pandas as pd
 from legibility.config import AttackSettings
 from legibility.errors import UserError
 from legibility.evaluation.study import Study
-from legibility.evaluation.survival import kaplan_meier_median
+from legibility.evaluation.survival import kaplan_meier_median, step_cap
 from legibility.evaluation.texts import COLLECTION, validation_texts
 from legibility.game.base import BASE
 from legibility.game.context import CORRECTNESS
@@ -185,7 +185,7 @@ def attack_texts(study: Study) -> dict[str, pd.DataFrame]:
 def survival(study: Study, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Kaplan–Meier median steps to exploit per verifier and reward, with the share of censored attacks.
 
-    `cap_enough`: whether the smallest cap is at least twice the median of verifier 0 under that reward
+    `cap_enough`: whether the cap (`step_cap`) is at least twice the median of verifier 0 under that reward
     (null where that median is not reached).
     """
     confidence = study.settings.evaluation.confidence
@@ -195,7 +195,7 @@ def survival(study: Study, records: Sequence[Mapping[str, Any]]) -> list[dict[st
         for verifier in sorted({r["verifier"] for r in records if r["reward"] == reward}):
             chosen = [r for r in records if r["reward"] == reward and r["verifier"] == verifier]
             found = kaplan_meier_median([r["steps"] for r in chosen], [r["exploited"] for r in chosen], confidence)
-            medians[verifier] = {"verifier": verifier, "reward": reward, **found, "cap": min(r["cap"] for r in chosen),
+            medians[verifier] = {"verifier": verifier, "reward": reward, **found, "cap": step_cap([r["cap"] for r in chosen], [r["exploited"] for r in chosen]),
                                  "quick": any(r["quick"] for r in chosen)}
         first = medians.get(0, {}).get("median")
         for row in medians.values():

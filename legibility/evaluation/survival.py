@@ -37,5 +37,13 @@ def kaplan_meier_median(steps: Sequence[float], exploited: Sequence[bool], confi
     return result
 
 
+def step_cap(caps: Sequence[int], exploited: Sequence[bool]) -> int:
+    """Until which step attacks were watched: the smallest cap of those not exploited, where there is none the largest of all.
+
+    An exploited attack ended before its cap and would have done so under any higher one.
+    """
+    return min((c for c, e in zip(caps, exploited, strict=True) if not e), default=max(caps))
+
+
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
