@@ -124,7 +124,9 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "tax": "legibility tax", "retained gain": "retained gain",
         "best-of-16, round 0": "round 0: balanced best-of-16", f"best-of-16, round {rounds - 1}": f"round {rounds - 1}: balanced best-of-16",
         "false-positive rate, last": f"round {rounds - 1}: false-positive rate of its verifier",
+        "AUROC of verifier 0 on round 0": "round 0: AUROC pooled, verifier 0", "of verifier 1": "round 0: AUROC pooled, verifier 1",
     }
+    columns = {title: key for title, key in columns.items() if any(key in r["figures"] and r["figures"][key]["n"] for r in results.values())}
     lines = [
         "| point | verifier parameters | steps to exploit in the game by seed; by round | " + " | ".join(columns) + " |",
         "|---" * (len(columns) + 3) + "|",
