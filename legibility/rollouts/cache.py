@@ -45,10 +45,11 @@ class FlatStepper:
         positions = (torch.arange(longest, device=device) - (longest - lengths)[:, None]).clamp_min(0)
 
         def attend(layer, q, k, v):
-            q, k, v = (x.view(prompts, longest, *x.shape[1:]) for x in (q, k, v))
+            q, k, v = (x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v))  # q of the last places alone in the last layer
             for cache, new in ((self.keys, k), (self.values, v)):
                 cache[layer].view(prompts, samples, capacity, *new.shape[2:])[:, :, :longest] = new[:, None]
-            return sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2).reshape(len(q) * longest, -1)
+            out = sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask[:, :, -q.shape[1] :])
+            return out.transpose(1, 2).flatten(0, 1).flatten(1)
 
         last = torch.arange(1, prompts + 1, device=device) * longest - 1
         hidden = decoder.forward(ids.flatten(), decoder.rotary(positions.flatten()), attend, last)
