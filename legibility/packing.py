@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -32,7 +34,7 @@ class PackedBatch:
     lengths: list[int]
     chosen: torch.Tensor
     target: torch.Tensor
-    _masks: dict[torch.dtype, list[torch.Tensor]] = field(default_factory=dict, repr=False)  # several networks read one batch
+    _masks: dict[Any, list[torch.Tensor]] = field(default_factory=dict, repr=False)  # several networks read one batch
 
     def to(self, device: torch.device | str) -> PackedBatch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
@@ -44,21 +46,51 @@ class PackedBatch:
             self._masks[dtype] = [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)]
         return self._masks[dtype]
 
+    @cached_property
+    def counts(self) -> list[int]:
+        """How many of the chosen places each group has."""
+        ends = torch.tensor(self.lengths, device=self.chosen.device).cumsum(0)
+        return torch.bincount(torch.bucketize(self.chosen, ends, right=True), minlength=len(ends)).tolist()
+
+    def chosen_masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """The rows of `masks` at the chosen places (1, 1, m, n), one tensor for every group."""
+        if (dtype, "chosen") not in self._masks:
+            groups = zip(self.masks(dtype), self._within_groups(), strict=True)
+            self._masks[dtype, "chosen"] = [mask[:, :, rows] for mask, rows in groups]
+        return self._masks[dtype, "chosen"]
+
+    def _within_groups(self) -> tuple[torch.Tensor, ...]:
+        """The chosen places (m,) of every group, counted from its first token."""
+        starts = torch.tensor([0, *self.lengths[:-1]], device=self.chosen.device).cumsum(0)
+        counts = torch.tensor(self.counts, device=self.chosen.device)
+        return (self.chosen - starts.repeat_interleave(counts)).split(self.counts)
+
     def padded(self, dtype: torch.dtype) -> PaddedBatch:
         """The same tokens as rectangular tensors."""
         ids, positions = (pad_sequence(x.split(self.lengths), batch_first=True) for x in (self.ids, self.positions))
         owner = pad_sequence(self.owner.split(self.lengths), batch_first=True, padding_value=PADDING)
-        return PaddedBatch(ids, positions, _mask(owner, dtype), (owner != PADDING).flatten().nonzero()[:, 0])
+        mask, rows = _mask(owner, dtype), pad_sequence(self._within_groups(), batch_first=True)
+        filled = torch.arange(rows.shape[1], device=rows.device) < torch.tensor(self.counts, device=rows.device)[:, None]
+        return PaddedBatch(
+            ids, positions, mask, (owner != PADDING).flatten().nonzero()[:, 0],
+            mask.gather(2, rows[:, None, :, None].expand(-1, 1, -1, mask.shape[3])), filled.flatten().nonzero()[:, 0],
+        )  # fmt: skip
 
 
 @dataclass
 class PaddedBatch:
-    """ids, positions (B, T); mask (B, 1, T, T) additive; place (N,) of packed token n in a flattened (B * T)."""
+    """ids, positions (B, T); mask (B, 1, T, T) additive; place (N,) of packed token n in a flattened (B * T).
+
+    chosen_mask (B, 1, C, T): the mask's rows at the chosen places alone; chosen_place (M,) of chosen
+    place m in a flattened (B * C).
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
     mask: torch.Tensor
     place: torch.Tensor
+    chosen_mask: torch.Tensor
+    chosen_place: torch.Tensor
 
 
 def _mask(owner: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -96,6 +96,7 @@ class PPO:
             ],
             betas=(0.9, 0.95),
             weight_decay=0.0,
+            fused=True,  # one pass over memory; half the time
         )
 
     @property

@@ -76,6 +76,9 @@ def test_summary_pools_the_steps_of_all_turns():
     assert own["matmul_fraction_update_and_scoring"] == pytest.approx((209_600 + 1_248_000) / 1.2 / 1e6)
     assert s["trl-ppo"]["peak_mb"] == 1400
     assert results.speedup(s, "ours-detached", "trl-ppo") == {"value": 5.0, "low": 4.0, "high": 6.0}
+    s["trl-ppo"]["by_turn"] = [9.0]  # stopped before its second turn
+    s["ours-detached"]["by_turn"] = [1.5, 3.0]
+    assert results.speedup(s, "ours-detached", "trl-ppo") == {"value": 5.0, "low": 3.0, "high": 6.0}
 
 
 def test_headline_says_null_for_what_did_not_run():

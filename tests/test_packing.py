@@ -9,6 +9,7 @@ import torch
 from conftest import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
 
 from legibility.errors import UserError
+from legibility.models import flat
 from legibility.packing import pack
 
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]  # id 0 is the pad token: here it is text
@@ -81,3 +82,30 @@ def test_reduced_precision_masks_are_finite():
         batch = pack(PROMPTS, COMPLETIONS)
         for mask in (batch.padded(dtype).mask, *batch.masks(dtype)):
             assert mask.dtype == dtype and torch.isfinite(mask).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_padded_attention_equals_the_one_by_group(dtype):
+    """What a GPU runs, with gradients: all places, and the chosen places of the last layer."""
+    batch = pack(PROMPTS, COMPLETIONS)
+    draw = torch.Generator().manual_seed(0)
+    assert batch.counts == [sum(map(len, group)) for group in COMPLETIONS]
+    for layer, queries in ((0, len(batch.ids)), (1, len(batch.chosen))):
+        inputs = [torch.randn(n, heads, 8, generator=draw, dtype=dtype, requires_grad=True)
+                  for n, heads in ((queries, 4), (len(batch.ids), 2), (len(batch.ids), 2))]  # fmt: skip
+        out, gradients = [], []
+        for kind in (flat._by_group, flat._at_once):
+            out.append(kind(batch, dtype, 2)(layer, *inputs))
+            gradients.append(torch.autograd.grad(out[-1].square().sum(), inputs))
+        torch.testing.assert_close(out[0], out[1])
+        torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_chosen_masks_by_hand():
+    """The rows of both groups' tree masks that predict a completion token; a prompt's last token once per completion."""
+    batch = pack([[9], [7, 8]], [[[6]], [[1, 2], [4, 5]]])
+    one, two = [(mask[0, 0] == 0).int().tolist() for mask in batch.chosen_masks(torch.float32)]
+    assert one == [[1]]
+    assert two == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 0, 1]]
+    rows = batch.padded(torch.float32)
+    assert (rows.chosen_mask[1, 0] == 0).int().tolist() == two and rows.chosen_place.tolist() == [0, 4, 5, 6, 7]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -84,11 +85,15 @@ def summary(result: Record) -> dict[str, dict[str, Any]]:
 
 
 def speedup(summaries: Mapping[str, Record], ours: str, theirs: str) -> dict[str, float] | None:
-    """Ratio of median seconds, and its smallest and largest value over turns; None where one did not run."""
+    """Ratio of median seconds, and its smallest and largest value over turns; None where one did not run.
+
+    A turn that only one of the two made stands beside the other's last.
+    """
     if ours not in summaries or theirs not in summaries:
         return None
     a, b = summaries[ours], summaries[theirs]
-    turns = [y / x for x, y in zip(a["by_turn"], b["by_turn"], strict=False)]
+    last = min(a["by_turn"], b["by_turn"], key=len)[-1]
+    turns = [y / x for x, y in zip_longest(a["by_turn"], b["by_turn"], fillvalue=last)]
     return {"value": b["seconds"] / a["seconds"], "low": min(turns), "high": max(turns)}
 
 

@@ -25,7 +25,8 @@ from legibility.packing import PackedBatch
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
-# (layer, query (N, heads, dim), key (N, key heads, dim), value (N, key heads, dim)) -> (N, heads * dim)
+# (layer, query (n, heads, dim), key (N, key heads, dim), value (N, key heads, dim)) -> (n, heads * dim);
+# the last layer is asked for the chosen tokens alone, n = M, every other one for all, n = N
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -63,15 +64,15 @@ class FlatDecoder:
         layer = self.decoder.layers[i]
         attention = layer.self_attn
         h = _norm(layer.input_layernorm, x)
-        q = attention.q_proj(h).view(len(h), self.heads, -1)
+        queries, turned = h, rotary
+        if chosen is not None:  # past the last layer only these are read; the others are keys and values
+            queries, x, turned = h[chosen], x[chosen], tuple(table[chosen] for table in rotary)
+        q = attention.q_proj(queries).view(len(queries), self.heads, -1)
         k = attention.k_proj(h).view(len(h), self.key_heads, -1)
         v = attention.v_proj(h).view(len(h), self.key_heads, -1)
         if hasattr(attention, "q_norm"):
             q, k = attention.q_norm(q), attention.k_norm(k)
-        out = attend(i, rotate(q, *rotary), rotate(k, *rotary), v)
-        if chosen is not None:  # past the last attention only these are read
-            out, x = out[chosen], x[chosen]
-        x = x + attention.o_proj(out)
+        x = x + attention.o_proj(attend(i, rotate(q, *turned), rotate(k, *rotary), v))
         return x + layer.mlp(_norm(layer.post_attention_layernorm, x))
 
 
@@ -154,7 +155,7 @@ def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch
     flat = flat_decoder(model)
     dtype = model.get_input_embeddings().weight.dtype
     if flat is not None:
-        return flat.forward(batch.ids, flat.rotary(batch.positions), tree_attention(batch, dtype), batch.chosen)
+        return flat.forward(batch.ids, flat.rotary(batch.positions), tree_attention(batch, dtype, flat.layers), batch.chosen)
     window = attention_window(model.config)
     if window is not None and int(batch.positions.max()) + 1 > window:
         raise UserError(
@@ -168,28 +169,38 @@ def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch
     return hidden.flatten(0, 1)[rows.place[batch.chosen]]
 
 
-def tree_attention(batch: PackedBatch, dtype: torch.dtype) -> Attend:
+def tree_attention(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
     """Attention of packed tokens: group by group on CPU, where calls are cheap; as one padded call elsewhere."""
-    if batch.ids.device.type == "cpu":
-        masks = batch.masks(dtype)
+    return (_by_group if batch.ids.device.type == "cpu" else _at_once)(batch, dtype, layers)
 
-        def by_group(layer, q, k, v):
-            groups = zip(*(x.transpose(0, 1)[None].split(batch.lengths, 2) for x in (q, k, v)), masks, strict=True)
-            out = [sdpa(q, k, v, mask)[0].transpose(0, 1) for q, k, v, mask in groups]
-            return torch.cat(out).flatten(1)
 
-        return by_group
+def _by_group(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
+    every, chosen = (batch.lengths, batch.masks(dtype)), (batch.counts, batch.chosen_masks(dtype))
+
+    def attend(layer, q, k, v):
+        sizes, masks = chosen if layer == layers - 1 else every
+        q = q.transpose(0, 1)[None].split(sizes, 2)
+        k, v = (x.transpose(0, 1)[None].split(batch.lengths, 2) for x in (k, v))
+        return torch.cat([sdpa(*group)[0].transpose(0, 1) for group in zip(q, k, v, masks, strict=True)]).flatten(1)
+
+    return attend
+
+
+def _at_once(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
     rows = batch.padded(dtype)
-    shape = rows.ids.shape
 
-    def at_once(layer, q, k, v):
-        q, k, v = (
-            x.new_zeros(shape.numel(), *x.shape[1:]).index_copy(0, rows.place, x).unflatten(0, shape).transpose(1, 2)
-            for x in (q, k, v)
-        )
-        return sdpa(q, k, v, rows.mask).transpose(1, 2).flatten(0, 1)[rows.place].flatten(1)
+    def spread(x: torch.Tensor, place: torch.Tensor, width: int) -> torch.Tensor:
+        """x (n, heads, dim) -> (B, heads, width, dim)."""
+        padded = x.new_zeros(len(rows.ids) * width, *x.shape[1:]).index_copy(0, place, x)
+        return padded.unflatten(0, (-1, width)).transpose(1, 2)
 
-    return at_once
+    def attend(layer, q, k, v):
+        place, mask = (rows.chosen_place, rows.chosen_mask) if layer == layers - 1 else (rows.place, rows.mask)
+        k, v = (spread(x, rows.place, rows.ids.shape[1]) for x in (k, v))
+        out = sdpa(spread(q, place, mask.shape[2]), k, v, mask)
+        return out.transpose(1, 2).flatten(0, 1)[place].flatten(1)
+
+    return attend
 
 
 def sdpa(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

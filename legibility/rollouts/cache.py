@@ -40,15 +40,16 @@ class FlatStepper:
         causal = real[:, None, :] & torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
         mask = additive(causal | torch.eye(longest, dtype=torch.bool, device=device), dtype)[:, None]
         rows, capacity = prompts * samples, longest + limit
-        shape = (decoder.layers, rows, capacity, decoder.key_heads, decoder.head_dim)
-        self.keys, self.values = torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
+        shape = (rows, capacity, decoder.key_heads, decoder.head_dim)
+        self.keys, self.values = ([torch.empty(shape, dtype=dtype, device=device) for _ in range(decoder.layers)] for _ in range(2))
         positions = (torch.arange(longest, device=device) - (longest - lengths)[:, None]).clamp_min(0)
 
         def attend(layer, q, k, v):
-            q, k, v = (x.view(prompts, longest, *x.shape[1:]) for x in (q, k, v))
+            q, k, v = (x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v))  # q of the last places alone in the last layer
             for cache, new in ((self.keys, k), (self.values, v)):
                 cache[layer].view(prompts, samples, capacity, *new.shape[2:])[:, :, :longest] = new[:, None]
-            return sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask).transpose(1, 2).reshape(len(q) * longest, -1)
+            out = sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask[:, :, -q.shape[1] :])
+            return out.transpose(1, 2).flatten(0, 1).flatten(1)
 
         last = torch.arange(1, prompts + 1, device=device) * longest - 1
         hidden = decoder.forward(ids.flatten(), decoder.rotary(positions.flatten()), attend, last)
@@ -66,7 +67,7 @@ class FlatStepper:
         mask = self.mask[:rows, None, None, : place + 1]
 
         def attend(layer, q, k, v):
-            keys, values = self.keys[layer, :rows], self.values[layer, :rows]
+            keys, values = self.keys[layer][:rows], self.values[layer][:rows]
             keys[:, place], values[:, place] = k, v
             keys, values = (x[:, : place + 1].transpose(1, 2) for x in (keys, values))
             return sdpa(q[:, :, None], keys, values, mask).flatten(1)
@@ -76,8 +77,8 @@ class FlatStepper:
         return self.decoder.forward(token, rotary, attend)
 
     def keep(self, holes: torch.Tensor, movers: torch.Tensor, rows: int) -> None:
-        for cache in (self.keys, self.values):
-            cache[:, holes, : self.place] = cache[:, movers, : self.place]
+        for cache in (*self.keys, *self.values):
+            cache[holes, : self.place] = cache[movers, : self.place]
         self.mask[holes], self.position[holes] = self.mask[movers], self.position[movers]
         self.position, self.rows = self.position[:rows], rows
 
