@@ -7,10 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import legibility, sums
+from setuptools import find_packages
 
 
 @pytest.fixture
@@ -315,3 +317,10 @@ def test_help_and_wrong_usage():
     assert "overrides" in legibility("train", "--help").out.lower()
     for arguments in (["train"], ["trian"], ["train", "x.yaml", "--nonsense"]):
         assert legibility(*arguments).code == 2
+
+
+def test_an_ordinary_install_has_every_module():
+    """Editable installs find modules in any folder; a wheel holds those of packages alone."""
+    root = Path(__file__).resolve().parents[1]
+    packages = {root / name.replace(".", "/") for name in find_packages(root, include=["legibility*"])}
+    assert packages and {file.parent for file in (root / "legibility").rglob("*.py")} == packages
