@@ -37,7 +37,7 @@ def main(
     merged = merge(summaries)
     parts = [
         head(runs, summaries, config), "## Claims of the paper\n", claim_table(summaries), "## Headline numbers\n",
-        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "checkability")), "## Round by round\n",
+        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "length", "checkability")), "## Round by round\n",
         picture(out, "rounds_over_seeds.png", "Over rounds: a dot per seed, their mean and its interval", png(rounds_figure(merged, LIGHT))),
         round_table(merged), "## Every verifier on every round's text\n", matrix_table(summaries, "auroc"),
         "False-positive rates at the threshold fixed on round 0's validation text:\n", matrix_table(summaries, "fpr"),

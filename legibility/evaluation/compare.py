@@ -109,9 +109,15 @@ def headline(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
         "legibility tax": lambda s: s["legibility_tax"]["value"],
         "retained gain": lambda s: s["retained_gain"]["value"],
         "legibility tax at equal length": lambda s: dig(s, "evaluation", "tax", "tax_matched", "correctness", "value"),
+        "legibility tax against the length-penalised arm": lambda s: dig(s, "evaluation", "tax", "tax", "correctness short", "value"),
     }
-    for judge in ("held_out_judge", "last_verifier"):
-        for arm, title in (("start", "start"), (None, "last round"), ("correctness", "correctness-only")):
+    arms = {"start": "start", "last round": None, "correctness-only": "correctness", "length-penalised": "correctness short"}
+    for title, arm in arms.items():
+        found[f"length in tokens, {title}"] = lambda s, a=arm: dig(
+            s, "evaluation", "tax", "arms", a or dig(s, "evaluation", "tax", "reference"), "mean_length"
+        )
+    for judge in ("held_out_judge", "last_verifier", "step_validity"):
+        for title, arm in arms.items():
             for form in ("raw", "matched"):
                 name = f"checkability, {judge.replace('_', ' ')}, {title}{', equal length' if form == 'matched' else ''}"
                 found[name] = lambda s, j=judge, a=arm, f=form: dig(
