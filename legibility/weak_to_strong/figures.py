@@ -35,7 +35,9 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
             if own:
                 x = [s["sizes"]["strong_parameters"] for s in own]
                 y = [s["accuracy"]["value"] for s in own]
-                left.plot(x, y, "-", marker=MARKERS[k % len(MARKERS)], color=theme.helpful, alpha=1 - 0.28 * k, markersize=5)
+                left.plot(x, y, "-", color=theme.helpful, alpha=1 - 0.28 * k)
+                for s, place in zip(own, x, strict=True):
+                    _bar(left, place * 1.012 ** (k - 1), s["accuracy"], theme.helpful, MARKERS[k % len(MARKERS)])
                 ends.append((y[-1], f"taught by {name}", theme.helpful))
         top = sorted((c for c in ceilings if c["objective"] == "xent"), key=lambda c: c["parameters"])
         if top:
@@ -55,6 +57,9 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
                 _bar(right, x, s["pgr"], getattr(theme, colour), MARKERS[weak_names.index(s["sizes"]["weak"]) % len(MARKERS)])
             if own:
                 right.plot([], [], "o", color=getattr(theme, colour), label=objective, markersize=5)
+        for k, name in enumerate(weak_names):
+            if any(s["sizes"]["weak"] == name and s["pgr"]["value"] is not None for s in plain):
+                right.plot([], [], MARKERS[k % len(MARKERS)], color=theme.muted, label=f"taught by {name}", markersize=5)
         for level in (0, 1):
             right.axhline(level, color=theme.muted, linewidth=0.9, linestyle=(0, (3, 2)))
         right.set_xscale("log")
