@@ -66,7 +66,8 @@ def main(
         chosen = [played[settings_of[name, seed]] for seed in seeds.split(",")]
         results[name] = {**merge(chosen), "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
     write_json(out / "sweep.json", results)
-    table = render(results)
+    command = " ".join(["python scripts/sweep.py", str(config), *(overrides or ()), "--points", points, "--seeds", seeds])
+    table = f"`{command}`\n\n{render(results)}"
     write_atomic(out / "sweep.md", table)
     draw(results).savefig(out / "sweep.png", dpi=150)
     typer.echo(table)

@@ -189,6 +189,7 @@ def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp
     for _ in range(2):
         module.main(tiny_config_file, changes, out=tmp_path, points="rewards", seeds="0")
         assert (tmp_path / "sweep.png").stat().st_size > 1000 and "| CGC |" in (tmp_path / "sweep.md").read_text()
+        assert f"`python scripts/sweep.py {tiny_config_file} " in (tmp_path / "sweep.md").read_text()
         assert "| same game |" in (tmp_path / "sweep.md").read_text() and not (tmp_path / "same-game-0").exists()
         drawn, taken = (tmp_path / f"{point}/base/DONE" for point in ("cgc-0", "src-0"))
         assert taken.read_bytes() == drawn.read_bytes()  # seconds and all: drawn once
