@@ -161,6 +161,7 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
             ax.set_title(title, loc="left")
             ax.set_xlabel("round")
             ax.set_xticks(range(rounds))
+            ax.set_ylim(0, 1 if key == "balanced best-of-16" else None)  # an interval of few seeds may leave the possible
             end_labels(ax, ends)
     return figure
 
