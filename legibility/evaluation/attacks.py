@@ -25,7 +25,7 @@ import pandas as pd
 from legibility.config import AttackSettings
 from legibility.errors import UserError
 from legibility.evaluation.study import Study
-from legibility.evaluation.survival import kaplan_meier_median, step_cap
+from legibility.evaluation.survival import median_steps
 from legibility.evaluation.texts import COLLECTION, validation_texts
 from legibility.game.base import BASE
 from legibility.game.context import CORRECTNESS
@@ -194,9 +194,7 @@ def survival(study: Study, records: Sequence[Mapping[str, Any]]) -> list[dict[st
         medians: dict[int, dict[str, Any]] = {}
         for verifier in sorted({r["verifier"] for r in records if r["reward"] == reward}):
             chosen = [r for r in records if r["reward"] == reward and r["verifier"] == verifier]
-            found = kaplan_meier_median([r["steps"] for r in chosen], [r["exploited"] for r in chosen], confidence)
-            medians[verifier] = {"verifier": verifier, "reward": reward, **found, "cap": step_cap([r["cap"] for r in chosen], [r["exploited"] for r in chosen]),
-                                 "quick": any(r["quick"] for r in chosen)}
+            medians[verifier] = {"verifier": verifier, "reward": reward, **median_steps(chosen, confidence)}
         first = medians.get(0, {}).get("median")
         for row in medians.values():
             rows.append({**row, "cap_enough": None if first is None else row["cap"] >= 2 * first})

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from legibility.errors import UserError
-from legibility.evaluation.survival import kaplan_meier_median, step_cap
+from legibility.evaluation.survival import median_steps
 from legibility.game.run_folder import RunFolder, different_settings, write_json
 from legibility.metrics import number
 
@@ -174,8 +174,7 @@ def pooled_survival(summaries: Sequence[Summary], confidence: float) -> list[dic
     for reward, verifier in sorted({(r["reward"], r["verifier"]) for r in records}):
         chosen = [r for r in records if (r["reward"], r["verifier"]) == (reward, verifier)]
         chosen = [r for r in chosen if not r["quick"]] or chosen
-        found = kaplan_meier_median([r["steps"] for r in chosen], [r["exploited"] for r in chosen], confidence)
-        rows.append({"verifier": verifier, "reward": reward, **found, "cap": step_cap([r["cap"] for r in chosen], [r["exploited"] for r in chosen]), "quick": any(r["quick"] for r in chosen)})
+        rows.append({"verifier": verifier, "reward": reward, **median_steps(chosen, confidence)})
     return rows
 
 

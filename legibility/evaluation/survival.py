@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,13 @@ def kaplan_meier_median(steps: Sequence[float], exploited: Sequence[bool], confi
     reached = survival.index[survival <= 0.5 + 1e-9]  # lifelines' own median misses 0.5 by rounding
     result.update(median=float(reached[0]) if len(reached) else None, low=_finite(low), high=_finite(high))
     return result
+
+
+def median_steps(records: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
+    """`kaplan_meier_median` of attack records, with the step cap and whether any attack was a quick one."""
+    steps, exploited, caps = ([r[key] for r in records] for key in ("steps", "exploited", "cap"))
+    found = kaplan_meier_median(steps, exploited, confidence)
+    return {**found, "cap": step_cap(caps, exploited), "quick": any(r["quick"] for r in records)}
 
 
 def step_cap(caps: Sequence[int], exploited: Sequence[bool]) -> int:
