@@ -19,6 +19,7 @@ from harness.reward import _unique_tokens
 from harness.task import Task
 
 from legibility.errors import UserError
+from legibility.models import flat
 
 PARAMETERS = {"body": 1000, "head": 100, "verifier": 10}
 
@@ -94,6 +95,16 @@ def test_learned_compares_ends_with_their_error():
     got = results.learned(steps)
     assert (got["first"], got["last"], got["gain"]) == pytest.approx((0.2, 0.5, 0.3))
     assert got["error"] == pytest.approx((0.2 * 0.8 / 500 + 0.5 * 0.5 / 500) ** 0.5)
+
+
+def test_apart_averages_over_steps_by_seed():
+    one, other = ([step(1, 0, 0, accuracy_helpful=a, completions=200) for a in series] for series in ((0.5, 0.6), (0.5, 0.4)))
+    (got,) = results.apart([record("ours-detached", *one)], [record("ours-plain", *other)])
+    assert got["difference"] == pytest.approx(0.1)
+    assert got["error"] == pytest.approx((2 * 0.25 / 100 + 2 * 0.24 / 100) ** 0.5 / 2)
+    runs = {"ours-detached": [record("ours-detached", *one * 5)], "ours-plain": [record("ours-plain", *other * 5)]}
+    assert "by seed (± standard error): +0.1000 ± 0.0221." in tables.versus(result_file(learning=runs))
+    assert results.apart([], []) == []
 
 
 def test_tables_show_every_trainer_and_what_was_skipped():
@@ -218,6 +229,28 @@ def test_own_worker(tiny_prover_dir):
     assert only["rollout"] + only["scoring"] + only["update"] == pytest.approx(only["total"])
     assert got["peak_mb"] >= got["loaded_mb"] > 0 and got["parameters"]["body"] > 0
     json.dumps(got)
+
+
+def test_plain_worker_learns_what_the_default_does(tiny_prover_dir):
+    task = Task("tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=2, threads=1)
+    fast, plain = ours.run(task, "detached"), ours.run(task, "plain")
+    same = ("generated_tokens", "longest", "accuracy_helpful", "reward")
+    assert [[s[k] for k in same] for s in plain["steps"]] == [[pytest.approx(s[k]) for k in same] for s in fast["steps"]]
+    assert plain["trainer"] == "ours-plain" and plain["optimizer_steps"] == fast["optimizer_steps"]
+
+
+def test_plain_worker_shares_no_prompt_and_skips_no_padding(tiny_prover_dir, monkeypatch):
+    seen = []
+    forward = flat.packed_hidden
+
+    def watched(model, batch, *rest):
+        seen.append((flat.flat_decoder(model), len(batch.lengths)))
+        return forward(model, batch, *rest)
+
+    monkeypatch.setattr("legibility.models.prover.packed_hidden", watched)
+    task = Task("tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=1, threads=1)
+    ours.run(task, "plain")
+    assert seen and all(decoder is None and rows == 4 for decoder, rows in seen)
 
 
 def test_environment_is_used_again_and_never_replaces_what_is_not_one(tmp_path):

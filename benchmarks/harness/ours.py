@@ -1,12 +1,17 @@
 """Worker: this package's sampler, verifier and PPO on one task.
 
-    python -m harness.ours TASK.json OUT.json detached|separate
+    python -m harness.ours TASK.json OUT.json detached|separate|plain
+
+`plain` is the default critic without the package's engine: transformers' `generate`, and every
+completion a padded row of its own behind its prompt, through the model's own forward.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -16,20 +21,34 @@ from harness.reward import Reward
 from harness.task import Task
 from legibility.config import ComputeSettings, PPOSettings, ProverSettings
 from legibility.models.prover import Prover
+from legibility.packing import PackedBatch, pack
 from legibility.ppo import PPO, Batch
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
 
 
-def run(task: Task, critic: str) -> dict[str, Any]:
+class PlainPPO(PPO):
+    """PPO that shares no prompt and skips no padding."""
+
+    def step(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        with patch("legibility.models.flat.flat_decoder", lambda model: None):
+            return super().step(*args, **kwargs)
+
+    def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:
+        rows = [(batch.prompts[g], [completion.ids]) for g in groups for completion in batch.completions[g]]
+        return pack(*zip(*rows, strict=True)).to(self.policy.device)
+
+
+def run(task: Task, kind: str) -> dict[str, Any]:
     """All steps of the task; the worker's record."""
     torch.set_num_threads(task.threads)
+    plain = kind == "plain"
     prover = Prover.load(ProverSettings(model=task.model, prompts=task.prompt_set), "cpu")
     reward = Reward(task, prover.tokenizer, prover.end_ids)
-    ppo = PPO(
+    ppo = (PlainPPO if plain else PPO)(
         prover,
         PPOSettings(
-            critic=critic, samples_per_role=task.samples, max_new_tokens=task.max_new_tokens, epochs=task.epochs,
+            critic="detached" if plain else kind, samples_per_role=task.samples, max_new_tokens=task.max_new_tokens, epochs=task.epochs,
             minibatch_size=task.minibatch, micro_batch_size=task.minibatch, learning_rate=task.learning_rate,
             kl_coefficient=task.kl,
         ),
@@ -50,7 +69,8 @@ def run(task: Task, critic: str) -> dict[str, Any]:
             prompts = [prover.prompt_ids(problem, role) for problem, role in items]
             drawn = sample(
                 prover, prompts, task.samples, seed=derive_seed(task.seed, "rollout", step),
-                max_new_tokens=task.max_new_tokens, batch=ComputeSettings().rollout_batch, value_head=ppo.sampling_head,
+                max_new_tokens=task.max_new_tokens, engine="hf" if plain else "fast",
+                batch=task.completions if plain else ComputeSettings().rollout_batch, value_head=ppo.sampling_head,
             )  # fmt: skip
         with clock.phase("scoring"):
             rows = [item for item in items for _ in range(task.samples)]
@@ -58,7 +78,7 @@ def run(task: Task, critic: str) -> dict[str, Any]:
         ppo.step(Batch(prompts, drawn, paid), stream(task.seed, "update", step))
     clock.end()
     parameters = report.sizes(prover.causal, reward.verifier.model)
-    return report.build(f"ours-{critic}", task, clock, reward, parameters, loaded, optimizer_steps)
+    return report.build(f"ours-{kind}", task, clock, reward, parameters, loaded, optimizer_steps)
 
 
 if __name__ == "__main__":

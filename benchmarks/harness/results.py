@@ -17,10 +17,13 @@ Record = Mapping[str, Any]
 TRAINERS = {
     "ours-detached": "legibility, value head (default)",
     "ours-separate": "legibility, separate critic",
+    "ours-plain": "legibility, plain path (value head)",
     "trl-ppo": "TRL 1.12 PPO (separate critic)",
     "trl-grpo": "TRL 1.16 GRPO (no critic)",
     "trl-rloo": "TRL 1.16 RLOO (no critic)",
 }
+OWN = ("ours-detached", "ours-separate")
+OTHERS = ("trl-ppo", "trl-grpo", "trl-rloo", "ours-plain")  # what ours is compared with
 CRITIC = ("ours-separate", "trl-ppo")  # these train a second network
 PHASES = ("rollout", "scoring", "update")
 
@@ -100,9 +103,8 @@ def speedup(summaries: Mapping[str, Record], ours: str, theirs: str) -> dict[str
 def derived(result: Record) -> dict[str, Any]:
     """What a result file holds beside the raw steps: the headline, all summaries, speed-ups of every workload."""
     summaries = summary(result)
-    own, theirs = ([t for t in TRAINERS if t.startswith(family)] for family in ("ours", "trl"))
     ratios = {
-        name: {f"{a} vs {b}": found for a in own for b in theirs if (found := speedup(of, a, b)) is not None}
+        name: {f"{a} vs {b}": found for a in OWN for b in OTHERS if (found := speedup(of, a, b)) is not None}
         for name, of in summaries.items()
     }
     return {**headline(result), "summary": summaries, "speedups": ratios}
@@ -124,6 +126,22 @@ def headline(result: Record, workload: str = "nano") -> dict[str, float | None]:
         "speedup_vs_trl_rloo": ratio("ours-detached", "trl-rloo"),
         "matmul_fraction": None if own is None else own["matmul_fraction_update_and_scoring"],
     }
+
+
+def apart(fast: Sequence[Record], plain: Sequence[Record]) -> list[dict[str, float]]:
+    """By seed, how far two trainers' helpful accuracies are apart, averaged over all steps, and the error of that.
+
+    Records are matched by place. The error is that of independent completions; both trainers draw with
+    the same random numbers, so as long as their policies agree their text does too.
+    """
+    found = []
+    for one, other in zip(fast, plain, strict=False):
+        pairs = list(zip(one["steps"], other["steps"], strict=True))
+        both = [(s["accuracy_helpful"], s["completions"] / 2) for pair in pairs for s in pair]
+        error = sum(p * (1 - p) / n for p, n in both) ** 0.5 / len(pairs)
+        difference = statistics.mean(a["accuracy_helpful"] - b["accuracy_helpful"] for a, b in pairs)
+        found.append({"difference": difference, "error": error})
+    return found
 
 
 def learned(steps: Sequence[Record], window: int = 5) -> dict[str, float]:

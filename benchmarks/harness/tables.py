@@ -38,9 +38,9 @@ def workload(summaries: Mapping[str, Record]) -> str:
 
 def speedups(summaries: Mapping[str, Record]) -> str:
     """How many times faster each of ours is than each of theirs."""
-    others = [name for name in results.TRAINERS if name.startswith("trl") and name in summaries]
+    others = [name for name in results.OTHERS if name in summaries]
     body = []
-    for own in ("ours-detached", "ours-separate"):
+    for own in results.OWN:
         found = [results.speedup(summaries, own, other) for other in others]
         if found and all(found):
             body.append([results.TRAINERS[own], *(f"{f['value']:.1f}× [{f['low']:.1f}–{f['high']:.1f}]" for f in found)])
@@ -48,7 +48,7 @@ def speedups(summaries: Mapping[str, Record]) -> str:
 
 
 def learning(runs: Mapping[str, Sequence[Record]]) -> str:
-    """What every trainer learns in the same number of steps, over seeds."""
+    """What every trainer learns in the same number of steps, over seeds; and whether the engine changes it."""
     body = []
     for name, records in runs.items():
         got = [results.learned(record["steps"]) for record in records]
@@ -61,7 +61,11 @@ def learning(runs: Mapping[str, Sequence[Record]]) -> str:
         )  # fmt: skip
     header = ["trainer", "helpful accuracy, first 5 steps", "last 5", "gain [range over seeds]", "seeds that gain over 2 errors",
               "steps", "seconds"]  # fmt: skip
-    return rows(header, body)
+    table = rows(header, body)
+    if found := results.apart(runs.get("ours-detached", ()), runs.get("ours-plain", ())):
+        listed = ", ".join(f"{d['difference']:+.4f} ± {d['error']:.4f}" for d in found)
+        table += f"\n\nDefault less plain path, helpful accuracy averaged over all steps, by seed (± standard error): {listed}."
+    return table
 
 
 def versus(result: Record) -> str:
