@@ -195,6 +195,11 @@ class GameSettings(Settings):
         ge=2,
         description="The same for the sneaky role (null: pool_samples); its correct texts are rare, and balance needs them.",
     )
+    pool_by_share: bool = Field(
+        False,
+        description="Draw less where later verifiers take less: a round's pool shrinks with its largest share of a later "
+        "verifier's texts, to 2 a problem and role at least.",
+    )
     held_out_judge: bool = Field(True, description="Train one judge on base text only that no prover is trained against.")
     judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
 

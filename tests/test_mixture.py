@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legibility.config import MixtureSettings
+from legibility.config import Config, MixtureSettings
+from legibility.game.collection import pool_sizes
 from legibility.game.mixture import build_mixture, component_weights
 from legibility.problems.records import Problem
 from legibility.verifier_training import LabelledSolution
@@ -214,3 +215,16 @@ def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
     for got, row in zip(labelled, valid.itertuples(), strict=True):
         assert (got.problem.id, got.text, got.role) == (row.problem_id, row.text, row.role)
         assert got.correct == (row.verdict == "correct")
+
+
+def test_pools_shrink_with_the_share_that_later_verifiers_take():
+    def sizes(rounds, **mixture):
+        config = Config(game={"rounds": rounds, "pool_samples": 8, "pool_samples_sneaky": 10, "pool_by_share": True}, mixture=mixture)
+        return [tuple(pool_sizes(config, r)[role] for role in ("helpful", "sneaky")) for r in range(rounds)]
+
+    assert sizes(4, base_share=0.3) == [(8, 10), (4, 5), (3, 4), (2, 2)]  # shares .7, .35, .233, none
+    assert sizes(3, weights="latest", base_share=0.3) == [(8, 10), (8, 10), (2, 2)]
+    assert sizes(3, weights="pow2") == [(8, 10), (8, 10), (2, 2)]  # half of verifier 1's texts, half of verifier 2's
+    assert sizes(1) == [(2, 2)]
+    full = Config(game={"rounds": 2, "pool_samples": 5})
+    assert [pool_sizes(full, r) for r in range(2)] == [{"helpful": 5, "sneaky": 5}] * 2

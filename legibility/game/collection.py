@@ -6,9 +6,13 @@ test problems the reports. Test and validation text is scored by the round's own
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from legibility.config import Config
 from legibility.game.context import CORRECTNESS, GAME, Game
+from legibility.game.mixture import BASE, component_weights
 from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import round_name
 from legibility.game.solutions import Solution, merge_round, write_solutions
@@ -24,8 +28,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
         provers = [(None, folder)]
         if game.config.mixture.checkpoints == "all":
             provers = [(int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))] + provers
-        samples, settings = game.config.evaluation.samples, game.config.game
-        pool = {HELPFUL: settings.pool_samples, SNEAKY: settings.pool_samples_sneaky or settings.pool_samples}
+        samples, pool = game.config.evaluation.samples, pool_sizes(game.config, index)
         jobs = [
             (step, place, "verifier", role, max(1, pool[role] // len(provers))) for step, place in provers for role in ROLES
         ]
@@ -51,6 +54,25 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
             write_solutions(work / "solutions.parquet", rows)
         game.progress.done(f"test accuracy helpful {shown[HELPFUL]:.3f}, sneaky {shown[SNEAKY]:.3f}")
     merge_round(game.run, index)
+
+
+def pool_sizes(config: Config, index: int) -> dict[str, int]:
+    """Completions per verifier problem that a round's pool draws of each role.
+
+    With `game.pool_by_share` in proportion to the largest share that any later verifier's mixture gives
+    to the round; the last round, which no verifier of the game reads, keeps the least.
+    """
+    settings, mixture = config.game, config.mixture
+    full = {HELPFUL: settings.pool_samples, SNEAKY: settings.pool_samples_sneaky or settings.pool_samples}
+    if not settings.pool_by_share:
+        return full
+
+    def share(past: int) -> float:
+        later = ([BASE, *(str(i) for i in range(r))] for r in range(past + 1, settings.rounds))
+        return max((component_weights(components, mixture)[str(past)] for components in later), default=0.0)
+
+    most = max(share(past) for past in range(settings.rounds)) or 1.0
+    return {role: max(2, math.ceil(count * share(index) / most - 1e-9)) for role, count in full.items()}
 
 
 def collect_correctness(game: Game) -> None:
