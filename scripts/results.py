@@ -29,7 +29,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, one per seed.")],
-    config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano.yaml"),
+    config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano-full.yaml"),
     sweep: Annotated[Path | None, typer.Option(help="Folder of scripts/sweep.py.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
 ) -> None:

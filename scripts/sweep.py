@@ -1,7 +1,7 @@
 """Verifier sizes and rewards side by side: a game per point and seed, one table, one figure.
 
-    python scripts/sweep.py configs/nano.yaml --out runs/sweep                      # sizes and rewards, seed 0
-    python scripts/sweep.py configs/nano.yaml --out runs/sweep --points sizes --seeds 0,1,2 --workers 2 game.rounds=2
+    python scripts/sweep.py configs/nano-full.yaml --out runs/sweep                 # sizes and rewards, seed 0
+    python scripts/sweep.py configs/nano-full.yaml --out runs/sweep --points sizes --seeds 0,1,2 --workers 2 game.rounds=2
 
 Every game is an ordinary run folder, evaluated with --quick; finished ones are not played again, so the
 sweep goes on where it stopped. The base policy's text depends on neither verifier nor reward: it is drawn

@@ -151,7 +151,7 @@ def test_results_page(seeds, tmp_path):
     """docs/results.md is written from the runs alone."""
     module = script("results")
     out = tmp_path / "results.md"
-    module.main(seeds, config=SCRIPTS.parent / "configs" / "nano.yaml", sweep=None, out=out)
+    module.main(seeds, config=SCRIPTS.parent / "configs" / "nano-full.yaml", sweep=None, out=out)
     page = out.read_text()
     assert "## Claims of the paper" in page and "legibility tax" in page and "seed=2" in page
     assert (tmp_path / "figures" / "rounds_over_seeds.png").stat().st_size > 5000 and "(figures/rounds_over_seeds.png)" in page
