@@ -14,6 +14,7 @@ from harness import laws, results
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib import ticker
 
 SWEEPS = {  # sweep -> key of a point, label
     "model size": ("parameters", "parameters"),
@@ -54,7 +55,12 @@ def scaling(result: Mapping[str, Any], path: Path) -> None:
         panel.loglog(x, [p["seconds"] for p in points], "o", color="C0", label="measured")
         panel.loglog(x, [laws.predict(law, p["parameters"], p["tokens"]) for p in points], "-", color="C1", label="law")
         panel.set_xlabel(label)
-        panel.grid(alpha=0.3, which="both")
+        panel.set_xticks(x, [f"{v / 1e6:.3g} M" if v > 1e5 else f"{v:.3g}" for v in x], fontsize=8)
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        panel.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_minor_formatter(ticker.NullFormatter())
+        panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds a step")
     panels[0].legend()
     figure.savefig(path, dpi=150)
