@@ -37,7 +37,7 @@ def build(
         "steps": steps[task.warm :],
         "warm_steps": steps[: task.warm],
         "optimizer_steps": optimizer_steps,
-        "peak_mb": resident_mb(peak=True),
+        "peak_mb": max(resident_mb(peak=True), loaded_mb),  # the kernel's high-water mark may lag a few kilobytes
         "loaded_mb": loaded_mb,
         "parameters": parameters,
         "versions": {"python": platform.python_version(), **versions("torch", "transformers", "trl")},
