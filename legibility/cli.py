@@ -35,7 +35,7 @@ def train(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
-    from legibility.config import load_config
+    from legibility.config_file import load_config
     from legibility.play import play
 
     settings = load_config(config, overrides or ())

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from legibility.config import load_config
+from legibility.config_file import load_config
 from legibility.evaluation.claims import claims
 from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries, steps_by_seed
 from legibility.game.run_folder import RunFolder, different_settings, write_atomic

@@ -22,7 +22,8 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from legibility.config import Config, load_config
+from legibility.config import Config
+from legibility.config_file import load_config
 from legibility.evaluation.compare import dig, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
 from legibility.game.base import BASE, WARM_START

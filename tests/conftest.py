@@ -162,7 +162,7 @@ def tiny_config_file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     """The run folder of a finished tiny game. Read only: copy it before changing anything."""
-    from legibility.config import load_config
+    from legibility.config_file import load_config
     from legibility.play import play
 
     return play(load_config(tiny_config_file, tiny_overrides), tmp_path_factory.mktemp("runs") / "tiny", progress=quiet())

@@ -56,7 +56,7 @@ def test_a_tiny_game_with_its_report(tiny_config_file, tiny_overrides, tmp_path,
 
 
 def test_overrides_take_any_setting(here):
-    from legibility.config import load_config
+    from legibility.config_file import load_config
 
     (here / "a.yaml").write_text("ppo: {steps: 5}\nprover:\n  lora: null\n")
     config = load_config(
@@ -71,7 +71,7 @@ def test_overrides_take_any_setting(here):
 
 
 def test_later_overrides_win(here):
-    from legibility.config import load_config
+    from legibility.config_file import load_config
 
     (here / "a.yaml").write_text("{}")
     assert load_config(here / "a.yaml", ["ppo.steps=3", "ppo.steps=4"]).ppo.steps == 4

@@ -12,7 +12,7 @@ import pytest
 from conftest import legibility
 from scipy import stats
 
-from legibility.config import load_config
+from legibility.config_file import load_config
 from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
 from legibility.evaluation.compare import merge, over_seeds, paired_test, steps_by_seed
 

@@ -11,7 +11,7 @@ from conftest import quiet
 from safetensors.torch import load_file
 
 from legibility import rewards
-from legibility.config import load_config
+from legibility.config_file import load_config
 from legibility.game.solutions import read_problems, round_solutions
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier

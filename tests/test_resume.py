@@ -15,7 +15,7 @@ import pytest
 from conftest import legibility, quiet, sums
 
 from legibility import ppo, verifier_training
-from legibility.config import load_config
+from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.evaluation import summary
 from legibility.game import collection, context

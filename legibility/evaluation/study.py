@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from legibility.config import override_config
+from legibility.config_file import override_config
 from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.scores import Scorer

@@ -22,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from legibility.config import Config, SettingsT, parse_config
+from legibility.config import Config, SettingsT
+from legibility.config_file import parse_config
 from legibility.errors import UserError
 
 SCHEMA = 1

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from legibility.config import ComputeSettings, Settings, load_config
+from legibility.config import ComputeSettings, Settings
+from legibility.config_file import load_config
 from legibility.problems.config import ProblemsConfig
 
 QUICK_SHARE = 0.4  # of the items, with --quick
