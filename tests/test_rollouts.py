@@ -13,6 +13,7 @@ from scipy.stats import chisquare, kstest
 
 from legibility.randomness import uniforms
 from legibility.rollouts import Completion, sample
+from legibility.rollouts.cache import group_width
 
 ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/test_vllm.py
 END = 1
@@ -50,6 +51,22 @@ def test_engines_agree(name, byte_tokenizer):
     assert [[c.truncated for c in g] for g in fast] == [[c.truncated for c in g] for g in plain]
     for one, other in zip(flat(fast), flat(plain), strict=True):
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 7, 8, 10])
+def test_samples_that_share_a_cache_are_as_if_alone(small, samples):
+    """Rows end at every step here, so groups of every shape lose members, and whole groups leave."""
+    prompts = SMALL * 4
+    fast, plain = (sample(small, prompts, samples, seed=7, max_new_tokens=40, engine=e) for e in ENGINES)
+    assert ids(fast) == ids(plain)
+    assert len({len(c.ids) for c in flat(fast)}) > min(8, samples)
+    for one, other in zip(flat(fast), flat(plain), strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize(("samples", "width"), [(1, 1), (4, 4), (6, 3), (7, 1), (8, 4), (10, 5), (16, 4)])
+def test_group_width(samples, width):
+    assert group_width(samples) == width
 
 
 @pytest.mark.parametrize("engine", ENGINES)

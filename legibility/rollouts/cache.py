@@ -30,6 +30,12 @@ class Stepper(Protocol):
 
 
 class FlatStepper:
+    """Rows of one prompt share a cache in groups of `width`: its keys and values once, then every row's own in turns.
+
+    On a CPU one attention call over a group is cheaper than one for every row, although the rows pass
+    over each other's tokens in vain; elsewhere every row is a group of its own.
+    """
+
     def __init__(self, decoder: FlatDecoder) -> None:
         self.decoder = decoder
 
@@ -39,48 +45,67 @@ class FlatStepper:
         real = torch.arange(longest, device=device) >= longest - lengths[:, None]
         causal = real[:, None, :] & torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
         mask = additive(causal | torch.eye(longest, dtype=torch.bool, device=device), dtype)[:, None]
-        rows, capacity = prompts * samples, longest + limit
-        shape = (rows, capacity, decoder.key_heads, decoder.head_dim)
-        self.keys, self.values = ([torch.empty(shape, dtype=dtype, device=device) for _ in range(decoder.layers)] for _ in range(2))
+        self.width = width = group_width(samples) if device.type == "cpu" else 1
+        rows, groups, capacity = prompts * samples, prompts * samples // width, longest + width * limit
+        shape = (groups, capacity, decoder.key_heads, decoder.head_dim)
+        # zeros: a finished row writes nothing, and what is masked must still be a number
+        self.keys, self.values = ([torch.zeros(shape, dtype=dtype, device=device) for _ in range(decoder.layers)] for _ in range(2))
         positions = (torch.arange(longest, device=device) - (longest - lengths)[:, None]).clamp_min(0)
 
         def attend(layer, q, k, v):
             q, k, v = (x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v))  # q of the last places alone in the last layer
             for cache, new in ((self.keys, k), (self.values, v)):
-                cache[layer].view(prompts, samples, capacity, *new.shape[2:])[:, :, :longest] = new[:, None]
+                cache[layer].view(prompts, -1, capacity, *new.shape[2:])[:, :, :longest] = new[:, None]
             out = sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask[:, :, -q.shape[1] :])
             return out.transpose(1, 2).flatten(0, 1).flatten(1)
 
         last = torch.arange(1, prompts + 1, device=device) * longest - 1
         hidden = decoder.forward(ids.flatten(), decoder.rotary(positions.flatten()), attend, last)
-        self.place, self.rows = longest, rows
+        self.place, self.slot = longest, torch.arange(rows, device=device)  # slot: group * width + turn
+        self.full = True  # no slot is empty and rows stand in their order
         self.position = lengths.repeat_interleave(samples)
-        seen = torch.cat([real, torch.zeros(prompts, limit, dtype=torch.bool, device=device)], 1)
-        self.mask = additive(seen, dtype).repeat_interleave(samples, 0)
-        cos, sin = decoder.rotary(torch.arange(capacity, device=device))
+        prompt = real.repeat_interleave(samples // width, 0)[:, None].expand(-1, width, -1)
+        own = torch.eye(width, dtype=torch.bool, device=device).repeat(1, limit).expand(groups, -1, -1)
+        self.mask = additive(torch.cat([prompt, own], 2), dtype)[:, None]  # (groups, 1, width, capacity)
+        cos, sin = decoder.rotary(torch.arange(longest + limit, device=device))
         self.cos, self.sin = cos, sin
         return hidden.repeat_interleave(samples, 0)
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
-        place, rows = self.place, self.rows
-        self.mask[:rows, place] = 0.0
-        mask = self.mask[:rows, None, None, : place + 1]
+        width, slot, groups = self.width, self.slot, len(self.mask)
+        place, end = self.place, self.place + width
+        group, turn = slot // width, place + slot % width
 
         def attend(layer, q, k, v):
-            keys, values = self.keys[layer][:rows], self.values[layer][:rows]
-            keys[:, place], values[:, place] = k, v
-            keys, values = (x[:, : place + 1].transpose(1, 2) for x in (keys, values))
-            return sdpa(q[:, :, None], keys, values, mask).flatten(1)
+            keys, values = self.keys[layer], self.values[layer]
+            keys[group, turn], values[group, turn] = k, v
+            if not self.full:
+                q = q.new_zeros(groups * width, *q.shape[1:]).index_copy_(0, slot, q)
+            keys, values = (x[:groups, :end].transpose(1, 2) for x in (keys, values))
+            out = sdpa(q.view(groups, width, *q.shape[1:]).transpose(1, 2), keys, values, self.mask[..., :end])
+            out = out.transpose(1, 2).flatten(0, 1).flatten(1)
+            return out if self.full else out[slot]
 
         rotary = self.cos[self.position], self.sin[self.position]
-        self.place, self.position = place + 1, self.position + 1
+        self.place, self.position = end, self.position + 1
         return self.decoder.forward(token, rotary, attend)
 
     def keep(self, holes: torch.Tensor, movers: torch.Tensor, rows: int) -> None:
+        for x in (self.slot, self.position):
+            x[holes] = x[movers]
+        self.slot, self.position = self.slot[:rows], self.position[:rows]
+        group = self.slot // self.width
+        alive = torch.zeros(len(self.mask), dtype=torch.bool, device=group.device)
+        alive[group] = True
+        left = int(alive.sum())
+        empty, last = (~alive[:left]).nonzero()[:, 0], alive[left:].nonzero()[:, 0] + left
         for cache in (*self.keys, *self.values):
-            cache[holes, : self.place] = cache[movers, : self.place]
-        self.mask[holes], self.position[holes] = self.mask[movers], self.position[movers]
-        self.position, self.rows = self.position[:rows], rows
+            cache[empty, : self.place] = cache[last, : self.place]
+        self.mask[empty] = self.mask[last]
+        self.mask = self.mask[:left]
+        moved = torch.arange(len(alive), device=group.device).index_copy_(0, last, empty)
+        self.slot = moved[group] * self.width + self.slot % self.width
+        self.full = torch.equal(self.slot, torch.arange(left * self.width, device=group.device))
 
 
 class CacheStepper:
@@ -160,6 +185,11 @@ class PreallocatedLayer(DynamicLayer):
             new = old.new_empty(len(rows), *old.shape[1:])
             new[:, :, : self.length] = old[rows, :, : self.length]
             setattr(self, name, new)
+
+
+def group_width(samples: int) -> int:
+    """Rows of a prompt that attend together: the largest divisor of `samples` up to five (measured, docs/performance.md)."""
+    return max(width for width in range(1, 6) if samples % width == 0)
 
 
 def additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
