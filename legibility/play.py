@@ -25,6 +25,7 @@ from legibility.problems import load_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.rollouts.vllm import require_vllm
+from legibility.team import Team
 
 
 def play(
@@ -62,7 +63,10 @@ def play(
     progress.start_trackers(
         list(config.tracking.trackers), config.tracking.project, run.path / "trackers", config.model_dump(mode="json")
     )
-    game = Game(config, run, splits, device, progress, force=force, base_dir=base_dir)
+    team = Team(config.compute.workers)
+    if team.workers < config.compute.workers:
+        progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
+    game = Game(config, run, splits, device, progress, force=force, base_dir=base_dir, team=team)
     started = time.time()
     try:
         base.warm_start(game)
@@ -77,7 +81,7 @@ def play(
             collection.collect_correctness(game)
         verifier_phase.train_judge(game)
         _record_memory(run, time.time() - started)
-        write_summary(run, device=device)
+        write_summary(run, device=device, team=team)
     finally:
         progress.close()
     return run

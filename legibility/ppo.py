@@ -26,6 +26,7 @@ from legibility.models.prover import Prover
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch, pack
 from legibility.rollouts.completion import Completion
+from legibility.team import Team
 
 
 def gae(
@@ -78,11 +79,25 @@ class Batch:
     rewards: np.ndarray  # (groups * samples,)
 
 
-class PPO:
-    """Policy, reference, value head and optimizer of one prover phase."""
+@dataclass
+class _Share:
+    """What one process has of a step: metrics known to all; largest gaps and sums over its `tokens` of it alone."""
 
-    def __init__(self, policy: Prover, settings: PPOSettings) -> None:
-        self.policy, self.settings = policy, settings
+    metrics: dict[str, float]
+    gaps: dict[str, float]
+    totals: dict[str, float]
+    tokens: int
+
+
+class PPO:
+    """Policy, reference, value head and optimizer of one prover phase.
+
+    In a `team` that is together, of which this object is a member, every process scores and
+    differentiates its share of each minibatch; gradients are summed, and all take the same step.
+    """
+
+    def __init__(self, policy: Prover, settings: PPOSettings, team: Team | None = None) -> None:
+        self.policy, self.settings, self.team = policy, settings, team or Team()
         self.reference = policy.frozen_copy()
         self.value_head = ValueHead(policy.hidden_size, detach=settings.critic == "detached").to(policy.device)
         # a critic of its own starts as the policy does and learns at the policy's rate
@@ -111,11 +126,26 @@ class PPO:
         """The value head that the sampler of the next batch is to run along, or None."""
         return self.value_head if self.reuses_sampled and self.critic is None else None
 
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """Everything the optimizer changes."""
+        return [*self.parameters, *self.critic_parameters, *self.value_head.parameters()]
+
     def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
         """One PPO step: score the batch, compute advantages, several epochs of minibatches.
 
         Every completion must have at least one token. Returns scalar metrics (docs/metrics.md).
         """
+        shares = self.team.run(PPO._step, self, batch, rng, temperature)
+        tokens = sum(share.tokens for share in shares)
+        return {
+            **shares[0].metrics,
+            **{name: max(share.gaps[name] for share in shares) for name in shares[0].gaps},
+            **{name: sum(share.totals[name] for share in shares) / tokens for name in shares[0].totals},
+        }
+
+    def _step(self, batch: Batch, rng: np.random.Generator, temperature: float) -> _Share:
+        """This process's part of the step."""
         settings, device = self.settings, self.policy.device
         lengths = np.array([len(c.ids) for group in batch.completions for c in group])
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -146,17 +176,19 @@ class PPO:
         if self.policy.recomputes:
             for network in networks:
                 network.train()  # transformers recomputes activations in training mode only
-        stats: dict[str, list[float]] = {}
-        logprob_gap = first_ratio_gap = 0.0
+        totals = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio"), 0.0)
+        gaps = {"logprob_gap": 0.0, "first_ratio_gap": 0.0}
+        seen, norms = 0, []
         minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))
         micro = max(1, settings.micro_batch_size // max(1, int(groups.max())))
         old_t, adv_t, ret_t = (torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantages, returns))
         for epoch in range(settings.epochs):
             for start, chosen in enumerate(length_buckets(packed_lengths, minibatch, rng)):
                 count = sum(int(offsets[first[g + 1]] - offsets[first[g]]) for g in chosen)
+                mine = self.team.share(chosen)
                 self.optimizer.zero_grad(set_to_none=True)
-                for begin in range(0, len(chosen), micro):
-                    part = chosen[begin : begin + micro]
+                for begin in range(0, len(mine), micro):
+                    part = mine[begin : begin + micro]
                     index = torch.from_numpy(_token_index(part, offsets, first)).to(device)
                     new, value = self._forward(self._pack(batch, part), temperature)
                     losses, ratio = policy_loss(new, old_t[index], adv_t[index], settings.clip)
@@ -166,33 +198,34 @@ class PPO:
                     with torch.no_grad():
                         gap = (ratio - 1).abs()
                         if epoch == 0 and start == 0 and begin == 0:
-                            first_ratio_gap = gap.max().item()
-                            logprob_gap = float(np.abs(new.cpu().numpy() - sampled[index.cpu().numpy()]).max())
+                            gaps["first_ratio_gap"] = gap.max().item()
+                            gaps["logprob_gap"] = float(np.abs(new.cpu().numpy() - sampled[index.cpu().numpy()]).max())
                         for name, x in (
                             ("policy_loss", losses), ("value_loss", value_losses),
                             ("clip_fraction", (gap > settings.clip).float()), ("ratio", ratio),
                         ):
-                            stats.setdefault(name, []).append(x.mean().item())
+                            totals[name] += x.sum().item()
+                        seen += len(index)
+                self.team.add_gradients(self.trained)
                 norm = nn.utils.clip_grad_norm_(
                     [*self.parameters, *self.value_head.parameters()], settings.max_grad_norm
                 )
                 if self.critic_parameters:
                     nn.utils.clip_grad_norm_(self.critic_parameters, settings.max_grad_norm)
-                stats.setdefault("grad_norm", []).append(float(norm))
+                norms.append(float(norm))
                 self.optimizer.step()
         per_completion = np.add.reduceat(k1, offsets[:-1])
         variance = returns.var()
-        return {
+        metrics = {
             "kl": float(per_completion.mean()),
             "kl_k3": float(np.add.reduceat(k3, offsets[:-1]).mean()),
             "entropy": float(-old.mean()),
-            "logprob_gap": logprob_gap,
-            "first_ratio_gap": first_ratio_gap,
             "advantage_std": float(raw_advantages.std()),
             "explained_variance": float(1 - (returns - values).var() / variance) if variance > 0 else 0.0,
             "return_mean": float(returns.mean()),
-            **{name: float(np.mean(series)) for name, series in stats.items()},
+            "grad_norm": float(np.mean(norms)),
         }
+        return _Share(metrics, gaps, totals, seen)
 
     @torch.no_grad()
     def _score(
@@ -208,7 +241,9 @@ class PPO:
         if has_logprobs:
             old[:] = np.concatenate([c.logprobs for c in flat])
         micro = max(1, self.settings.micro_batch_size // max(1, int(np.diff(first).max())))
-        for part in length_buckets(packed_lengths, micro):
+        for part in map(self.team.share, length_buckets(packed_lengths, micro)):
+            if not part:
+                continue
             packed = self._pack(batch, part)
             place = _token_index(part, offsets, first)
             if not has_logprobs:
@@ -217,6 +252,9 @@ class PPO:
             if not has_values:
                 values[place] = self._values(packed, None if self.critic else hidden).cpu().numpy()
             reference[place] = self.reference.hidden_and_logprobs(packed, temperature)[1].cpu().numpy()
+        for whole, wanted in ((old, not has_logprobs), (values, not has_values), (reference, True)):
+            if wanted and self.team.size > 1:
+                whole[:] = np.sum(self.team.gather(whole), 0)  # everyone filled in other places
         return old, reference, values
 
     def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from legibility.config import VerifierSettings
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
+from legibility.team import Team
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,28 @@ def train_verifier(
     settings: VerifierSettings,
     rng: np.random.Generator,
     on_update: Callable[[int, dict[str, float]], None] | None = None,
+    team: Team | None = None,
 ) -> dict[str, float]:
     """Train in place for `settings.updates` steps of `settings.batch_problems` problems.
 
     A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
-    similar length share a step. Calls `on_update(step, metrics)` now and then. Raises ValueError
-    without items. Returns mean metrics of the last tenth.
+    similar length share a step. Calls `on_update(step, metrics)` now and then. A `team` that has the
+    verifier shares each step's problems. Raises ValueError without items. Returns mean metrics of the
+    last tenth.
     """
+    team = team if team is not None and team.knows(verifier) else Team()
+    return team.run(_train_share, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
+
+
+def _train_share(
+    team: Team,
+    verifier: Verifier,
+    items: Sequence[LabelledSolution],
+    settings: VerifierSettings,
+    rng: np.random.Generator,
+    on_update: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """`train_verifier` in one process of a team."""
     if not items:
         raise ValueError("no labelled solutions to train on")
     by_problem: dict[str, list[int]] = {}
@@ -79,19 +95,21 @@ def train_verifier(
     history: list[dict[str, float]] = []
     batches = _batches(by_problem, encoded, settings.batch_problems, rng)
     with torch.random.fork_rng():  # dropout draws from the global generator
-        torch.manual_seed(int(rng.spawn(1)[0].integers(2**62)))
+        torch.manual_seed(int(rng.spawn(1)[0].integers(2**62)) + team.rank)
         for step in range(1, settings.updates + 1):
             problems = next(batches)
             chosen = [i for p in problems for i in by_problem[p]]
             owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
             correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-            scores = verifier.forward([[encoded[i] for i in by_problem[p]] for p in problems])
+            scores = _scores(team, verifier, [[encoded[i] for i in by_problem[p]] for p in problems])
             if settings.loss == "pairwise":
                 loss = pairwise_loss(scores, correct, owner, settings.l2)
             else:
                 loss = cross_entropy_loss(scores, correct, settings.l2)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            if loss.requires_grad:  # not where a team has more processes than this step has problems
+                loss.backward()
+            team.add_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
@@ -100,6 +118,20 @@ def train_verifier(
                 on_update(step, _mean(history[-25:]))
     verifier.model.eval()
     return _mean(history[-max(1, settings.updates // 10) :])
+
+
+def _scores(team: Team, verifier: Verifier, groups: Sequence[list[list[int]]]) -> torch.Tensor:
+    """Scores of all texts, flat; only this process's own share carries gradients, so theirs add up to the whole."""
+    if team.size == 1:
+        return verifier.forward(groups)
+    mine = team.share(range(len(groups)))
+    own = verifier.forward([groups[k] for k in mine]) if mine else torch.zeros(0, device=verifier.device)
+    parts: list[torch.Tensor] = [own] * len(groups)
+    for rank, (places, values) in enumerate(team.gather((mine, own.detach().cpu().numpy()))):
+        found = own if rank == team.rank else torch.from_numpy(values).to(own.device)
+        for k, part in zip(places, found.split([len(groups[k]) for k in places]), strict=True):
+            parts[k] = part
+    return torch.cat(parts)
 
 
 def _batches(by_problem, encoded, size: int, rng: np.random.Generator):

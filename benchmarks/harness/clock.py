@@ -20,7 +20,8 @@ class Clock:
         self.steps: list[dict[str, float]] = []
         self._started: float | None = None
         self._open: list[str] = []
-        self._spent: dict[str, float] = {}
+        self._spent = dict.fromkeys(PHASES, 0.0)
+        self._mark = 0.0
 
     def begin(self) -> None:
         self.end()

@@ -25,6 +25,7 @@ from legibility.packing import PackedBatch, pack
 from legibility.ppo import PPO, Batch
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
+from legibility.team import Team, workers_peak_mb
 
 
 class PlainPPO(PPO):
@@ -44,7 +45,8 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     torch.set_num_threads(task.threads)
     plain = kind == "plain"
     prover = Prover.load(ProverSettings(model=task.model, prompts=task.prompt_set), "cpu")
-    reward = Reward(task, prover.tokenizer, prover.end_ids)
+    team = Team(1 if plain else task.workers)
+    reward = Reward(task, prover.tokenizer, prover.end_ids, team)
     ppo = (PlainPPO if plain else PPO)(
         prover,
         PPOSettings(
@@ -52,6 +54,7 @@ def run(task: Task, kind: str) -> dict[str, Any]:
             minibatch_size=task.minibatch, micro_batch_size=task.minibatch, learning_rate=task.learning_rate,
             kl_coefficient=task.kl,
         ),
+        team,
     )  # fmt: skip
     clock = Clock()
     ppo._score = clock.timed(ppo._score, "scoring")
@@ -63,22 +66,24 @@ def run(task: Task, kind: str) -> dict[str, Any]:
 
     ppo.optimizer.register_step_post_hook(count)
     loaded = resident_mb(peak=False)
-    for step, items in enumerate(task.items()):
-        clock.begin()
-        with clock.phase("rollout"):
-            prompts = [prover.prompt_ids(problem, role) for problem, role in items]
-            drawn = sample(
-                prover, prompts, task.samples, seed=derive_seed(task.seed, "rollout", step),
-                max_new_tokens=task.max_new_tokens, engine="hf" if plain else "fast",
-                batch=task.completions if plain else ComputeSettings().rollout_batch, value_head=ppo.sampling_head,
-            )  # fmt: skip
-        with clock.phase("scoring"):
-            rows = [item for item in items for _ in range(task.samples)]
-            paid = reward(rows, [c.ids for group in drawn for c in group])
-        ppo.step(Batch(prompts, drawn, paid), stream(task.seed, "update", step))
-    clock.end()
+    with team.together(prover, ppo, ppo.value_head, reward.verifier, gradients=sum(p.numel() for p in ppo.trained)):
+        for step, items in enumerate(task.items()):
+            clock.begin()
+            with clock.phase("rollout"):
+                prompts = [prover.prompt_ids(problem, role) for problem, role in items]
+                drawn = sample(
+                    prover, prompts, task.samples, seed=derive_seed(task.seed, "rollout", step),
+                    max_new_tokens=task.max_new_tokens, engine="hf" if plain else "fast",
+                    batch=task.completions if plain else ComputeSettings().rollout_batch, value_head=ppo.sampling_head,
+                    team=team,
+                )  # fmt: skip
+            with clock.phase("scoring"):
+                rows = [item for item in items for _ in range(task.samples)]
+                paid = reward(rows, [c.ids for group in drawn for c in group])
+            ppo.step(Batch(prompts, drawn, paid), stream(task.seed, "update", step))
+        clock.end()
     parameters = report.sizes(prover.causal, reward.verifier.model)
-    return report.build(f"ours-{kind}", task, clock, reward, parameters, loaded, optimizer_steps)
+    return report.build(f"ours-{kind}", task, clock, reward, parameters, loaded, optimizer_steps, workers_peak_mb())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from legibility.grading import grade
 from legibility.models.loading import encode_prompt
 from legibility.models.verifier import Verifier
 from legibility.prompts import HELPFUL, load_prompts
+from legibility.team import Team
 
 TEMPLATE = "<|start|>{problem}<|solution|>{solution}<|end|>"  # as in configs/nano.yaml
 
@@ -26,8 +27,8 @@ TEMPLATE = "<|start|>{problem}<|solution|>{solution}<|end|>"  # as in configs/na
 class Reward:
     """Called once a step with its items and completions (token ids, end token included); keeps what it saw."""
 
-    def __init__(self, task: Task, tokenizer: Any, end_ids: Iterable[int]) -> None:
-        self.tokenizer, self.end_ids = tokenizer, set(end_ids)
+    def __init__(self, task: Task, tokenizer: Any, end_ids: Iterable[int], team: Team | None = None) -> None:
+        self.tokenizer, self.end_ids, self.team = tokenizer, set(end_ids), team
         self.prompts = load_prompts(task.prompt_set)
         self.samples = task.samples
         self.verifier = Verifier.load(VerifierSettings(model="nano", template=TEMPLATE), "cpu", seed=task.seed)
@@ -40,7 +41,7 @@ class Reward:
             for text, ids, (problem, _) in zip(texts, completions, items, strict=True)
         ]
         problems, roles = zip(*items, strict=True)
-        scores = self.verifier.score(problems, texts)
+        scores = self.verifier.score(problems, texts, self.team)
         paid = rewards.cgc(scores, verdicts, [role == HELPFUL for role in roles], [p.id for p in problems])
         self.seen.append((list(items), texts, [len(ids) for ids in completions], verdicts, paid))
         return paid

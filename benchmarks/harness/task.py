@@ -35,6 +35,7 @@ class Task:
     warm: int = 2
     steps: int = 5
     threads: int = 2
+    workers: int = 1  # processes of this package's trainer, which share the threads
     seed: int = 0
 
     @property

@@ -20,6 +20,7 @@ from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
+from legibility.team import Team
 
 FOLDER = "evaluation/scores"
 SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float32())])
@@ -28,9 +29,11 @@ SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float32())])
 class Scorer:
     """`scorer(frame)` → raw scores (n,) float32 of a frame's texts by one finished verifier phase."""
 
-    def __init__(self, run: RunFolder, phase: str, config: Config, device: str, problems: Mapping[str, Problem]) -> None:
+    def __init__(
+        self, run: RunFolder, phase: str, config: Config, device: str, problems: Mapping[str, Problem], team: Team | None = None
+    ) -> None:
         """Raises UserError where the phase is not finished or its files were changed."""
-        self.place = run.verified(phase)
+        self.place, self.team = run.verified(phase), team or Team()
         self.config, self.device, self.problems = config, device, problems
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
         settings = config.verifier
@@ -45,7 +48,8 @@ class Scorer:
         missing = {k: i for i, k in enumerate(keys) if k not in self.known}
         if missing:
             rows = frame.iloc[sorted(missing.values())]
-            found = self.verifier().score([self.problems[p] for p in rows.problem_id], list(rows.text))
+            with self.team.together(self.verifier()):
+                found = self.verifier().score([self.problems[p] for p in rows.problem_id], list(rows.text), self.team)
             self.learn(rows, found)
         return np.array([self.known[k] for k in keys], dtype=np.float32)
 

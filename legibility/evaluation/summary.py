@@ -24,18 +24,19 @@ from legibility.game.solutions import read_problems
 from legibility.game.verifier_phase import discrimination
 from legibility.metrics import bootstrap, number, pairwise_accuracy
 from legibility.randomness import stream
+from legibility.team import Team
 
 SCHEMA = 1
 
 
-def write_summary(run: RunFolder, device: str = "cpu") -> dict[str, Any]:
-    """Compute and write summary.json. Raises UserError for unfinished or changed phases."""
-    summary = summarise(run, device=device)
+def write_summary(run: RunFolder, device: str = "cpu", team: Team | None = None) -> dict[str, Any]:
+    """Compute and write summary.json; a `team` shares the scoring. Raises UserError for unfinished or changed phases."""
+    summary = summarise(run, device=device, team=team)
     write_json(run.path / "summary.json", summary)
     return summary
 
 
-def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True) -> dict[str, Any]:
+def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team: Team | None = None) -> dict[str, Any]:
     """What summary.json holds, from what is finished.
 
     checked=False leaves out what needs a model (checkability): a run that is going is not loaded.
@@ -47,8 +48,13 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True) -> d
     if checked:
         problems = read_problems(run.path / "problems.jsonl")
         places = {"last_verifier": f"{round_name(rounds[-1])}/verifier", "held_out_judge": "judge"}
-        judges = {n: Scorer(run, p, config, device, problems) for n, p in places.items() if run.is_done(p)}
-        check = {name: checkability(frame, judges) for name, frame in texts.items() if len(frame)}
+        judges = {n: Scorer(run, p, config, device, problems, team) for n, p in places.items() if run.is_done(p)}
+        own = [texts[name] for name in (f"game {rounds[-1]}", "correctness") if name in texts]  # scored when they were written
+        judges["last_verifier"].learn(scored := pd.concat(own), scored.score.to_numpy())
+        shown = {name: frame for name, frame in texts.items() if name in ("init", "correctness") or name.startswith("game ")}
+        for judge in judges.values():
+            judge(valid(pd.concat(shown.values())))  # all at once
+        check |= {name: checkability(frame, judges) for name, frame in shown.items() if len(frame)}
     describe = _Describer(config)
     arms: dict[str, Any] = {"init": {**describe(texts["init"]), "checkability": check["init"]}}
     arms["game"] = {"rounds": [_round(run, i, describe, texts, check) for i in rounds]}

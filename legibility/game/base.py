@@ -68,7 +68,7 @@ def sample_base(game: Game) -> None:
         ]
         game.progress.phase("base policy text", len(jobs))
         rows, accuracy = [], {}
-        with game.run.phase(BASE) as work:
+        with game.run.phase(BASE) as work, game.team.together(prover):
             for k, (split, role, samples) in enumerate(jobs):
                 drawn = game.draw(
                     prover, getattr(game.splits, split), (role,), samples, arm=INIT, round_index=-1, phase="base",

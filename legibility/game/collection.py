@@ -7,6 +7,7 @@ test problems the reports. Test and validation text is scored by the round's own
 from __future__ import annotations
 
 import math
+from itertools import groupby
 
 import numpy as np
 
@@ -36,21 +37,21 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
         game.progress.phase(f"round {index} collection", len(jobs))
         rows: list[Solution] = []
         shown: dict[str, float] = {}
-        loaded = None
         with game.run.phase(phase) as work:
-            for k, (step, place, split, role, count) in enumerate(jobs):
-                if loaded != place:
-                    prover, loaded = game.saved_prover(place), place
-                drawn = game.draw(
-                    prover, getattr(game.splits, split), (role,), count, arm=GAME, round_index=index, phase="collection",
-                    split=split, step=step or 0,
-                    temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
-                ).rows
-                if split != "verifier":
-                    game.score(verifier, drawn)
-                shown[role] = float(np.mean([r.verdict == "correct" for r in drawn]))
-                rows += drawn
-                game.progress.step(k + 1, shown)
+            for place, own_jobs in groupby(enumerate(jobs, start=1), key=lambda job: job[1][1]):
+                prover = game.saved_prover(place)
+                with game.team.together(prover, verifier):
+                    for k, (step, _, split, role, count) in own_jobs:
+                        drawn = game.draw(
+                            prover, getattr(game.splits, split), (role,), count, arm=GAME, round_index=index,
+                            phase="collection", split=split, step=step or 0,
+                            temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
+                        ).rows
+                        if split != "verifier":
+                            game.score(verifier, drawn)
+                        shown[role] = float(np.mean([r.verdict == "correct" for r in drawn]))
+                        rows += drawn
+                        game.progress.step(k, shown)
             write_solutions(work / "solutions.parquet", rows)
         game.progress.done(f"test accuracy helpful {shown[HELPFUL]:.3f}, sneaky {shown[SNEAKY]:.3f}")
     merge_round(game.run, index)
@@ -84,7 +85,7 @@ def collect_correctness(game: Game) -> None:
     verifier = game.saved_verifier(game.config.game.rounds - 1)
     game.progress.phase("correctness-only collection", 2)
     rows: list[Solution] = []
-    with game.run.phase(phase) as work:
+    with game.run.phase(phase) as work, game.team.together(prover, verifier):
         for k, split in enumerate(("validation", "test")):
             drawn = game.draw(
                 prover, getattr(game.splits, split), (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS,

@@ -18,6 +18,7 @@ from legibility.problems.records import Problem
 from legibility.progress import Progress
 from legibility.randomness import derive_seed
 from legibility.rollouts import Completion, sample
+from legibility.team import Team
 
 GAME, CORRECTNESS, INIT = "game", "correctness", "init"
 
@@ -33,7 +34,11 @@ class Drawn:
 
 @dataclass
 class Game:
-    """One run in progress. `base_source` is the warm-started base policy's folder, if there is one."""
+    """One run in progress.
+
+    `base_source` is the warm-started base policy's folder, if there is one; `team` the processes that
+    share sampling, scoring and training of the models they know.
+    """
 
     config: Config
     run: RunFolder
@@ -43,6 +48,7 @@ class Game:
     force: bool = False
     base_dir: Path | None = None
     base_source: str | None = None
+    team: Team = field(default_factory=Team)
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,6 +117,7 @@ class Game:
             batch=config.compute.rollout_batch,
             value_head=value_head,
             vllm=config.compute.vllm,
+            team=self.team,
         )
         rows = []
         for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):
@@ -127,6 +134,6 @@ class Game:
 
     def score(self, verifier: Verifier, rows: Sequence[Solution]) -> None:
         """Fill in the rows' scores."""
-        scores = verifier.score([self.problems[r.problem_id] for r in rows], [r.text for r in rows])
+        scores = verifier.score([self.problems[r.problem_id] for r in rows], [r.text for r in rows], self.team)
         for row, value in zip(rows, scores.tolist(), strict=True):
             row.score = value

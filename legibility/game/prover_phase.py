@@ -94,12 +94,16 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     settings = game.config.ppo
     game.progress.phase(plan.title, plan.steps)
     prover = plan.prover()
-    ppo = PPO(prover, settings)
+    ppo = PPO(prover, settings, game.team)
+    members = (prover, ppo, ppo.value_head, plan.verifier)
     scale = rewards.ScoreScale(plan.scale)
     rows: list[Solution] = []
     stopped = "all steps done"
     with game.run.phase(plan.phase) as work:
-        with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
+        with (
+            game.team.together(*members, gradients=sum(p.numel() for p in ppo.trained)),
+            open(work / "metrics.jsonl", "w", encoding="utf-8") as log,
+        ):
             for step in range(1, plan.steps + 1):
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
                 drawn = _draw_batch(game, prover, plan, step, rng, ppo.sampling_head)

@@ -25,6 +25,7 @@ import yaml
 from legibility.config import Config, SettingsT
 from legibility.config_file import parse_config
 from legibility.errors import UserError
+from legibility.team import workers_peak_mb
 
 SCHEMA = 1
 PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "trl", "datasets", "numpy")
@@ -200,12 +201,12 @@ def sha256(path: Path) -> str:
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process so far, in MiB (GPU memory is not counted)."""
+    """Peak resident memory of this process and its team so far, in MiB (GPU memory is not counted)."""
     import resource
     import sys
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
 
 
 def _sync(path: Path) -> None:

@@ -87,24 +87,28 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
             settings, game.device, seed=derive_seed(seed, "verifier", *purpose), source=source,
             batch=game.config.compute.score_batch, base_dir=game.base_dir,
         )
-        with open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
+        parameters = verifier.parameter_count()
+        with (
+            game.team.together(verifier, gradients=parameters),
+            open(work / "metrics.jsonl", "w", encoding="utf-8") as log,
+        ):
 
             def on_update(step: int, metrics: dict[str, float]) -> None:
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
                 game.progress.step(step, metrics)
 
-            final = train_verifier(verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update)
+            final = train_verifier(verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update, game.team)
+            held_out = {"base": _valid(base_solutions(game), "test", ("base",))}
+            for past in past_rounds:
+                held_out[str(past)] = _valid(round_solutions(game.run, past), "test", ("helpful", "sneaky"))
+            evaluation = {name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()}
         verifier.save(work)
-        held_out = {"base": _valid(base_solutions(game), "test", ("base",))}
-        for past in past_rounds:
-            held_out[str(past)] = _valid(round_solutions(game.run, past), "test", ("helpful", "sneaky"))
-        evaluation = {name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()}
         write_json(
             work / "training.json",
             {
                 "texts": len(mixture.items),
                 "cells": mixture.cells,
-                "parameters": verifier.parameter_count(),
+                "parameters": parameters,
                 "final": {k: number(v) for k, v in final.items()},
                 "test": evaluation,
             },
@@ -141,7 +145,7 @@ def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> dict[str, float |
 
 
 def _scores(game: Game, verifier: Verifier, frame: pd.DataFrame) -> np.ndarray:
-    return verifier.score([game.problems[p] for p in frame.problem_id], list(frame.text))
+    return verifier.score([game.problems[p] for p in frame.problem_id], list(frame.text), game.team)
 
 
 def _valid(frame: pd.DataFrame, split: str, roles: tuple[str, ...]) -> pd.DataFrame:

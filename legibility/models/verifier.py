@@ -21,6 +21,7 @@ from legibility.models.flat import packed_hidden
 from legibility.models.loading import attention_window, load_classifier, load_tokenizer, resolve
 from legibility.packing import pack
 from legibility.problems.records import Problem
+from legibility.team import Team
 
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
@@ -95,13 +96,10 @@ class Verifier:
         out = self.model(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
         return out.logits.float().squeeze(-1)
 
-    @torch.no_grad()
-    def score(self, problems: Sequence[Problem], solutions: Sequence[str]) -> np.ndarray:
-        """Raw scores V, float32 (n,), in the order given. Equal texts are scored once."""
+    def score(self, problems: Sequence[Problem], solutions: Sequence[str], team: Team | None = None) -> np.ndarray:
+        """Raw scores V, float32 (n,), in the order given. Equal texts are scored once; a `team` that has this verifier shares them."""
         if len(problems) == 0:
             return np.zeros(0, dtype=np.float32)
-        was_training = self.model.training
-        self.model.eval()
         encoded = self.encode(problems, solutions)
         index: dict[tuple[int, ...], int] = {}
         place = np.array([index.setdefault(tuple(row), len(index)) for row in encoded], dtype=np.int64)
@@ -111,11 +109,10 @@ class Verifier:
             owner.setdefault(problem, []).append(k)
         groups = [part for members in owner.values() for part in _split(sorted(set(members)), 16)]
         groups.sort(key=lambda g: (sum(len(unique[k]) for k in g), g[0]))  # similar sizes together
+        team = team if team is not None and team.knows(self) else Team()
         scores = np.zeros(len(unique), dtype=np.float32)
-        for chosen in _fill(groups, self.batch):
-            flat = [k for g in chosen for k in g]
-            scores[flat] = self.forward([[unique[k] for k in g] for g in chosen]).cpu().numpy()
-        self.model.train(was_training)
+        for chosen, found in team.run(_score_share, team, self, unique, groups):
+            scores[chosen] = found
         return scores[place]
 
     def parameter_count(self) -> int:
@@ -126,6 +123,22 @@ class Verifier:
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+
+@torch.no_grad()
+def _score_share(
+    team: Team, verifier: Verifier, texts: Sequence[Sequence[int]], groups: Sequence[list[int]]
+) -> tuple[list[int], np.ndarray]:
+    """This process's groups of texts: which texts they are, and their scores."""
+    was_training = verifier.model.training
+    verifier.model.eval()
+    chosen: list[int] = []
+    scores: list[np.ndarray] = []
+    for batch in _fill(team.share(groups), verifier.batch):
+        chosen += [k for group in batch for k in group]
+        scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
+    verifier.model.train(was_training)
+    return chosen, np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
 
 
 def keep_layers(model: Any, count: int) -> None:

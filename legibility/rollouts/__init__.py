@@ -25,6 +25,7 @@ from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import FastUnsupported, sample_fast
 from legibility.rollouts.hf import sample_hf
 from legibility.rollouts.vllm import sample_vllm
+from legibility.team import Team
 
 if TYPE_CHECKING:
     from legibility.models.prover import Prover
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 ENGINES = ("fast", "hf", "vllm")
 
 
-@torch.no_grad()
 def sample(
     prover: Prover,
     prompts: Sequence[Sequence[int]],
@@ -45,11 +45,13 @@ def sample(
     batch: int = 256,
     value_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
     vllm: VLLMSettings | None = None,
+    team: Team | None = None,
 ) -> list[list[Completion]]:
     """Completions [prompt][sample]. `batch` is how many are decoded together.
 
     Prompts of similar length are decoded together, whatever their order; results come back in the
-    order given. A `value_head` (hidden states -> values) makes the fast engine keep its values too.
+    order given. A `value_head` (hidden states -> values) makes the fast engine keep its values too. A
+    `team` that has the prover shares the prompts; texts are the same up to ties.
     Raises ValueError for an unknown engine, UserError where vLLM is asked for and cannot run.
     """
     if engine not in ENGINES:
@@ -60,27 +62,42 @@ def sample(
             settings=vllm or VLLMSettings(),
         )  # fmt: skip
         return [flat[i : i + samples] for i in range(0, len(flat), samples)]
-    noise = uniforms(seed, np.arange(len(prompts) * samples), max_new_tokens)  # (prompt*sample, position)
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    per_chunk = max(1, batch // samples)
+    options = (samples, seed, max_new_tokens, temperature, engine, batch, value_head)
+    team = team if team is not None and team.knows(prover) else Team()
     results: list[list[Completion]] = [[] for _ in prompts]
+    for part in team.run(_sample_share, team, prover, prompts, order, *options):
+        for i, group in part:
+            results[i] = group
+    return results
+
+
+@torch.no_grad()
+def _sample_share(
+    team: Team, prover: Prover, prompts: Sequence[Sequence[int]], order: Sequence[int], samples: int, seed: int,
+    max_new_tokens: int, temperature: float, engine: str, batch: int, value_head: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> list[tuple[int, list[Completion]]]:  # fmt: skip
+    """This process's prompts of `order`, each with its completions."""
+    mine = team.share(order)
+    drawn: list[tuple[int, list[Completion]]] = []
+    per_chunk = max(1, batch // samples)
     was_training = prover.model.training
     prover.model.eval()
     try:
-        for start in range(0, len(order), per_chunk):
-            chunk = order[start : start + per_chunk]
-            rows = [i * samples + j for i in chunk for j in range(samples)]
+        for start in range(0, len(mine), per_chunk):
+            chunk = mine[start : start + per_chunk]
+            rows = np.array([i * samples + j for i in chunk for j in range(samples)])
+            noise = uniforms(seed, rows, max_new_tokens)  # (prompt*sample, position)
             chunk_prompts = [list(prompts[i]) for i in chunk]
             if engine == "fast":
                 try:
-                    flat = sample_fast(prover, chunk_prompts, samples, noise[rows], temperature, value_head)
+                    flat = sample_fast(prover, chunk_prompts, samples, noise, temperature, value_head)
                 except FastUnsupported as reason:
                     warnings.warn(f"fast engine cannot run this model ({reason}); using plain generate", stacklevel=2)
                     engine = "hf"
             if engine == "hf":
-                flat = sample_hf(prover, chunk_prompts, samples, noise[rows], temperature)
-            for k, i in enumerate(chunk):
-                results[i] = flat[k * samples : (k + 1) * samples]
+                flat = sample_hf(prover, chunk_prompts, samples, noise, temperature)
+            drawn += [(i, flat[k * samples : (k + 1) * samples]) for k, i in enumerate(chunk)]
     finally:
         prover.model.train(was_training)
-    return results
+    return drawn
