@@ -54,9 +54,9 @@ class Workload:
     turns: int
 
 
-def workloads(quick: bool, cache: Path, threads: int, wanted: list[str]) -> Iterator[Workload]:
-    """What a run measures, in order; models are made as they are needed."""
-    nano = Task("nano", nano_prover(), threads=threads)
+def workloads(quick: bool, cache: Path, threads: int, workers: int, wanted: list[str]) -> Iterator[Workload]:
+    """What a run measures, in order; models are made as they are needed. Large ones use threads well and share no step."""
+    nano = Task("nano", nano_prover(), threads=threads, workers=workers)
     if quick:
         yield Workload(replace(nano, warm=1, steps=3), 1)
         return
@@ -65,9 +65,9 @@ def workloads(quick: bool, cache: Path, threads: int, wanted: list[str]) -> Iter
     if "nano-long" in wanted:
         yield Workload(replace(nano, name="nano-long", problem_steps=LONG, max_new_tokens=144), 2)
     if "5m" in wanted:
-        yield Workload(replace(nano, name="5m", model=grown_folder(nano.model, cache, 256, 6), warm=1, steps=3), 2)
+        yield Workload(replace(nano, name="5m", workers=1, model=grown_folder(nano.model, cache, 256, 6), warm=1, steps=3), 2)
     if "smollm2-135m" in wanted and SMOLLM2.is_dir():
-        task = replace(nano, name="smollm2-135m", model=str(SMOLLM2), prompt_set="plain", prompts=8, minibatch=16, warm=1, steps=2)
+        task = replace(nano, name="smollm2-135m", workers=1, model=str(SMOLLM2), prompt_set="plain", prompts=8, minibatch=16, warm=1, steps=2)
         yield Workload(task, 1)
 
 
@@ -129,6 +129,7 @@ def main(
     figure: Annotated[Path | None, typer.Option(help="Draw the learning check into this new file.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the environments and grown models.")] = CACHE,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of every trainer.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that share a step of this package at the nano size (default: as many as threads).")] = None,
     workload: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(WORKLOADS)}, learning.")] = None,
     trainer: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(results.TRAINERS)}.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the --json file: turns that it holds are not run again.")] = False,
@@ -165,7 +166,7 @@ def main(
         result.update(results.derived(result))
         stored.store(json_file, result)
 
-    for work in workloads(quick, cache, threads, wanted):
+    for work in workloads(quick, cache, threads, workers or threads, wanted):
         task = work.task
         part = result["workloads"].setdefault(task.name, {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}})
         for turn in range(work.turns):
@@ -180,7 +181,7 @@ def main(
             peaks.append(matmul_peak(pythons[TRL_GROUP], threads))
     result["matmul_gflops"] = statistics.median(peaks)
     if "learning" in wanted:
-        task = Task("learning", nano_prover(), threads=threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
+        task = Task("learning", nano_prover(), threads=threads, workers=workers or threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
         for done, seed in enumerate(LEARNING_SEEDS):
             for name in names:
                 if len(result["learning"].get(name, [])) > done:

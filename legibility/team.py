@@ -198,12 +198,13 @@ def _remember(megabytes: float) -> None:
 
 def _own_memory_mb() -> float:
     """This process's peak resident memory less the pages that it still shares: an upper bound of its own."""
-    kilobytes = {}
-    for name in ("status", "smaps_rollup"):
-        for line in Path("/proc/self", name).read_text().splitlines():
-            key, _, rest = line.partition(":")
-            kilobytes[key] = rest.split()[0] if rest.split() else ""
-    return (int(kilobytes["VmHWM"]) - int(kilobytes["Shared_Clean"]) - int(kilobytes["Shared_Dirty"])) / 1024
+    import resource
+
+    shared = 0
+    rollup = Path("/proc/self/smaps_rollup")
+    if rollup.is_file():  # not in every sandbox
+        shared = sum(int(line.split()[1]) for line in rollup.read_text().splitlines() if line.startswith("Shared_"))
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - shared) / 1024
 
 
 def can_fork() -> bool:

@@ -52,7 +52,7 @@ def dealt(team: Team, items: list[int]) -> list[int]:
 def summed(team: Team, times: int) -> list[list[float]]:
     sums = []
     for k in range(times):
-        tensors = [torch.full((2, 2), float(team.rank + k)), torch.tensor([10.0 ** team.rank])]
+        tensors = [torch.full((2, 2), float(team.rank + k)), torch.tensor([10.0 ** team.rank], dtype=torch.bfloat16)]
         team.add(tensors)
         sums.append([tensors[0][1, 1].item(), tensors[1].item()])
     return sums
@@ -95,7 +95,7 @@ def test_everyone_works_and_members_stay_where_they_are():
         assert team.run(Counter.up, counter, 2) == [2, 2, 2]
         assert team.run(Counter.up, counter, 3) == [5, 5, 5]
         assert team.run(gathered, team) == [["a", "b", "c"]] * 3
-        # ranks 0, 1, 2 plus k each; 1 + 10 + 100
+        # ranks 0, 1, 2 plus k each; 1 + 10 + 100 in bfloat16
         assert team.run(summed, team, 4) == [[[3.0 + 3 * k, 111.0] for k in range(4)]] * 3
         assert sorted(x for part in team.run(dealt, team, list(range(8))) for x in part) == list(range(8))
     assert counter.count == 5 and team.size == 1 and not team.knows(counter)

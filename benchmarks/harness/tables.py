@@ -83,7 +83,8 @@ def versus(result: Record) -> str:
         parts += [
             f"**{name}**: {(size['body'] + size['head']) / 1e6:.2f} M parameters, {task['prompts']} prompts × {task['samples']}, "
             f"prompts of {some['mean_prompt']:.0f} tokens, at most {task['max_new_tokens']} new; {task['epochs']} epochs in "
-            f"minibatches of {task['minibatch']}.",
+            f"minibatches of {task['minibatch']}"
+            + (f"; this package in {task['workers']} processes of one thread." if task.get("workers", 1) > 1 else "."),
             workload(summaries),
             speedups(summaries),
         ]
