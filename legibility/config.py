@@ -46,6 +46,9 @@ class ProverSettings(Settings):
 
     model: str = Field("nano", description='Hub id, local folder, or "nano" for the built-in prover.')
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+    attention: Literal["flex_attention"] | None = Field(
+        None, description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding."
+    )
     lora: LoraSettings | None = Field(None, description="Train adapters instead of full weights (null: full).")
     prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
     chat_template: bool = Field(False, description="Wrap prompts in the tokenizer's chat template.")
@@ -62,6 +65,9 @@ class VerifierSettings(Settings):
         'each also with "-marked" (taught to check steps).'
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
+    attention: Literal["flex_attention"] | None = Field(
+        None, description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding."
+    )
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
     template: str = Field(
         "{problem}\n\n{solution}", description="Text the verifier reads; it never contains role or answer."

@@ -8,14 +8,15 @@ never from the pad id, because a policy may sample that id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+T = TypeVar("T")
 PROMPT, PADDING = -1, -2  # owners that are no completion
 
 
@@ -34,7 +35,7 @@ class PackedBatch:
     lengths: list[int]
     chosen: torch.Tensor
     target: torch.Tensor
-    _masks: dict[Any, list[torch.Tensor]] = field(default_factory=dict, repr=False)  # several networks read one batch
+    _masks: dict[Any, Any] = field(default_factory=dict, repr=False)  # several networks read one batch
 
     def to(self, device: torch.device | str) -> PackedBatch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
@@ -42,9 +43,13 @@ class PackedBatch:
 
     def masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
         """Additive attention masks (1, 1, n, n), one for every group."""
-        if dtype not in self._masks:
-            self._masks[dtype] = [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)]
-        return self._masks[dtype]
+        return self.remembered(dtype, lambda: [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)])
+
+    def remembered(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` once made for this batch."""
+        if key not in self._masks:
+            self._masks[key] = make()
+        return self._masks[key]
 
     @cached_property
     def counts(self) -> list[int]:
@@ -54,10 +59,8 @@ class PackedBatch:
 
     def chosen_masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
         """The rows of `masks` at the chosen places (1, 1, m, n), one tensor for every group."""
-        if (dtype, "chosen") not in self._masks:
-            groups = zip(self.masks(dtype), self._within_groups(), strict=True)
-            self._masks[dtype, "chosen"] = [mask[:, :, rows] for mask, rows in groups]
-        return self._masks[dtype, "chosen"]
+        groups = zip(self.masks(dtype), self._within_groups(), strict=True)
+        return self.remembered((dtype, "chosen"), lambda: [mask[:, :, rows] for mask, rows in groups])
 
     def _within_groups(self) -> tuple[torch.Tensor, ...]:
         """The chosen places (m,) of every group, counted from its first token."""

@@ -142,3 +142,9 @@ def test_the_shipped_models_load():
         verifier = Verifier.load(VerifierSettings(model=name), "cpu")
         assert verifier.parameter_count() <= sum(p.numel() for p in prover.model.parameters()) + 200
         assert verifier.score([PROBLEM], ["#### 7"]).shape == (1,)
+
+
+@pytest.mark.parametrize(("kind", "settings"), [(Prover, ProverSettings), (Verifier, VerifierSettings)])
+def test_flex_attention_is_refused_where_it_cannot_train(kind, settings, tiny_prover_dir):
+    with pytest.raises(UserError, match=r"^(prover|verifier)\.attention: flex_attention .* GPU"):
+        kind.load(settings(model=str(tiny_prover_dir), attention="flex_attention"), "cpu")

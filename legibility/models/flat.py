@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from legibility.errors import UserError
-from legibility.models.loading import attention_window
+from legibility.models.loading import FLEX, attention_window
 from legibility.packing import PackedBatch
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -41,6 +41,17 @@ class FlatDecoder:
         self.dtype = decoder.embed_tokens.weight.dtype
         self.layers = len(decoder.layers)
         self.recomputes = any(getattr(layer, "gradient_checkpointing", False) for layer in decoder.layers)
+
+    def attention(self, batch: PackedBatch) -> Attend:
+        """Attention of packed tokens: group by group on CPU, where calls are cheap; elsewhere through FlexAttention
+        where the model was loaded with it, or as one padded call."""
+        if batch.ids.device.type == "cpu":
+            return _by_group(batch, self.dtype, self.layers)
+        if self.decoder.config._attn_implementation == FLEX:
+            from legibility.models.flex import flex_tree_attention  # slow to import, and for GPUs only
+
+            return flex_tree_attention(batch, self.layers)
+        return _at_once(batch, self.dtype, self.layers)
 
     def rotary(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Half-width cosine and sine tables for positions (N,): each (N, 1, head dim / 2)."""
@@ -155,7 +166,7 @@ def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch
     flat = flat_decoder(model)
     dtype = model.get_input_embeddings().weight.dtype
     if flat is not None:
-        return flat.forward(batch.ids, flat.rotary(batch.positions), tree_attention(batch, dtype, flat.layers), batch.chosen)
+        return flat.forward(batch.ids, flat.rotary(batch.positions), flat.attention(batch), batch.chosen)
     window = attention_window(model.config)
     if window is not None and int(batch.positions.max()) + 1 > window:
         raise UserError(
@@ -167,11 +178,6 @@ def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch
         input_ids=rows.ids, attention_mask=rows.mask, position_ids=rows.positions, use_cache=False
     ).last_hidden_state
     return hidden.flatten(0, 1)[rows.place[batch.chosen]]
-
-
-def tree_attention(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
-    """Attention of packed tokens: group by group on CPU, where calls are cheap; as one padded call elsewhere."""
-    return (_by_group if batch.ids.device.type == "cpu" else _at_once)(batch, dtype, layers)
 
 
 def _by_group(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:

@@ -16,6 +16,7 @@ from transformers.utils import logging as hf_logging
 from legibility.errors import UserError
 from legibility.models.nano import NANO_DIR
 
+FLEX = "flex_attention"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NANO_VERIFIERS = {
     "nano": "verifier-m", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
@@ -64,10 +65,10 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     return ids
 
 
-def load_causal(source: str, dtype: str, device: str) -> Any:
-    """A causal language model in evaluation mode."""
+def load_causal(source: str, dtype: str, device: str, attention: str | None = None) -> Any:
+    """A causal language model in evaluation mode, with transformers' choice of attention or a named one."""
     with _readable_errors(source, "prover"):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype])
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], **_attention("prover", attention, device))
     return model.to(device).eval()
 
 
@@ -81,12 +82,21 @@ def disable_dropout(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def load_classifier(source: str, dtype: str, device: str, seed: int) -> Any:
+def load_classifier(source: str, dtype: str, device: str, seed: int, attention: str | None = None) -> Any:
     """A sequence classifier with one logit; a missing head is initialised from `seed`."""
     with _readable_errors(source, "verifier"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1, dtype=DTYPES[dtype])
+        model = AutoModelForSequenceClassification.from_pretrained(
+            source, num_labels=1, dtype=DTYPES[dtype], **_attention("verifier", attention, device)
+        )
     return model.to(device).eval()
+
+
+def _attention(role: str, name: str | None, device: str) -> dict[str, str]:
+    """The loading option of an attention implementation. Raises UserError where the device cannot train with it."""
+    if name == FLEX and not str(device).startswith("cuda"):
+        raise UserError(f"{role}.attention: {FLEX} trains on a GPU only and the device is {device}; leave the setting out")
+    return {} if name is None else {"attn_implementation": name}
 
 
 def attention_window(config: Any) -> int | None:

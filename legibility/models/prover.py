@@ -49,7 +49,7 @@ class Prover:
         if source and not adapter:
             base = source
         tokenizer = load_tokenizer(base, "prover")
-        model = load_causal(base, settings.dtype, device)
+        model = load_causal(base, settings.dtype, device, settings.attention)
         if adapter:
             from peft import PeftModel
 

@@ -51,7 +51,7 @@ class Verifier:
         Raises UserError where the model cannot be loaded or cannot classify sequences.
         """
         place = source or resolve(settings.model, "verifier", base_dir)
-        model = load_classifier(place, settings.dtype, device, seed)
+        model = load_classifier(place, settings.dtype, device, seed, settings.attention)
         if settings.layers is not None and source is None:
             keep_layers(model, settings.layers)
         tokenizer = load_tokenizer(place, "verifier")
