@@ -64,9 +64,12 @@ def test_samples_that_share_a_cache_are_as_if_alone(small, samples):
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
 
 
-@pytest.mark.parametrize(("samples", "width"), [(1, 1), (4, 4), (6, 3), (7, 1), (8, 4), (10, 5), (16, 4)])
-def test_group_width(samples, width):
-    assert group_width(samples) == width
+@pytest.mark.parametrize(
+    ("samples", "limit", "width"),
+    [(1, 72, 1), (4, 72, 4), (6, 72, 3), (7, 72, 1), (8, 72, 4), (10, 160, 5), (16, 72, 4), (4, 161, 2), (5, 400, 1)],
+)
+def test_group_width(samples, limit, width):
+    assert group_width(samples, limit) == width
 
 
 @pytest.mark.parametrize("engine", ENGINES)

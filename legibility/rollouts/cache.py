@@ -45,7 +45,7 @@ class FlatStepper:
         real = torch.arange(longest, device=device) >= longest - lengths[:, None]
         causal = real[:, None, :] & torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
         mask = additive(causal | torch.eye(longest, dtype=torch.bool, device=device), dtype)[:, None]
-        self.width = width = group_width(samples) if device.type == "cpu" else 1
+        self.width = width = group_width(samples, limit) if device.type == "cpu" else 1
         rows, groups, capacity = prompts * samples, prompts * samples // width, longest + width * limit
         shape = (groups, capacity, decoder.key_heads, decoder.head_dim)
         # zeros: a finished row writes nothing, and what is masked must still be a number
@@ -187,9 +187,12 @@ class PreallocatedLayer(DynamicLayer):
             setattr(self, name, new)
 
 
-def group_width(samples: int) -> int:
-    """Rows of a prompt that attend together: the largest divisor of `samples` up to five (measured, docs/performance.md)."""
-    return max(width for width in range(1, 6) if samples % width == 0)
+LONG = 160  # new tokens from which rows pass over too much of each other's
+
+
+def group_width(samples: int, limit: int) -> int:
+    """Rows of a prompt that attend together: the largest divisor of `samples` up to five, of long texts up to two (docs/log.md)."""
+    return max(width for width in range(1, 6 if limit <= LONG else 3) if samples % width == 0)
 
 
 def additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
