@@ -148,3 +148,17 @@ def test_the_shipped_models_load():
 def test_flex_attention_is_refused_where_it_cannot_train(kind, settings, tiny_prover_dir):
     with pytest.raises(UserError, match=r"^(prover|verifier)\.attention: flex_attention .* GPU"):
         kind.load(settings(model=str(tiny_prover_dir), attention="flex_attention"), "cpu")
+
+
+def test_a_prompt_is_tokenised_once(tiny_prover_dir, monkeypatch):
+    from legibility.models import prover as module
+
+    prover = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
+    texts: list[str] = []
+    monkeypatch.setattr(module, "encode_prompt", lambda tokenizer, text: texts.append(text) or encode_prompt(tokenizer, text))
+    one, other = Problem("1", "Tom has 2 pens.", "2"), Problem("2", "Ann has 3 pens.", "3")
+    first = prover.prompt_ids(one, HELPFUL)
+    first.append(0)  # the caller's own list
+    assert prover.prompt_ids(one, HELPFUL) == first[:-1]
+    assert prover.prompt_ids(one, SNEAKY) != prover.prompt_ids(other, SNEAKY)
+    assert len(texts) == 3

@@ -33,6 +33,7 @@ class Prover:
         self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
         self.device, self.chat_template = device, chat_template
         self.is_lora = hasattr(model, "peft_config")
+        self._encoded: dict[tuple[str, str], list[int]] = {}
         disable_dropout(model)  # PPO compares log-probs of one function
         if chat_template and not tokenizer.chat_template:
             raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
@@ -85,9 +86,12 @@ class Prover:
         return {i for i in [*ids, self.tokenizer.eos_token_id] if i is not None}
 
     def prompt_ids(self, problem: Problem, role: str) -> list[int]:
-        """Token ids of the role's prompt for this problem."""
-        text = self.prompts.render(problem.question, role, self.tokenizer if self.chat_template else None)
-        return encode_prompt(self.tokenizer, text)
+        """Token ids of the role's prompt for this problem, tokenised once."""
+        key = problem.question, role
+        if key not in self._encoded:
+            text = self.prompts.render(problem.question, role, self.tokenizer if self.chat_template else None)
+            self._encoded[key] = encode_prompt(self.tokenizer, text)
+        return list(self._encoded[key])
 
     def decode(self, ids: list[int]) -> str:
         """Completion text without special tokens."""
