@@ -183,6 +183,11 @@ class Team:
         return unpickler.load()
 
 
+def team_of(team: Team | None, model: Any) -> Team:
+    """The team where it is together and knows the model, else this process alone."""
+    return team if team is not None and team.knows(model) else Team()
+
+
 _workers_mb = 0.0
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from legibility.config import VerifierSettings
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
-from legibility.team import Team
+from legibility.team import Team, team_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def train_verifier(
     verifier shares each step's problems. Raises ValueError without items. Returns mean metrics of the
     last tenth.
     """
-    team = team if team is not None and team.knows(verifier) else Team()
+    team = team_of(team, verifier)
     return team.run(_train_share, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
 
 

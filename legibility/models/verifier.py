@@ -21,7 +21,7 @@ from legibility.models.flat import packed_hidden
 from legibility.models.loading import attention_window, load_classifier, load_tokenizer, resolve
 from legibility.packing import pack
 from legibility.problems.records import Problem
-from legibility.team import Team
+from legibility.team import Team, team_of
 
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
@@ -109,7 +109,7 @@ class Verifier:
             owner.setdefault(problem, []).append(k)
         groups = [part for members in owner.values() for part in _split(sorted(set(members)), 16)]
         groups.sort(key=lambda g: (sum(len(unique[k]) for k in g), g[0]))  # similar sizes together
-        team = team if team is not None and team.knows(self) else Team()
+        team = team_of(team, self)
         scores = np.zeros(len(unique), dtype=np.float32)
         for chosen, found in team.run(_score_share, team, self, unique, groups):
             scores[chosen] = found

@@ -25,7 +25,7 @@ from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import FastUnsupported, sample_fast
 from legibility.rollouts.hf import sample_hf
 from legibility.rollouts.vllm import sample_vllm
-from legibility.team import Team
+from legibility.team import Team, team_of
 
 if TYPE_CHECKING:
     from legibility.models.prover import Prover
@@ -64,7 +64,7 @@ def sample(
         return [flat[i : i + samples] for i in range(0, len(flat), samples)]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     options = (samples, seed, max_new_tokens, temperature, engine, batch, value_head)
-    team = team if team is not None and team.knows(prover) else Team()
+    team = team_of(team, prover)
     results: list[list[Completion]] = [[] for _ in prompts]
     for part in team.run(_sample_share, team, prover, prompts, order, *options):
         for i, group in part:
