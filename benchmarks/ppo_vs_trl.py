@@ -65,9 +65,21 @@ def workloads(quick: bool, cache: Path, threads: int, workers: int, wanted: list
     if "nano-long" in wanted:
         yield Workload(replace(nano, name="nano-long", problem_steps=LONG, max_new_tokens=144), 2)
     if "5m" in wanted:
-        yield Workload(replace(nano, name="5m", workers=1, model=grown_folder(nano.model, cache, 256, 6), warm=1, steps=3), 2)
+        yield Workload(
+            replace(nano, name="5m", workers=1, model=grown_folder(nano.model, cache, 256, 6), warm=1, steps=3), 2
+        )
     if "smollm2-135m" in wanted and SMOLLM2.is_dir():
-        task = replace(nano, name="smollm2-135m", workers=1, model=str(SMOLLM2), prompt_set="plain", prompts=8, minibatch=16, warm=1, steps=2)
+        task = replace(
+            nano,
+            name="smollm2-135m",
+            workers=1,
+            model=str(SMOLLM2),
+            prompt_set="plain",
+            prompts=8,
+            minibatch=16,
+            warm=1,
+            steps=2,
+        )
         yield Workload(task, 1)
 
 
@@ -113,8 +125,12 @@ def machine() -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        name = next((x.split(":")[1].strip() for x in info.read_text().splitlines() if x.startswith("model name")), name)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
+        name = next(
+            (x.split(":")[1].strip() for x in info.read_text().splitlines() if x.startswith("model name")), name
+        )
+    memory = (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else float("nan")
+    )
     return {"processor": name, "cores": os.cpu_count(), "memory_gb": memory}
 
 
@@ -125,14 +141,27 @@ def commit() -> str:
 
 def main(
     quick: Annotated[bool, typer.Option(help="The nano size only, one turn of three steps each.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything measured to this new file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything measured to this new file.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the learning check into this new file.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder of the environments and grown models.")] = CACHE,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of every trainer.")] = 2,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that share a step of this package at the nano size (default: as many as threads).")] = None,
-    workload: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(WORKLOADS)}, learning.")] = None,
-    trainer: Annotated[list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(results.TRAINERS)}.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the --json file: turns that it holds are not run again.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that share a step of this package at the nano size (default: as many as threads)."
+        ),
+    ] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(WORKLOADS)}, learning.")
+    ] = None,
+    trainer: Annotated[
+        list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(results.TRAINERS)}.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the --json file: turns that it holds are not run again.")
+    ] = False,
 ) -> None:
     known = [*WORKLOADS, "learning"]
     wanted = workload or ([] if quick else known)
@@ -168,7 +197,9 @@ def main(
 
     for work in workloads(quick, cache, threads, workers or threads, wanted):
         task = work.task
-        part = result["workloads"].setdefault(task.name, {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}})
+        part = result["workloads"].setdefault(
+            task.name, {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}}
+        )
         for turn in range(work.turns):
             for name in names:
                 if len(part["records"].get(name, [])) > turn:
@@ -181,7 +212,15 @@ def main(
             peaks.append(matmul_peak(pythons[TRL_GROUP], threads))
     result["matmul_gflops"] = statistics.median(peaks)
     if "learning" in wanted:
-        task = Task("learning", nano_prover(), threads=threads, workers=workers or threads, warm=0, steps=LEARNING_STEPS, learning_rate=LEARNING_RATE)
+        task = Task(
+            "learning",
+            nano_prover(),
+            threads=threads,
+            workers=workers or threads,
+            warm=0,
+            steps=LEARNING_STEPS,
+            learning_rate=LEARNING_RATE,
+        )
         for done, seed in enumerate(LEARNING_SEEDS):
             for name in names:
                 if len(result["learning"].get(name, [])) > done:

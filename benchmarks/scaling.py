@@ -28,7 +28,13 @@ from ppo_vs_trl import CACHE, commit, machine, matmul_peak, nano_prover
 
 from legibility.errors import UserError
 
-SIZES = ((192, 4), (256, 6), (384, 8), (512, 12), (768, 17))  # hidden x layers beyond the nano prover's 128 x 3: 2 … 131 M
+SIZES = (
+    (192, 4),
+    (256, 6),
+    (384, 8),
+    (512, 12),
+    (768, 17),
+)  # hidden x layers beyond the nano prover's 128 x 3: 2 … 131 M
 ANSWERS = {"2 steps": ((2, 1.0),), "4 steps": ((4, 1.0),), "6 steps": ((6, 1.0),)}
 
 
@@ -40,7 +46,9 @@ def tasks(cache: Path, threads: int, largest: float, steps: int) -> list[tuple[s
         millions = 13 * hidden**2 * layers / 1e6  # attention 4, feed-forward 9 squares a layer
         if millions <= largest:
             measured = steps if millions < 10 else 1
-            points.append(("model size", replace(nano, model=grown_folder(nano.model, cache, hidden, layers), steps=measured)))
+            points.append(
+                ("model size", replace(nano, model=grown_folder(nano.model, cache, hidden, layers), steps=measured))
+            )
     points += [("completions", replace(nano, prompts=n)) for n in (16, 32, 128)]
     points += [("answer length", replace(nano, problem_steps=weights)) for weights in ANSWERS.values()]
     points += [("samples a prompt", replace(nano, prompts=256 // n, samples=n)) for n in (1, 2, 8, 16)]
@@ -70,8 +78,12 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     largest: Annotated[float, typer.Option(help="Largest model, in millions of parameters.")] = 135,
     steps: Annotated[int, typer.Option(min=1, help="Measured steps a point (1 from 10 M parameters on).")] = 3,
-    sweep: Annotated[list[str] | None, typer.Option(help=f"Only the default and this one (repeat): {', '.join(figures.SWEEPS)}.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the --json file: points that it holds are not measured again.")] = False,
+    sweep: Annotated[
+        list[str] | None, typer.Option(help=f"Only the default and this one (repeat): {', '.join(figures.SWEEPS)}.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the --json file: points that it holds are not measured again.")
+    ] = False,
 ) -> None:
     if unknown := set(sweep or ()) - set(figures.SWEEPS):
         raise UserError(f"--sweep {min(unknown)}: unknown; known: {', '.join(figures.SWEEPS)}")
@@ -101,7 +113,9 @@ def main(
         stored.store(json_file, result)
     if figure is not None:
         if not result["laws"]:
-            raise UserError("--figure: the law needs at least 4 points of several model sizes and lengths; measure more sweeps")
+            raise UserError(
+                "--figure: the law needs at least 4 points of several model sizes and lengths; measure more sweeps"
+            )
         figures.scaling(result, figure)
     typer.echo("\n" + tables.scaling(result))
 

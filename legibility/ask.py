@@ -82,8 +82,14 @@ def ask_run(
     for i, row in enumerate(rows):
         shown = show(problem, row.text, row.verdict)
         replies.append(
-            Reply(row.role, row.text, row.verdict if known else None, shown.lines, shown.note,
-                  {name: values[i] for name, values in scores.items()})
+            Reply(
+                row.role,
+                row.text,
+                row.verdict if known else None,
+                shown.lines,
+                shown.note,
+                {name: values[i] for name, values in scores.items()},
+            )
         )
     _print(console or Console(highlight=False), problem, round_index, replies)
     return replies
@@ -100,7 +106,9 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
     found = problems.get(question) or next((p for p in problems.values() if p.question == question), None)
     if found is not None:
         if answer is not None and parse_number(answer) != parse_number(found.answer):
-            raise UserError(f"--answer {answer}: problem {found.id} has the gold answer {found.answer}; leave --answer out")
+            raise UserError(
+                f"--answer {answer}: problem {found.id} has the gold answer {found.answer}; leave --answer out"
+            )
         return found
     if len(question.split()) == 1:
         raise UserError(f"{question!r} is no problem id of this run; ids are in {run.path / 'problems.jsonl'}")
@@ -110,8 +118,16 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
 def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solution]:
     prover = game.saved_prover(game.run.verified(phase_name(GAME, round_index)))
     return game.draw(
-        prover, game.splits.test, ROLES, samples, arm=GAME, round_index=round_index, phase="ask", split="test",
-        step=seed, temperature=game.config.evaluation.temperature,
+        prover,
+        game.splits.test,
+        ROLES,
+        samples,
+        arm=GAME,
+        round_index=round_index,
+        phase="ask",
+        split="test",
+        step=seed,
+        temperature=game.config.evaluation.temperature,
     ).rows
 
 
@@ -143,7 +159,9 @@ def _print(console: Console, problem: Problem, round_index: int, replies: list[R
             console.print(Padding(Text(reply.note, style="dim italic"), (0, 0, 0, 4), expand=False))
     console.print()
     console.print(_score_table(names, replies))
-    marks = "✓ a true step of the problem, ✗ a wrong one" if problem.steps else "✓ arithmetic that holds, ✗ that does not"
+    marks = (
+        "✓ a true step of the problem, ✗ a wrong one" if problem.steps else "✓ arithmetic that holds, ✗ that does not"
+    )
     console.print(Text(f"Scores are raw: compare them inside a column only. {marks}.", style="dim"))
 
 

@@ -15,7 +15,9 @@ from legibility.errors import GateClosed, UserError
 from legibility.judging.commands import add_commands
 
 app = typer.Typer(
-    help="Prover-verifier legibility games: train, evaluate and report.", no_args_is_help=True, add_completion=False,
+    help="Prover-verifier legibility games: train, evaluate and report.",
+    no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -61,7 +63,9 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 def ask(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     question: Annotated[str, typer.Argument(help="A word problem, or the id of one of the run's problems.")],
-    round_index: Annotated[int | None, typer.Option("--round", help="Round whose prover answers (default: the last).")] = None,
+    round_index: Annotated[
+        int | None, typer.Option("--round", help="Round whose prover answers (default: the last).")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Solutions per role.", min=1)] = 2,
     answer: Annotated[str | None, typer.Option(help="The gold answer of your own question, to grade against.")] = None,
     seed: Annotated[int, typer.Option(help="Sampling seed.", min=0)] = 0,
@@ -75,7 +79,9 @@ def ask(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of evaluation, attack or compute, as section.key=value.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of evaluation, attack or compute, as section.key=value.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs new training.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
@@ -92,9 +98,16 @@ def evaluate(
 @app.command()
 def attack(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of attack or compute, as section.key=value.")] = None,
-    verifier: Annotated[int | None, typer.Option(help="Round whose verifier is attacked (default: every round's).", min=0)] = None,
-    reward: Annotated[Literal["src", "cgc", "goodhart"] | None, typer.Option(help="What the attacker is paid (default: attack.rewards).")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of attack or compute, as section.key=value.")
+    ] = None,
+    verifier: Annotated[
+        int | None, typer.Option(help="Round whose verifier is attacked (default: every round's).", min=0)
+    ] = None,
+    reward: Annotated[
+        Literal["src", "cgc", "goodhart"] | None,
+        typer.Option(help="What the attacker is paid (default: attack.rewards)."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, SRC and CGC, half the step cap.")] = False,
 ) -> None:
     """Train sneaky-only provers against frozen verifiers and record how many steps each exploit takes."""
@@ -120,7 +133,9 @@ def weak_to_strong(
     config: Annotated[Path, typer.Argument(help="YAML file of a study, for example configs/weak-to-strong-nano.yaml.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="Study folder (default runs/<config name>).")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One seed, two sizes, everything once, under 3 minutes.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One seed, two sizes, everything once, under 3 minutes.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study folder if it exists.")] = False,
 ) -> None:
     """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""

@@ -38,7 +38,9 @@ class WarmStartSettings(Settings):
     steps: int = Field(0, ge=0, description="Optimizer steps; 0 leaves the model as loaded.")
     batch_size: int = Field(8, ge=1, description="Solutions per step.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate (linear decay).")
-    max_length: int = Field(256, ge=16, description="Longest prompt plus solution, in tokens; longer ones are left out.")
+    max_length: int = Field(
+        256, ge=16, description="Longest prompt plus solution, in tokens; longer ones are left out."
+    )
 
 
 class ProverSettings(Settings):
@@ -47,7 +49,8 @@ class ProverSettings(Settings):
     model: str = Field("nano", description='Hub id, local folder, or "nano" for the built-in prover.')
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     attention: Literal["flex_attention"] | None = Field(
-        None, description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding."
+        None,
+        description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding.",
     )
     lora: LoraSettings | None = Field(None, description="Train adapters instead of full weights (null: full).")
     prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
@@ -62,11 +65,12 @@ class VerifierSettings(Settings):
     model: str = Field(
         "nano",
         description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal, '
-        'each also with "-marked" (taught to check steps).'
+        'each also with "-marked" (taught to check steps).',
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     attention: Literal["flex_attention"] | None = Field(
-        None, description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding."
+        None,
+        description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding.",
     )
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers of the model (null: all).")
     template: str = Field(
@@ -76,12 +80,16 @@ class VerifierSettings(Settings):
         "pairwise", description="Within-problem Bradley-Terry loss (the paper's) or cross-entropy on the verdict."
     )
     l2: float = Field(0.005, ge=0, description="Weight of the squared-score penalty that centres scores at 0.")
-    solutions_per_problem: int = Field(8, ge=2, description="Training solutions per verifier problem, constant over rounds.")
+    solutions_per_problem: int = Field(
+        8, ge=2, description="Training solutions per verifier problem, constant over rounds."
+    )
     updates: int = Field(400, ge=1, description="Optimizer steps per round, constant over rounds.")
     batch_problems: int = Field(16, ge=1, description="Problems per step; all their solutions are compared.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate (one-cycle).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
-    max_length: int = Field(512, ge=8, description="Longest text in tokens; longer ones lose the middle of the problem.")
+    max_length: int = Field(
+        512, ge=8, description="Longest text in tokens; longer ones lose the middle of the problem."
+    )
     reference_solutions: bool = Field(
         False,
         description="Fill the correct half of problems without a correct sample with the data set's own solution "
@@ -99,7 +107,10 @@ class MixtureSettings(Settings):
         "equal", description="Share of each later round: equal, doubling with recency, or only the latest round."
     )
     base_share: float | None = Field(
-        None, gt=0, lt=1, description="Fixed share of base-policy text from round 1 on (null: one share like any round)."
+        None,
+        gt=0,
+        lt=1,
+        description="Fixed share of base-policy text from round 1 on (null: one share like any round).",
     )
     balance: Literal["within_role", "label"] = Field(
         "within_role",
@@ -141,16 +152,21 @@ class PPOSettings(Settings):
         description="Value head on detached policy features, one whose gradient reaches the policy, or a value network of its own.",
     )
     value_coefficient: float = Field(0.5, ge=0, description="Weight of the value loss.")
-    kl_coefficient: float = Field(0.05, ge=0, description="Weight of the KL penalty to the round's starting policy, all arms.")
+    kl_coefficient: float = Field(
+        0.05, ge=0, description="Weight of the KL penalty to the round's starting policy, all arms."
+    )
     clip: float = Field(0.2, gt=0, description="Clip range of the probability ratio.")
     gamma: float = Field(1.0, gt=0, le=1, description="Discount.")
     lam: float = Field(0.95, ge=0, le=1, description="GAE lambda.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm clip.")
     whiten: bool = Field(True, description="Normalise advantages over the batch.")
     old_logprobs: Literal["auto", "sampled", "recomputed"] = Field(
-        "auto", description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16)."
+        "auto",
+        description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16).",
     )
-    save_every: int | None = Field(None, ge=1, description="Save the prover every so many steps (null: only at the end).")
+    save_every: int | None = Field(
+        None, ge=1, description="Save the prover every so many steps (null: only at the end)."
+    )
 
     @model_validator(mode="after")
     def _minibatches_hold_whole_groups(self) -> PPOSettings:
@@ -166,10 +182,13 @@ class StopSettings(Settings):
     """When a round's prover phase ends before its last step (paper Sec. 4.2, 5.1)."""
 
     rule: Literal["fixed", "fooled"] = Field(
-        "fooled", description='Run all steps, or stop once sneaky-incorrect text scores as high as helpful-correct ("fooled").'
+        "fooled",
+        description='Run all steps, or stop once sneaky-incorrect text scores as high as helpful-correct ("fooled").',
     )
     ema: float = Field(0.2, gt=0, le=1, description="Smoothing weight of the newest step.")
-    sneaky_accuracy: float = Field(0.10, ge=0, le=1, description="Being fooled also needs sneaky accuracy at or below this.")
+    sneaky_accuracy: float = Field(
+        0.10, ge=0, le=1, description="Being fooled also needs sneaky accuracy at or below this."
+    )
     min_steps: int = Field(10, ge=0, description="Never stop before this step.")
     patience: int = Field(0, ge=0, description="Steps to go on after the rule first holds.")
 
@@ -178,11 +197,17 @@ class GateSettings(Settings):
     """Checks before compute is spent; a closed gate exits with code 3 unless --force."""
 
     enabled: bool = Field(True, description="Check the gates at all.")
-    min_score_std: float = Field(1e-3, ge=0, description="Least standard deviation of verifier scores on validation text.")
-    min_auroc: float = Field(0.55, ge=0, le=1, description="Least AUROC of a new verifier on held-out model-written text.")
+    min_score_std: float = Field(
+        1e-3, ge=0, description="Least standard deviation of verifier scores on validation text."
+    )
+    min_auroc: float = Field(
+        0.55, ge=0, le=1, description="Least AUROC of a new verifier on held-out model-written text."
+    )
     accept_rate: tuple[float, float] = Field((0.02, 0.98), description="Band for the share of scores above 0.")
     min_helpful_accuracy: float = Field(0.02, ge=0, le=1, description="Least accuracy of the untrained helpful prover.")
-    max_flat_groups: float = Field(0.95, ge=0, le=1, description="Largest share of groups without reward spread at step 1.")
+    max_flat_groups: float = Field(
+        0.95, ge=0, le=1, description="Largest share of groups without reward spread at step 1."
+    )
 
 
 class GameSettings(Settings):
@@ -190,7 +215,9 @@ class GameSettings(Settings):
 
     rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
-    pool_samples: int = Field(8, ge=2, description="Completions per verifier problem and role collected for later verifiers.")
+    pool_samples: int = Field(
+        8, ge=2, description="Completions per verifier problem and role collected for later verifiers."
+    )
     pool_samples_sneaky: int | None = Field(
         None,
         ge=2,
@@ -201,7 +228,9 @@ class GameSettings(Settings):
         description="Draw less where later verifiers take less: a round's pool shrinks with its largest share of a later "
         "verifier's texts, to 2 a problem and role at least.",
     )
-    held_out_judge: bool = Field(True, description="Train one judge on base text only that no prover is trained against.")
+    held_out_judge: bool = Field(
+        True, description="Train one judge on base text only that no prover is trained against."
+    )
     judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
 
 
@@ -216,7 +245,10 @@ class EvaluationSettings(Settings):
     pool_problems: int = Field(100, ge=1, description="Test problems of the pools for best-of-n (the first ones).")
     pool_samples: int = Field(64, ge=2, description="Helpful completions per problem of those pools, the largest n.")
     recall: float = Field(
-        0.8, gt=0, lt=1, description="Share of round 0's helpful-correct validation text a verifier's threshold accepts."
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of round 0's helpful-correct validation text a verifier's threshold accepts.",
     )
     probe_every: int = Field(10, ge=1, description="PPO steps of text that one fit of the role probe reads.")
     length_penalty: float = Field(
@@ -231,16 +263,27 @@ class AttackSettings(Settings):
         default_factory=lambda: ["src", "cgc", "goodhart"], min_length=1, description="What attackers are paid."
     )
     seeds: int = Field(3, ge=1, description="Attackers per verifier and reward.")
-    max_steps: int | None = Field(None, ge=1, description="PPO steps before an attack is given up (null: twice ppo.steps).")
+    max_steps: int | None = Field(
+        None, ge=1, description="PPO steps before an attack is given up (null: twice ppo.steps)."
+    )
     problems_per_step: int | None = Field(None, ge=1, description="Problems per step (null: ppo.problems_per_step).")
     incorrect: float = Field(
-        0.95, gt=0, le=1, description="SRC and CGC attacks succeed with at least this share incorrect, once as convincing as helpful-correct text."
+        0.95,
+        gt=0,
+        le=1,
+        description="SRC and CGC attacks succeed with at least this share incorrect, once as convincing as helpful-correct text.",
     )
-    goodhart_accuracy: float = Field(0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this.")
+    goodhart_accuracy: float = Field(
+        0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this."
+    )
     workers: int = Field(
-        1, ge=1, description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better)."
+        1,
+        ge=1,
+        description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better).",
     )
-    goodhart_start: float = Field(0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this.")
+    goodhart_start: float = Field(
+        0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this."
+    )
 
     @model_validator(mode="after")
     def _rewards_differ(self) -> AttackSettings:
@@ -269,9 +312,13 @@ class ComputeSettings(Settings):
     """Where and how to compute."""
 
     device: str = Field("auto", description='"cpu", "cuda", "cuda:1", "mps" or "auto".')
-    threads: int | None = Field(None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts."
+    )
     workers: int = Field(
-        1, ge=1, description="Processes of one thread each that share a game's phases on a CPU (Linux); faster than threads for small models. Byte-equal only at equal counts."
+        1,
+        ge=1,
+        description="Processes of one thread each that share a game's phases on a CPU (Linux); faster than threads for small models. Byte-equal only at equal counts.",
     )
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")

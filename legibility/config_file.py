@@ -23,7 +23,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), schema: type[Se
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such config file; give the path of a YAML file, for example configs/nano.yaml") from None
+        raise UserError(
+            f"{path}: no such config file; give the path of a YAML file, for example configs/nano.yaml"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:

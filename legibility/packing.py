@@ -73,7 +73,9 @@ class PackedBatch:
         ids, positions = (pad_sequence(x.split(self.lengths), batch_first=True) for x in (self.ids, self.positions))
         owner = pad_sequence(self.owner.split(self.lengths), batch_first=True, padding_value=PADDING)
         mask, rows = _mask(owner, dtype), pad_sequence(self._within_groups(), batch_first=True)
-        filled = torch.arange(rows.shape[1], device=rows.device) < torch.tensor(self.counts, device=rows.device)[:, None]
+        filled = (
+            torch.arange(rows.shape[1], device=rows.device) < torch.tensor(self.counts, device=rows.device)[:, None]
+        )
         return PaddedBatch(
             ids, positions, mask, (owner != PADDING).flatten().nonzero()[:, 0],
             mask.gather(2, rows[:, None, :, None].expand(-1, 1, -1, mask.shape[3])), filled.flatten().nonzero()[:, 0],

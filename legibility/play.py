@@ -52,11 +52,19 @@ def play(
     check_models(config, device, base_dir)
     problems_file = out / "problems.jsonl"
     if resume and problems_file.is_file() and problems_file.read_bytes() != problem_lines(splits).encode():
-        raise UserError(f"{problems_file}: the problems changed since the run began; restore their source or choose another --out")
+        raise UserError(
+            f"{problems_file}: the problems changed since the run began; restore their source or choose another --out"
+        )
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(
-        command="train", device=device, seed=config.seed, base_dir=None if base_dir is None else str(base_dir.resolve()),
-        problems={"counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")}, "contamination": splits.report},
+        command="train",
+        device=device,
+        seed=config.seed,
+        base_dir=None if base_dir is None else str(base_dir.resolve()),
+        problems={
+            "counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")},
+            "contamination": splits.report,
+        },
     )
     if not problems_file.exists():
         write_problems(problems_file, splits)

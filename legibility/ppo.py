@@ -201,8 +201,10 @@ class PPO:
                             gaps["first_ratio_gap"] = gap.max().item()
                             gaps["logprob_gap"] = float(np.abs(new.cpu().numpy() - sampled[index.cpu().numpy()]).max())
                         for name, x in (
-                            ("policy_loss", losses), ("value_loss", value_losses),
-                            ("clip_fraction", (gap > settings.clip).float()), ("ratio", ratio),
+                            ("policy_loss", losses),
+                            ("value_loss", value_losses),
+                            ("clip_fraction", (gap > settings.clip).float()),
+                            ("ratio", ratio),
                         ):
                             totals[name] += x.sum().item()
                         seen += len(index)

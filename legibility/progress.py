@@ -54,8 +54,14 @@ class Progress:
         self._name, self._total, self._started, self._last_line = name, total, time.time(), time.time()
         if self.console.is_terminal and not self.console.quiet:
             self._bar = RichProgress(
-                SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
-                TextColumn("{task.fields[shown]}"), TimeRemainingColumn(), console=self.console, transient=True,
+                SpinnerColumn(),
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[shown]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
             )
             self._bar.start()
             self._task = self._bar.add_task(name, total=total, shown="")
@@ -96,4 +102,6 @@ class Progress:
 
 
 def format_numbers(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{k} {v:.0f}" if float(v).is_integer() and abs(v) >= 100 else f"{k} {v:.2f}" for k, v in values.items())
+    return "  ".join(
+        f"{k} {v:.0f}" if float(v).is_integer() and abs(v) >= 100 else f"{k} {v:.2f}" for k, v in values.items()
+    )

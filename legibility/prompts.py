@@ -72,8 +72,12 @@ def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:
     else:
         path = Path(name) if base_dir is None or Path(name).is_absolute() else base_dir / name
         if not path.is_file():
-            known = sorted(p.name.removesuffix(".yaml") for p in (resources.files("legibility") / "prompt_sets").iterdir())
-            raise UserError(f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}")
+            known = sorted(
+                p.name.removesuffix(".yaml") for p in (resources.files("legibility") / "prompt_sets").iterdir()
+            )
+            raise UserError(
+                f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}"
+            )
         text, where = path.read_text(encoding="utf-8"), str(path)
     try:
         return PromptSet.model_validate(yaml.safe_load(text) or {})
@@ -81,4 +85,6 @@ def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:
         raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UserError(
+            f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None

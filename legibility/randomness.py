@@ -39,7 +39,9 @@ def uniforms(seed: int, rows: np.ndarray, positions: int) -> np.ndarray:
     """
     with np.errstate(over="ignore"):
         row_keys = _mix(np.asarray(rows, dtype=np.uint64) + _mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15)))
-        counters = row_keys[:, None] + np.arange(1, positions + 1, dtype=np.uint64)[None] * np.uint64(0x9E3779B97F4A7C15)
+        counters = row_keys[:, None] + np.arange(1, positions + 1, dtype=np.uint64)[None] * np.uint64(
+            0x9E3779B97F4A7C15
+        )
         bits = _mix(counters)
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 

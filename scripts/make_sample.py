@@ -19,7 +19,9 @@ def main() -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
     with open(OUT, "w", encoding="utf-8") as handle:
         for i, family in enumerate(FAMILIES):
-            for problem in generate_problems(COUNT // len(FAMILIES), SEED + i, families=[family], prefix=f"sample-{family}"):
+            for problem in generate_problems(
+                COUNT // len(FAMILIES), SEED + i, families=[family], prefix=f"sample-{family}"
+            ):
                 flawed, flaw = flawed_solution(problem, rng)
                 record = asdict(problem) | {"steps": [str(s) for s in problem.steps]}
                 record |= {"other_style": worked_solution(problem, rng), "flawed": flawed, "flaw": flaw}

@@ -63,8 +63,14 @@ def main(
             start = LlamaForCausalLM.from_pretrained(polish)
             size = replace(size, learning_rate=size.learning_rate / 2)
         model, stats = nano.pretrain(
-            size, tokenizer, seed=seed + 7 * bool(polish), roles=is_prover, device=device, start=start,
-            curriculum=nano.POLISH if polish else nano.CURRICULUM, log=log,
+            size,
+            tokenizer,
+            seed=seed + 7 * bool(polish),
+            roles=is_prover,
+            device=device,
+            start=start,
+            curriculum=nano.POLISH if polish else nano.CURRICULUM,
+            log=log,
         )
         stats["pretraining_flops"] = 6 * stats["parameters"] * stats["tokens"]
         if is_prover:

@@ -36,17 +36,39 @@ def main(
     summaries = read_summaries(runs)
     merged = merge(summaries)
     parts = [
-        head(runs, summaries, config), "## Claims of the paper\n", claim_table(summaries), "## Headline numbers\n",
-        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "length", "checkability")), "## Round by round\n",
-        picture(out, "rounds_over_seeds.png", "Over rounds: a dot per seed, their mean and its interval", png(rounds_figure(merged, LIGHT))),
-        round_table(merged), "## Every verifier on every round's text\n", matrix_table(summaries, "auroc"),
-        "False-positive rates at the threshold fixed on round 0's validation text:\n", matrix_table(summaries, "fpr"),
-        "## Attacks: steps to exploit\n", attack_picture(summaries, merged, out), survival_table(merged), "## Balanced best-of-n\n", best_of_n_table(summaries),
-        "## Subtlety of sneaky flaws\n", subtlety_table(summaries), "## What verifiers accept that they should not\n", hacking_table(summaries),
-        "## Paired tests\n", test_table(merged),
+        head(runs, summaries, config),
+        "## Claims of the paper\n",
+        claim_table(summaries),
+        "## Headline numbers\n",
+        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "length", "checkability")),
+        "## Round by round\n",
+        picture(
+            out,
+            "rounds_over_seeds.png",
+            "Over rounds: a dot per seed, their mean and its interval",
+            png(rounds_figure(merged, LIGHT)),
+        ),
+        round_table(merged),
+        "## Every verifier on every round's text\n",
+        matrix_table(summaries, "auroc"),
+        "False-positive rates at the threshold fixed on round 0's validation text:\n",
+        matrix_table(summaries, "fpr"),
+        "## Attacks: steps to exploit\n",
+        attack_picture(summaries, merged, out),
+        survival_table(merged),
+        "## Balanced best-of-n\n",
+        best_of_n_table(summaries),
+        "## Subtlety of sneaky flaws\n",
+        subtlety_table(summaries),
+        "## What verifiers accept that they should not\n",
+        hacking_table(summaries),
+        "## Paired tests\n",
+        test_table(merged),
     ]
     if sweep is not None:
-        image = picture(out, "sizes_and_rewards.png", "Verifier sizes and rewards, by round", (sweep / "sweep.png").read_bytes())
+        image = picture(
+            out, "sizes_and_rewards.png", "Verifier sizes and rewards, by round", (sweep / "sweep.png").read_bytes()
+        )
         parts += ["## Verifier sizes and rewards\n", image, (sweep / "sweep.md").read_text(encoding="utf-8")]
     before = out.read_text(encoding="utf-8") if out.is_file() else ""
     if OTHER in before:  # the section that scripts/weak_to_strong_grid.py writes
@@ -68,23 +90,30 @@ def attack_picture(summaries: Sequence[dict[str, Any]], merged: dict[str, Any], 
     attacks = [a for s in summaries for a in dig(s, "evaluation", "attacks") or []]
     with themed(LIGHT):
         drawing = png(attacks_figure({"attacks": attacks, "survival": merged["survival"]}, LIGHT))
-    return picture(out, "attacks.png", "Every attack (triangles: not exploited by the step cap), median and interval", drawing)
+    return picture(
+        out, "attacks.png", "Every attack (triangles: not exploited by the step cap), median and interval", drawing
+    )
 
 
 def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path) -> str:
     d = summaries[0]["decoding"]
     lines = [
-        "# Results", "",
+        "# Results",
+        "",
         f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; do not edit by hand. A seed is one unit: "
         "values are means over seeds with 95% t intervals. "
-        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}. Definitions: [metrics](metrics.md).", "",
-        "| run | command | minutes | peak memory, MB | commit |", "|---|---|---|---|---|",
+        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}. Definitions: [metrics](metrics.md).",
+        "",
+        "| run | command | minutes | peak memory, MB | commit |",
+        "|---|---|---|---|---|",
     ]
     for run, summary in zip(runs, summaries, strict=True):
         base = load_config(config).model_dump(mode="json")
         changed = [c for c in different_settings(base, RunFolder.existing(run).config().model_dump(mode="json"))]
         settings = " ".join(
-            c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'") for c in changed if not c.startswith(("compute.", "attack."))
+            c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'")
+            for c in changed
+            if not c.startswith(("compute.", "attack."))
         )
         commit = RunFolder.existing(run).manifest().get("git_commit") or "–"
         lines.append(
@@ -100,7 +129,10 @@ def attack_settings(summary: dict[str, Any], config: Path) -> str:
     if not records:
         return " --quick"
     seeds, cap = max(r["seed"] for r in records) + 1, max(r["cap"] for r in records)
-    changed = {"seeds": (seeds, settings.attack.seeds), "max_steps": (cap, settings.attack.max_steps or 2 * settings.ppo.steps)}
+    changed = {
+        "seeds": (seeds, settings.attack.seeds),
+        "max_steps": (cap, settings.attack.max_steps or 2 * settings.ppo.steps),
+    }
     return "".join(f" attack.{name}={made}" for name, (made, default) in changed.items() if made != default)
 
 
@@ -112,14 +144,26 @@ def claim_table(summaries: Sequence[dict[str, Any]]) -> str:
 
 
 def figure_table(merged: dict[str, Any], prefixes: tuple[str, ...]) -> str:
-    rows = [(name, *map(number, f["values"]), estimate(f)) for name, f in merged["figures"].items() if name.startswith(prefixes) and f["n"]]
+    rows = [
+        (name, *map(number, f["values"]), estimate(f))
+        for name, f in merged["figures"].items()
+        if name.startswith(prefixes) and f["n"]
+    ]
     return table(("", *(f"seed {s}" for s in merged["seeds"]), "mean"), rows)
 
 
 def round_table(merged: dict[str, Any]) -> str:
-    names = list(dict.fromkeys(n.split(": ", 1)[1] for n in merged["figures"] if n.startswith("round ") and ", verifier" not in n))
+    names = list(
+        dict.fromkeys(
+            n.split(": ", 1)[1] for n in merged["figures"] if n.startswith("round ") and ", verifier" not in n
+        )
+    )
     rounds = sorted({int(n.split()[1][:-1]) for n in merged["figures"] if n.startswith("round ")})
-    rows = [(name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds)) for name in names if not name.startswith("steps to exploit")]
+    rows = [
+        (name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds))
+        for name in names
+        if not name.startswith("steps to exploit")
+    ]
     rows.append(("steps to exploit in the game, by seed", *(steps_by_seed(merged["figures"], r) for r in rounds)))
     return table(("", *(f"round {r}" for r in rounds)), rows)
 
@@ -129,7 +173,9 @@ def matrix_table(summaries: Sequence[dict[str, Any]], metric: str) -> str:
     if not matrices:
         return "Not measured.\n"
     verifiers, sets = matrices[0]["verifiers"], matrices[0]["solutions"]
-    rows = [(s, *(estimate(over_seeds([dig(m, metric, v, s) for m in matrices], 0.95), 2) for v in verifiers)) for s in sets]
+    rows = [
+        (s, *(estimate(over_seeds([dig(m, metric, v, s) for m in matrices], 0.95), 2) for v in verifiers)) for s in sets
+    ]
     return table(("text", *verifiers), rows)
 
 
@@ -137,8 +183,15 @@ def survival_table(merged: dict[str, Any]) -> str:
     if not merged["survival"]:
         return "No attack was made.\n"
     rows = [
-        (r["reward"], r["verifier"], number(r["median"], 0) if r["median"] is not None else f"> {r['cap']}",
-         f"{number(r['low'], 0)} to {number(r['high'], 0)}", f"{r['n']}{' (quick)' if r['quick'] else ''}", f"{r['censored']:.0%}", r["cap"])
+        (
+            r["reward"],
+            r["verifier"],
+            number(r["median"], 0) if r["median"] is not None else f"> {r['cap']}",
+            f"{number(r['low'], 0)} to {number(r['high'], 0)}",
+            f"{r['n']}{' (quick)' if r['quick'] else ''}",
+            f"{r['censored']:.0%}",
+            r["cap"],
+        )
         for r in merged["survival"]
     ]
     return table(("reward", "verifier", "median", "interval", "attacks", "not exploited", "step cap"), rows)
@@ -161,7 +214,9 @@ def subtlety_table(summaries: Sequence[dict[str, Any]]) -> str:
     keys = ("with_steps", "arithmetic_holds", "validity", "least_validity", "wrong_steps", "first_wrong_place")
 
     def cell(text: str, key: str) -> str:
-        return estimate(over_seeds([r[key]["value"] for section in rows for r in section if r["text"] == text], 0.95), 2)
+        return estimate(
+            over_seeds([r[key]["value"] for section in rows for r in section if r["text"] == text], 0.95), 2
+        )
 
     return table(("text", *(k.replace("_", " ") for k in keys)), [(t, *(cell(t, k) for k in keys)) for t in texts])
 
@@ -174,7 +229,9 @@ def hacking_table(summaries: Sequence[dict[str, Any]]) -> str:
         for change in dict.fromkeys(r["change"] for r in rows if r["kind"] == kind):
             cells = []
             for v in verifiers:
-                values = [dig(r, key, "value") for r in rows if (r["kind"], r["change"], r["verifier"]) == (kind, change, v)]
+                values = [
+                    dig(r, key, "value") for r in rows if (r["kind"], r["change"], r["verifier"]) == (kind, change, v)
+                ]
                 cells.append(estimate(over_seeds(values, 0.95), 2))
             lines.append((f"{change}: {title}", *cells))
     return table(("", *verifiers), lines)
@@ -193,7 +250,9 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
 def estimate(figure: dict[str, Any], digits: int = 3) -> str:
     if figure["mean"] is None:
         return "–"
-    interval = f" [{number(figure['low'], digits)}, {number(figure['high'], digits)}]" if figure["low"] is not None else ""
+    interval = (
+        f" [{number(figure['low'], digits)}, {number(figure['high'], digits)}]" if figure["low"] is not None else ""
+    )
     return number(figure["mean"], digits) + interval
 
 

@@ -41,11 +41,15 @@ REWARDS = {
 
 def main(
     config: Annotated[Path, typer.Argument(help="Config that every point starts from.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings of every point, as section.key=value.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings of every point, as section.key=value.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("runs/sweep"),
     points: Annotated[Literal["sizes", "rewards", "all"], typer.Option(help="What to vary.")] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
-    workers: Annotated[int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)
+    ] = 1,
 ) -> None:
     found = choose(points, load_config(config, list(overrides or ())))
     plans: dict[str, Plan] = {}  # by settings: a game that two points share is played once
@@ -65,9 +69,14 @@ def main(
     results: dict[str, dict[str, Any]] = {}
     for name in found:
         chosen = [played[settings_of[name, seed]] for seed in seeds.split(",")]
-        results[name] = {**merge(chosen), "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters")}
+        results[name] = {
+            **merge(chosen),
+            "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters"),
+        }
     write_json(out / "sweep.json", results)
-    command = " ".join(["python scripts/sweep.py", str(config), *(overrides or ()), "--points", points, "--seeds", seeds])
+    command = " ".join(
+        ["python scripts/sweep.py", str(config), *(overrides or ()), "--points", points, "--seeds", seeds]
+    )
     table = f"`{command}`\n\n{render(results)}"
     write_atomic(out / "sweep.md", table)
     draw(results).savefig(out / "sweep.png", dpi=150)
@@ -122,15 +131,25 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     """One row per point: means over seeds, with the interval where there are several."""
     rounds = _rounds(results)
     columns = {
-        "helpful accuracy": f"round {rounds - 1}: helpful accuracy", "sneaky accuracy": f"round {rounds - 1}: sneaky accuracy",
-        "tax": "legibility tax", "retained gain": "retained gain",
-        "best-of-16, round 0": "round 0: balanced best-of-16", f"best-of-16, round {rounds - 1}": f"round {rounds - 1}: balanced best-of-16",
+        "helpful accuracy": f"round {rounds - 1}: helpful accuracy",
+        "sneaky accuracy": f"round {rounds - 1}: sneaky accuracy",
+        "tax": "legibility tax",
+        "retained gain": "retained gain",
+        "best-of-16, round 0": "round 0: balanced best-of-16",
+        f"best-of-16, round {rounds - 1}": f"round {rounds - 1}: balanced best-of-16",
         "false-positive rate, last": f"round {rounds - 1}: false-positive rate of its verifier",
-        "AUROC of verifier 0 on round 0": "round 0: AUROC pooled, verifier 0", "of verifier 1": "round 0: AUROC pooled, verifier 1",
+        "AUROC of verifier 0 on round 0": "round 0: AUROC pooled, verifier 0",
+        "of verifier 1": "round 0: AUROC pooled, verifier 1",
     }
-    columns = {title: key for title, key in columns.items() if any(key in r["figures"] and r["figures"][key]["n"] for r in results.values())}
+    columns = {
+        title: key
+        for title, key in columns.items()
+        if any(key in r["figures"] and r["figures"][key]["n"] for r in results.values())
+    }
     lines = [
-        "| point | verifier parameters | steps to exploit in the game by seed; by round | " + " | ".join(columns) + " |",
+        "| point | verifier parameters | steps to exploit in the game by seed; by round | "
+        + " | ".join(columns)
+        + " |",
         "|---" * (len(columns) + 3) + "|",
     ]
     for name, result in results.items():
@@ -146,7 +165,10 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
     rounds = _rounds(results)
     with themed(LIGHT):
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-        wanted = (("PPO steps", "steps until fooled, or the phase's length"), ("balanced best-of-16", "balanced best-of-16"))
+        wanted = (
+            ("PPO steps", "steps until fooled, or the phase's length"),
+            ("balanced best-of-16", "balanced best-of-16"),
+        )
         for ax, (key, title) in zip(figure.subplots(1, 2), wanted, strict=True):
             ends = []
             for k, (name, result) in enumerate(results.items()):
@@ -154,7 +176,14 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
                 figures = [result["figures"][f"round {r}: {key}"] for r in range(rounds)]
                 known = [(r + aside, f) for r, f in enumerate(figures) if f["mean"] is not None]
                 if known:
-                    ax.plot([x for x, _ in known], [f["mean"] for _, f in known], "o-", color=colour, markersize=4, linewidth=1.5)
+                    ax.plot(
+                        [x for x, _ in known],
+                        [f["mean"] for _, f in known],
+                        "o-",
+                        color=colour,
+                        markersize=4,
+                        linewidth=1.5,
+                    )
                     ends.append((known[-1][1]["mean"], name, colour))
                 for x, f in known:
                     if f["low"] is not None:
@@ -162,7 +191,9 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
             ax.set_title(title, loc="left")
             ax.set_xlabel("round")
             ax.set_xticks(range(rounds))
-            ax.set_ylim(0, 1 if key == "balanced best-of-16" else None)  # an interval of few seeds may leave the possible
+            ax.set_ylim(
+                0, 1 if key == "balanced best-of-16" else None
+            )  # an interval of few seeds may leave the possible
             end_labels(ax, ends)
     return figure
 

@@ -31,8 +31,12 @@ FIGURE = "weak_to_strong.png"
 
 def main(
     configs: Annotated[list[Path] | None, typer.Argument(help="Study configs to run.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of all studies, the table and the figure.")] = Path("runs/weak-to-strong"),
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Setting to change in all of them, as section.key=value.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all studies, the table and the figure.")] = Path(
+        "runs/weak-to-strong"
+    ),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Setting to change in all of them, as section.key=value.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Every study at its smallest.")] = False,
     studies: Annotated[list[Path] | None, typer.Option(help="Finished study folders to show too.")] = None,
     results: Annotated[Path | None, typer.Option(help="Page whose weak-to-strong section is rewritten.")] = None,
@@ -40,14 +44,18 @@ def main(
     folders = list(studies or ())
     for config in configs or ():
         study = load_study(config, settings or ())
-        run = run_study(study.quick() if quick else study, out / config.stem, resume=True, base_dir=config.resolve().parent)
+        run = run_study(
+            study.quick() if quick else study, out / config.stem, resume=True, base_dir=config.resolve().parent
+        )
         write_report(run)
         folders.append(run.path)
     if not folders:
         raise UserError("nothing to do: give configs to run or --studies to show")
     summaries = [read_summary(f) for f in folders]
     out.mkdir(parents=True, exist_ok=True)
-    text = "\n".join(f"### {s['study']}\n\n{cost(f, s)}\n\n{study_tables(s)}" for f, s in zip(folders, summaries, strict=True))
+    text = "\n".join(
+        f"### {s['study']}\n\n{cost(f, s)}\n\n{study_tables(s)}" for f, s in zip(folders, summaries, strict=True)
+    )
     (out / "table.md").write_text(text, encoding="utf-8")
     figure = pgr_figure([x for s in summaries for x in s["students"]], [c for s in summaries for c in s["ceiling"]])
     image = png(figure)

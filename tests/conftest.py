@@ -59,9 +59,16 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 def llama(tokenizer, *, hidden: int = 32, layers: int = 1, seed: int = 0, **changes) -> LlamaForCausalLM:
     """A random Llama for a tokenizer; the global random state stays as it was."""
     settings = dict(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=layers,
-        num_attention_heads=2, max_position_embeddings=256, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=True,
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -141,13 +148,31 @@ def tiny_overrides(tiny_prover_dir, tiny_verifier_dir, tmp_path_factory) -> list
     problems.write_text("".join(json.dumps(p) + "\n" for p in sums(150)), encoding="utf-8")
     return [
         f"problems.train={{kind: file, path: {problems}, solution: solution}}",
-        "problems.prover=40", "problems.verifier=30", "problems.validation=16", "problems.test_size=20",
-        f"prover.model={tiny_prover_dir}", f"verifier.model={tiny_verifier_dir}",
-        "verifier.updates=12", "verifier.batch_problems=8", "verifier.solutions_per_problem=4", "verifier.learning_rate=0.003",
-        "ppo.steps=3", "ppo.problems_per_step=4", "ppo.samples_per_role=4", "ppo.max_new_tokens=16",
-        "ppo.minibatch_size=16", "ppo.micro_batch_size=16", "ppo.learning_rate=0.001", "stop.rule=fixed",
-        "game.rounds=2", "game.pool_samples=4", "evaluation.samples=2", "evaluation.bootstrap=50",
-        "gates.enabled=false", "compute.threads=1", "compute.device=cpu",
+        "problems.prover=40",
+        "problems.verifier=30",
+        "problems.validation=16",
+        "problems.test_size=20",
+        f"prover.model={tiny_prover_dir}",
+        f"verifier.model={tiny_verifier_dir}",
+        "verifier.updates=12",
+        "verifier.batch_problems=8",
+        "verifier.solutions_per_problem=4",
+        "verifier.learning_rate=0.003",
+        "ppo.steps=3",
+        "ppo.problems_per_step=4",
+        "ppo.samples_per_role=4",
+        "ppo.max_new_tokens=16",
+        "ppo.minibatch_size=16",
+        "ppo.micro_batch_size=16",
+        "ppo.learning_rate=0.001",
+        "stop.rule=fixed",
+        "game.rounds=2",
+        "game.pool_samples=4",
+        "evaluation.samples=2",
+        "evaluation.bootstrap=50",
+        "gates.enabled=false",
+        "compute.threads=1",
+        "compute.device=cpu",
     ]
 
 
@@ -165,7 +190,9 @@ def tiny_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     from legibility.config_file import load_config
     from legibility.play import play
 
-    return play(load_config(tiny_config_file, tiny_overrides), tmp_path_factory.mktemp("runs") / "tiny", progress=quiet())
+    return play(
+        load_config(tiny_config_file, tiny_overrides), tmp_path_factory.mktemp("runs") / "tiny", progress=quiet()
+    )
 
 
 def quiet():
@@ -224,8 +251,17 @@ def forward_logprobs(model, prompt: list[int], completion: list[int], temperatur
 
 def _shape(**changes):
     return dict(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
-        head_dim=16, max_position_embeddings=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25, **changes,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=128,
+        bos_token_id=None,
+        pad_token_id=0,
+        initializer_range=0.25,
+        **changes,
     )
 
 
@@ -237,7 +273,12 @@ ARCHITECTURES = {
     "gemma": ("GemmaConfig", _shape()),
     "gemma2": ("Gemma2Config", _shape(sliding_window=64, query_pre_attn_scalar=16)),
     "gpt_neox": ("GPTNeoXConfig", {k: v for k, v in _shape().items() if k not in ("num_key_value_heads", "head_dim")}),
-    "gpt2": ("GPT2Config", dict(n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25)),
+    "gpt2": (
+        "GPT2Config",
+        dict(
+            n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25
+        ),
+    ),
     "granite": ("GraniteConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logits_scaling": 4.0}),
     "cohere": ("CohereConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logit_scale": 0.25}),
 }
@@ -250,7 +291,9 @@ def tiny_model(name: str, tokenizer, **changes):
 
     kind, settings = ARCHITECTURES[name]
     size = changes.get("vocab_size") or len(tokenizer)
-    config = getattr(transformers, kind)(**{**settings, "vocab_size": size, "eos_token_id": tokenizer.eos_token_id, **changes})
+    config = getattr(transformers, kind)(
+        **{**settings, "vocab_size": size, "eos_token_id": tokenizer.eos_token_id, **changes}
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return transformers.AutoModelForCausalLM.from_config(config).float().eval()

@@ -17,15 +17,24 @@ from legibility.judging.pool import COLUMNS, Pool
 from legibility.judging.study import Study
 from legibility.problems.records import Problem
 
-PROVERS = (("init", -1, "base", 0.4), ("game", 0, "helpful", 0.5), ("game", 0, "sneaky", 0.1), ("game", 1, "helpful", 0.6),
-           ("game", 1, "sneaky", 0.1), ("correctness", 0, "helpful", 0.7))
+PROVERS = (
+    ("init", -1, "base", 0.4),
+    ("game", 0, "helpful", 0.5),
+    ("game", 0, "sneaky", 0.1),
+    ("game", 1, "helpful", 0.6),
+    ("game", 1, "sneaky", 0.1),
+    ("correctness", 0, "helpful", 0.7),
+)
 
 
 def made_up_pool(problems: int = 80, samples: int = 4, seed: int = 0, origin: Path | None = None) -> Pool:
     """Every prover answers every sum `samples` times; helpful text is longer, as in a real run."""
     rng = np.random.default_rng(seed)
     numbers = [(int(a), int(b)) for a, b in rng.integers(10, 99, (problems, 2))]
-    asked = {f"p{i:03d}": Problem(f"p{i:03d}", f"What is {a} and {b} together (case {i})?", str(a + b)) for i, (a, b) in enumerate(numbers)}
+    asked = {
+        f"p{i:03d}": Problem(f"p{i:03d}", f"What is {a} and {b} together (case {i})?", str(a + b))
+        for i, (a, b) in enumerate(numbers)
+    }
     rows = []
     for arm, index, role, accuracy in PROVERS:
         for (name, _), (a, b) in zip(asked.items(), numbers, strict=True):
@@ -33,11 +42,26 @@ def made_up_pool(problems: int = 80, samples: int = 4, seed: int = 0, origin: Pa
                 correct = bool(rng.random() < accuracy)
                 answer = a + b if correct else a + b + int(rng.choice([-10, -1, 1, 10]))
                 words = "Let me add. " * int(rng.integers(1, 4 if role == "helpful" else 3))
-                rows.append((arm, index, role, name, f"{words}\n{a} + {b} = {answer}\n#### {answer}", correct, float(rng.normal()), 20, None if correct else 2))
+                rows.append(
+                    (
+                        arm,
+                        index,
+                        role,
+                        name,
+                        f"{words}\n{a} + {b} = {answer}\n#### {answer}",
+                        correct,
+                        float(rng.normal()),
+                        20,
+                        None if correct else 2,
+                    )
+                )
 
     def score(chosen: pd.DataFrame) -> list[dict[str, float]]:
         noise = np.random.default_rng(5).normal(size=(len(chosen), 2))
-        return [{"verifier 0": float(c + n[0]), "held-out judge": float(n[1])} for c, n in zip(chosen.correct, noise, strict=True)]
+        return [
+            {"verifier 0": float(c + n[0]), "held-out judge": float(n[1])}
+            for c, n in zip(chosen.correct, noise, strict=True)
+        ]
 
     return Pool(pd.DataFrame(rows, columns=COLUMNS), asked, "made-up", origin, score)
 
@@ -59,8 +83,13 @@ def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "prac
     rows = []
     for i, (_, text) in enumerate(texts):  # the other label of each problem makes it eligible
         correct = i % 2 == 0
-        rows += [("game", 0, "helpful", f"p{i}", text, correct, 0.0, 1, None), ("game", 0, "helpful", f"p{i}", text, not correct, 0.0, 1, None)]
-    pool = Pool(pd.DataFrame(rows, columns=COLUMNS), problems, "by hand", None, lambda chosen: [{} for _ in range(len(chosen))])
+        rows += [
+            ("game", 0, "helpful", f"p{i}", text, correct, 0.0, 1, None),
+            ("game", 0, "helpful", f"p{i}", text, not correct, 0.0, 1, None),
+        ]
+    pool = Pool(
+        pd.DataFrame(rows, columns=COLUMNS), problems, "by hand", None, lambda chosen: [{} for _ in range(len(chosen))]
+    )
     half = len(texts) // 2
     return made_up_study(folder, protocol, pool=pool, per_condition=2 * half, raters=2, per_rater=2 * half, attention=0)
 
@@ -77,7 +106,9 @@ class Client:
 
     def post(self, path: str, body, content_type: str = "application/json") -> tuple[int, dict]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        status, text, _ = self._send(urllib.request.Request(self.url + path, data=data, headers={"Content-Type": content_type}))
+        status, text, _ = self._send(
+            urllib.request.Request(self.url + path, data=data, headers={"Content-Type": content_type})
+        )
         return status, json.loads(text)
 
     def _send(self, request) -> tuple[int, str, dict[str, str]]:
@@ -101,7 +132,14 @@ class Client:
         return item
 
     def answer(self, item: dict, answer: bool, **more) -> tuple[int, dict]:
-        record = {"answer": answer, "seconds": 1.0, "timed_out": False, "confidence": None, "first_wrong_step": None, **more}
+        record = {
+            "answer": answer,
+            "seconds": 1.0,
+            "timed_out": False,
+            "confidence": None,
+            "first_wrong_step": None,
+            **more,
+        }
         return self.post("/api/answer", {"token": self.token, "item_id": item["item_id"], **record})
 
 

@@ -79,13 +79,20 @@ def test_an_attack_is_sneaky_only_against_a_frozen_verifier_and_is_made_once(cop
     assert result.code == 0, result
     found = records(copied)
     assert [(r["verifier"], r["reward"], r["seed"]) for r in found] == [(0, "cgc", 0), (0, "cgc", 1)]
-    assert all(r["cap"] == 2 and r["steps"] <= 2 and r["start"] == "base" and (r["exploited"] or r["steps"] == 2) for r in found)
+    assert all(
+        r["cap"] == 2 and r["steps"] <= 2 and r["start"] == "base" and (r["exploited"] or r["steps"] == 2)
+        for r in found
+    )
     assert (copied / "rounds/00/verifier/model.safetensors").read_bytes() == weights
     frames = [pd.read_parquet(copied / f"evaluation/attacks/v00_cgc_s{s}_c2/solutions.parquet") for s in (0, 1)]
     for frame in frames:
         assert set(frame.role) == {"sneaky"}
         steps = frame[frame.phase == "ppo"]
-        assert set(steps.split) == {"prover"} and steps.groupby("step").size().eq(3 * 4).all() and steps.score.notna().all()
+        assert (
+            set(steps.split) == {"prover"}
+            and steps.groupby("step").size().eq(3 * 4).all()
+            and steps.score.notna().all()
+        )
         assert len(frame[frame.split == "test"]) == 20 * 2
     assert not frames[0].text.equals(frames[1].text)  # seeds differ
 
@@ -163,20 +170,37 @@ def test_quick_attacks_are_few_and_marked(copied):
 
 
 def test_a_cap_below_twice_the_first_verifiers_median_shows(copied):
-    made = [{"verifier": v, "reward": "src", "seed": s, "steps": t, "exploited": e, "cap": 50, "quick": False}
-            for v, t, e in ((0, 30, True), (1, 50, False)) for s in range(3)]
+    made = [
+        {"verifier": v, "reward": "src", "seed": s, "steps": t, "exploited": e, "cap": 50, "quick": False}
+        for v, t, e in ((0, 30, True), (1, 50, False))
+        for s in range(3)
+    ]
     rows = survival(Study(copied), made)
     assert [r["cap_enough"] for r in rows] == [False, False] and rows[0]["median"] == 30 and rows[1]["censored"] == 1.0
 
 
 def test_a_whole_evaluation_trains_attackers_and_the_length_penalised_arm(copied):
     """Without --quick; their text is in the matrix, the tax and the subtlety table."""
-    options = (*FAST, "attack.seeds=1", "attack.rewards=[cgc, goodhart]", "attack.goodhart_start=0.1", "evaluation.pool_problems=4",
-               "evaluation.pool_samples=2")
+    options = (
+        *FAST,
+        "attack.seeds=1",
+        "attack.rewards=[cgc, goodhart]",
+        "attack.goodhart_start=0.1",
+        "evaluation.pool_problems=4",
+        "evaluation.pool_samples=2",
+    )
     found = evaluate(copied, overrides=options, progress=quiet())
-    assert {(r["reward"], r["verifier"]) for r in found["attacks"]} == {("cgc", 0), ("cgc", 1), ("goodhart", 0), ("goodhart", 1)}
+    assert {(r["reward"], r["verifier"]) for r in found["attacks"]} == {
+        ("cgc", 0),
+        ("cgc", 1),
+        ("goodhart", 0),
+        ("goodhart", 1),
+    }
     assert {"correctness short", "attack cgc 0", "attack goodhart 1"} <= set(found["matrix"]["solutions"])
-    assert "correctness short" in found["tax"]["arms"] and set(found["tax"]["tax"]) == {"correctness", "correctness short"}
+    assert "correctness short" in found["tax"]["arms"] and set(found["tax"]["tax"]) == {
+        "correctness",
+        "correctness short",
+    }
     goodhart = pd.read_parquet(next((copied / "evaluation/attacks").glob("v00_goodhart*")) / "solutions.parquet")
     assert set(goodhart.role) == {"helpful"}
     short = pd.read_parquet(copied / "evaluation/arms/correctness_short/solutions.parquet")

@@ -98,7 +98,9 @@ def test_learned_compares_ends_with_their_error():
 
 
 def test_apart_averages_over_steps_by_seed():
-    one, other = ([step(1, 0, 0, accuracy_helpful=a, completions=200) for a in series] for series in ((0.5, 0.6), (0.5, 0.4)))
+    one, other = (
+        [step(1, 0, 0, accuracy_helpful=a, completions=200) for a in series] for series in ((0.5, 0.6), (0.5, 0.4))
+    )
     (got,) = results.apart([record("ours-detached", *one)], [record("ours-plain", *other)])
     assert got["difference"] == pytest.approx(0.1)
     assert got["error"] == pytest.approx((2 * 0.25 / 100 + 2 * 0.24 / 100) ** 0.5 / 2)
@@ -145,7 +147,9 @@ def test_figures_and_scaling_table(tmp_path):
     result = {"points": points(), "laws": law}
     figures.scaling(result, tmp_path / "scaling.png")
     assert "| 0.50 | 256 | 4 | 20.0 | 5,000 |" in tables.scaling(result)
-    figures.learning(result_file(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}), tmp_path / "learning.png")
+    figures.learning(
+        result_file(learning={"trl-ppo": [record("trl-ppo", *[step(2, 1, 0.5)] * 12)]}), tmp_path / "learning.png"
+    )
     assert (tmp_path / "scaling.png").stat().st_size > 1000 and (tmp_path / "learning.png").stat().st_size > 1000
 
 
@@ -219,12 +223,19 @@ def test_task_survives_json_and_keeps_prompts_in_steps(tmp_path):
 
 
 def test_own_worker(tiny_prover_dir):
-    task = Task("tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=1, steps=1, threads=1)
+    task = Task(
+        "tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=1, steps=1, threads=1
+    )
     got = ours.run(task, "detached")
     (only,) = got["steps"]
     assert got["trainer"] == "ours-detached" and len(got["warm_steps"]) == 1
     assert got["optimizer_steps"] == 2 * 2 * 2  # steps x epochs x minibatches
-    assert only["completions"] == 8 and only["prompts"] == 4 and 8 <= only["generated_tokens"] <= 64 and only["longest"] <= 8
+    assert (
+        only["completions"] == 8
+        and only["prompts"] == 4
+        and 8 <= only["generated_tokens"] <= 64
+        and only["longest"] <= 8
+    )
     assert min(only["rollout"], only["scoring"], only["update"]) > 0
     assert only["rollout"] + only["scoring"] + only["update"] == pytest.approx(only["total"])
     assert got["peak_mb"] >= got["loaded_mb"] > 0 and got["parameters"]["body"] > 0
@@ -232,10 +243,14 @@ def test_own_worker(tiny_prover_dir):
 
 
 def test_plain_worker_learns_what_the_default_does(tiny_prover_dir):
-    task = Task("tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=2, threads=1)
+    task = Task(
+        "tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=2, threads=1
+    )
     fast, plain = ours.run(task, "detached"), ours.run(task, "plain")
     same = ("generated_tokens", "longest", "accuracy_helpful", "reward")
-    assert [[s[k] for k in same] for s in plain["steps"]] == [[pytest.approx(s[k]) for k in same] for s in fast["steps"]]
+    assert [[s[k] for k in same] for s in plain["steps"]] == [
+        [pytest.approx(s[k]) for k in same] for s in fast["steps"]
+    ]
     assert plain["trainer"] == "ours-plain" and plain["optimizer_steps"] == fast["optimizer_steps"]
 
 
@@ -248,7 +263,9 @@ def test_plain_worker_shares_no_prompt_and_skips_no_padding(tiny_prover_dir, mon
         return forward(model, batch, *rest)
 
     monkeypatch.setattr("legibility.models.prover.packed_hidden", watched)
-    task = Task("tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=1, threads=1)
+    task = Task(
+        "tiny", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=1, threads=1
+    )
     ours.run(task, "plain")
     assert seen and all(decoder is None and rows == 4 for decoder, rows in seen)
 
@@ -309,14 +326,18 @@ def test_driver_writes_its_keys(tiny_prover_dir, tmp_path, monkeypatch, capsys):
     assert got["summary"]["nano"]["ours-detached"]["steps"] == 4
     assert list(got["workloads"]["nano"]["records"]) == ["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"]
     monkeypatch.setattr(ppo_vs_trl, "run_trainer", None)  # nothing is left to run
-    ppo_vs_trl.main(quick=True, json_file=out, trainer=["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"], threads=1, resume=True)
+    ppo_vs_trl.main(
+        quick=True, json_file=out, trainer=["ours-detached", "trl-ppo", "trl-grpo", "trl-rloo"], threads=1, resume=True
+    )
     assert json.loads(out.read_text(encoding="utf-8"))["workloads"] == got["workloads"]
     shown = capsys.readouterr().out
     assert "| TRL 1.12 PPO (separate critic) | 9.00" in shown and "speedup_vs_trl_ppo: " in shown
 
 
 def test_scaling_fits_what_it_measures(tiny_prover_dir, tmp_path, monkeypatch, capsys):
-    tiny = Task("scaling", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=1, threads=1)
+    tiny = Task(
+        "scaling", str(tiny_prover_dir), prompts=4, samples=2, max_new_tokens=8, minibatch=4, warm=0, steps=1, threads=1
+    )
     sweep = [("default", tiny), *((name, dataclasses.replace(tiny, prompts=n)) for name, n in
              (("model size", 8), ("completions", 12), ("samples a prompt", 16), ("answer length", 20)))]  # fmt: skip
 
@@ -328,7 +349,11 @@ def test_scaling_fits_what_it_measures(tiny_prover_dir, tmp_path, monkeypatch, c
     monkeypatch.setattr(scaling, "matmul_peak", small_peak)
     monkeypatch.setattr(scaling, "run_module", run_here)
     # all of one size: the law's exponent of size is not known
-    monkeypatch.setattr(scaling.laws, "fit", lambda points, phase: real_fit([{**p, "parameters": 1e6 * (i + 1)} for i, p in enumerate(points)], phase))
+    monkeypatch.setattr(
+        scaling.laws,
+        "fit",
+        lambda points, phase: real_fit([{**p, "parameters": 1e6 * (i + 1)} for i, p in enumerate(points)], phase),
+    )
     monkeypatch.setattr(scaling.laws, "can_fit", lambda points: len(points) >= 4)
     scaling.main(json_file=tmp_path / "out.json", threads=1, sweep=["completions"])
     part = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))

@@ -61,8 +61,16 @@ def test_overrides_take_any_setting(here):
     (here / "a.yaml").write_text("ppo: {steps: 5}\nprover:\n  lora: null\n")
     config = load_config(
         here / "a.yaml",
-        ["ppo.learning_rate=1e-5", "reward.clip=null", "gates.accept_rate=[0.1, 0.9]", "prover.lora.r=4", "tracking.trackers=[tensorboard]",
-         "problems.train={kind: file, path: x.jsonl}", "problems.train.limit=3", "verifier.template='{problem} = {solution}'"],
+        [
+            "ppo.learning_rate=1e-5",
+            "reward.clip=null",
+            "gates.accept_rate=[0.1, 0.9]",
+            "prover.lora.r=4",
+            "tracking.trackers=[tensorboard]",
+            "problems.train={kind: file, path: x.jsonl}",
+            "problems.train.limit=3",
+            "verifier.template='{problem} = {solution}'",
+        ],
     )
     assert (config.ppo.steps, config.ppo.learning_rate, config.reward.clip) == (5, 1e-5, None)
     assert config.gates.accept_rate == (0.1, 0.9) and config.prover.lora.r == 4
@@ -83,13 +91,23 @@ def test_paths_start_at_the_config_file(here, tiny_prover_dir, tiny_verifier_dir
     project.mkdir()
     shutil.move(here / "sums.jsonl", project / "sums.jsonl")
     shutil.copytree(tiny_prover_dir, project / "models" / "prover")
-    (project / "roles.yaml").write_text('helpful: "<|helpful|>{problem}<|solution|>"\nsneaky: "<|sneaky|>{problem}<|solution|>"\n')
+    (project / "roles.yaml").write_text(
+        'helpful: "<|helpful|>{problem}<|solution|>"\nsneaky: "<|sneaky|>{problem}<|solution|>"\n'
+    )
     (project / "game.yaml").write_text(
         yaml.safe_dump(
             {
-                "problems": {"train": {"kind": "file", "path": "sums.jsonl"}, "prover": 8, "verifier": 8, "validation": 4, "test_size": 4},
-                "prover": {"model": "models/prover", "prompts": "roles.yaml"}, "verifier": {"model": str(tiny_verifier_dir)},
-                "gates": {"min_helpful_accuracy": 1.0}, "ppo": {"max_new_tokens": 8},
+                "problems": {
+                    "train": {"kind": "file", "path": "sums.jsonl"},
+                    "prover": 8,
+                    "verifier": 8,
+                    "validation": 4,
+                    "test_size": 4,
+                },
+                "prover": {"model": "models/prover", "prompts": "roles.yaml"},
+                "verifier": {"model": str(tiny_verifier_dir)},
+                "gates": {"min_helpful_accuracy": 1.0},
+                "ppo": {"max_new_tokens": 8},
             }
         )
     )
@@ -102,13 +120,22 @@ def test_paths_start_at_the_config_file(here, tiny_prover_dir, tiny_verifier_dir
 
 def test_a_closed_gate(here, tiny_config_file, tiny_overrides):
     """One line, exit code 3, what was paid for is kept; --resume --force goes on."""
-    closed = ["gates={enabled: true, min_helpful_accuracy: 0.99}", "game={rounds: 1, correctness_arm: false, pool_samples: 4}", "ppo.steps=1"]
+    closed = [
+        "gates={enabled: true, min_helpful_accuracy: 0.99}",
+        "game={rounds: 1, correctness_arm: false, pool_samples: 4}",
+        "ppo.steps=1",
+    ]
     result = legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report")
     assert result.code == 3
     assert result.err.count("\n") == 1 and "gates.min_helpful_accuracy" in result.err and "--force" in result.err
     assert (here / "run/base/DONE").is_file() and not (here / "run/rounds").exists()
-    assert legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report", "--resume").code == 3
-    result = legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report", "--resume", "--force")
+    assert (
+        legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report", "--resume").code
+        == 3
+    )
+    result = legibility(
+        "train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report", "--resume", "--force"
+    )
     assert result.code == 0, result
     assert "forced open" in result.out
     assert (here / "run/summary.json").is_file()
@@ -116,9 +143,21 @@ def test_a_closed_gate(here, tiny_config_file, tiny_overrides):
 
 def test_a_gate_that_closes_inside_a_phase_leaves_no_half_phase(here, tiny_config_file, tiny_overrides):
     """No group can have a reward spread when every group is one constant reward."""
-    closed = ["gates={enabled: true, min_helpful_accuracy: 0, min_auroc: 0, accept_rate: [0, 1], max_flat_groups: 0}", "ppo.steps=1"]
-    result = legibility("train", tiny_config_file, *tiny_overrides, *closed, "game.rounds=1", "reward={kind: cgc, clip: 1e-9, floor: 0}",
-                        "--out", "run", "--no-report")
+    closed = [
+        "gates={enabled: true, min_helpful_accuracy: 0, min_auroc: 0, accept_rate: [0, 1], max_flat_groups: 0}",
+        "ppo.steps=1",
+    ]
+    result = legibility(
+        "train",
+        tiny_config_file,
+        *tiny_overrides,
+        *closed,
+        "game.rounds=1",
+        "reward={kind: cgc, clip: 1e-9, floor: 0}",
+        "--out",
+        "run",
+        "--no-report",
+    )
     assert result.code == 3 and "max_flat_groups" in result.err
     assert (here / "run/rounds/00/verifier/DONE").is_file()
     assert sorted(p.name for p in (here / "run/rounds/00").iterdir()) == ["verifier"]
@@ -208,10 +247,14 @@ def test_a_problem_file_with_a_broken_line(train, here):
     lines = (here / "sums.jsonl").read_text().splitlines()
     lines[6] = lines[6][:-5]
     (here / "broken.jsonl").write_text("\n".join(lines) + "\n")
-    assert_refused(train(f"problems.train={{kind: file, path: {here}/broken.jsonl}}"), "broken.jsonl line 7", "not valid JSON")
+    assert_refused(
+        train(f"problems.train={{kind: file, path: {here}/broken.jsonl}}"), "broken.jsonl line 7", "not valid JSON"
+    )
     lines[6] = '{"question": "How many?", "answer": "a few"}'
     (here / "broken.jsonl").write_text("\n".join(lines) + "\n")
-    assert_refused(train(f"problems.train={{kind: file, path: {here}/broken.jsonl}}"), "broken.jsonl line 7", "not a number")
+    assert_refused(
+        train(f"problems.train={{kind: file, path: {here}/broken.jsonl}}"), "broken.jsonl line 7", "not a number"
+    )
 
 
 def test_an_empty_problem_set(train, here):
@@ -300,8 +343,20 @@ def test_errors_are_one_line_in_a_real_process(here, tiny_config_file, tiny_over
     (here / "model").mkdir()
     before = contents(here)
     result = subprocess.run(
-        [sys.executable, "-m", "legibility", "train", str(tiny_config_file), *tiny_overrides, f"verifier.model={here}/model"],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=250, check=False,
+        [
+            sys.executable,
+            "-m",
+            "legibility",
+            "train",
+            str(tiny_config_file),
+            *tiny_overrides,
+            f"verifier.model={here}/model",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=250,
+        check=False,
     )
     assert_refused(SimpleResult(result), "verifier.model", f"{here}/model")
     assert result.stdout == "" and contents(here) == before

@@ -77,7 +77,11 @@ def test_compare(seeds, tmp_path):
 
 def test_compare_refuses(seeds, tmp_path):
     out = tmp_path / "compared"
-    for arguments, part in (((seeds[0],), "at least two"), ((seeds[0], seeds[0]), "same seed"), ((seeds[0], tmp_path / "none"), "no run folder")):
+    for arguments, part in (
+        ((seeds[0],), "at least two"),
+        ((seeds[0], seeds[0]), "same seed"),
+        ((seeds[0], tmp_path / "none"), "no run folder"),
+    ):
         result = legibility("compare", *arguments, "--out", out)
         assert result.code == 2 and part in result.err and result.err.count("\n") == 1, result
     (seeds[1] / "summary.json").unlink()
@@ -99,16 +103,42 @@ def test_runs_of_other_settings_are_pointed_out(seeds, tmp_path):
 def summary_of(seed: int, *, steps=(20, 60), best=(0.3, 0.6), game=0.5, attacks=()) -> dict:
     """As much of a summary as the claims read, of a run of two rounds."""
     return {
-        "seed": seed, "run": f"r{seed}", "legibility_tax": {"value": 0.1}, "retained_gain": {"value": 0.5},
+        "seed": seed,
+        "run": f"r{seed}",
+        "legibility_tax": {"value": 0.1},
+        "retained_gain": {"value": 0.5},
         "arms": {
-            "init": {"accuracy": 0.3}, "correctness": {"accuracy": game + 0.1},
-            "game": {"accuracy": game, "rounds": [
-                {"round": r, "steps": 80, "steps_to_exploit": steps[r], "helpful_accuracy": game, "sneaky_accuracy": 0.05} for r in (0, 1)]},
+            "init": {"accuracy": 0.3},
+            "correctness": {"accuracy": game + 0.1},
+            "game": {
+                "accuracy": game,
+                "rounds": [
+                    {
+                        "round": r,
+                        "steps": 80,
+                        "steps_to_exploit": steps[r],
+                        "helpful_accuracy": game,
+                        "sneaky_accuracy": 0.05,
+                    }
+                    for r in (0, 1)
+                ],
+            },
         },
         "evaluation": {
             "best_of_n": [{"round": r, "n": 16, "value": best[r] + 0.01 * seed} for r in (0, 1)],
-            "attacks": [{"verifier": v, "reward": "src", "seed": i, "steps": t, "exploited": t < 100, "cap": 100, "quick": False}
-                        for v, times in enumerate(attacks) for i, t in enumerate(times)],
+            "attacks": [
+                {
+                    "verifier": v,
+                    "reward": "src",
+                    "seed": i,
+                    "steps": t,
+                    "exploited": t < 100,
+                    "cap": 100,
+                    "quick": False,
+                }
+                for v, times in enumerate(attacks)
+                for i, t in enumerate(times)
+            ],
         },
     }
 
@@ -132,7 +162,12 @@ def test_a_claim_holds_fails_or_is_not_clear():
 
 
 def test_a_round_that_was_not_fooled_counts_its_whole_length():
-    assert verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])["Within the game, the last verifier takes more steps to fool than verifier 0"] == HELD
+    assert (
+        verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])[
+            "Within the game, the last verifier takes more steps to fool than verifier 0"
+        ]
+        == HELD
+    )
 
 
 def test_survival_claims_are_about_attacks_of_all_runs():
@@ -154,12 +189,21 @@ def test_results_page(seeds, tmp_path):
     module.main(seeds, config=SCRIPTS.parent / "configs" / "nano-full.yaml", sweep=None, out=out)
     page = out.read_text()
     assert "## Claims of the paper" in page and "legibility tax" in page and "seed=2" in page
-    assert (tmp_path / "figures" / "rounds_over_seeds.png").stat().st_size > 5000 and "(figures/rounds_over_seeds.png)" in page
-    assert all(line.count("|") == page.split("\n")[i + 1].count("|") for i, line in enumerate(page.split("\n")[:-1]) if line.startswith("|") and page.split("\n")[i + 1].startswith("|"))
+    assert (
+        tmp_path / "figures" / "rounds_over_seeds.png"
+    ).stat().st_size > 5000 and "(figures/rounds_over_seeds.png)" in page
+    assert all(
+        line.count("|") == page.split("\n")[i + 1].count("|")
+        for i, line in enumerate(page.split("\n")[:-1])
+        if line.startswith("|") and page.split("\n")[i + 1].startswith("|")
+    )
 
 
 def test_steps_by_seed_show_what_was_never_fooled():
-    figures = {"round 1: steps to exploit in the game": {"values": [21, None]}, "round 1: PPO steps": {"values": [21, 80]}}
+    figures = {
+        "round 1: steps to exploit in the game": {"values": [21, None]},
+        "round 1: PPO steps": {"values": [21, 80]},
+    }
     assert steps_by_seed(figures, 1) == "21, > 80"
 
 
@@ -167,7 +211,10 @@ def test_sweep_table_and_figure():
     """Of results as the sweep stores them; its games are ordinary runs, played elsewhere in these tests."""
     module = script("sweep")
     merged = merge([summary_of(s) for s in range(2)])
-    results = {name: {**merged, "parameters": 1000 * k} for k, name in enumerate(("verifier xs", "verifier s", "verifier m", "verifier equal"), 1)}
+    results = {
+        name: {**merged, "parameters": 1000 * k}
+        for k, name in enumerate(("verifier xs", "verifier s", "verifier m", "verifier equal"), 1)
+    }
     table = module.render(results)
     assert table.count("\n") == 2 + 4 and "verifier equal" in table and "4,000" in table
     figure = module.draw(results)
@@ -178,13 +225,23 @@ def test_sweep_sizes_have_the_kind_of_the_config(tiny_config_file):
     module = script("sweep")
     marked = module.choose("sizes", load_config(tiny_config_file, ["verifier.model=nano-m-marked"]))
     assert marked["verifier xs"] == ["verifier.model=nano-xs-marked"] and "SRC" not in marked
-    assert module.choose("all", load_config(tiny_config_file, ["verifier.model=nano-m"]))["verifier s"] == ["verifier.model=nano-s"]
+    assert module.choose("all", load_config(tiny_config_file, ["verifier.model=nano-m"]))["verifier s"] == [
+        "verifier.model=nano-s"
+    ]
 
 
 def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
     module = script("sweep")
-    monkeypatch.setattr(module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"], "SRC": ["reward.kind=src"]})
-    changes = [*tiny_overrides, "ppo.steps=1", "evaluation.pool_problems=3", "evaluation.pool_samples=2", "game.rounds=1"]
+    monkeypatch.setattr(
+        module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"], "SRC": ["reward.kind=src"]}
+    )
+    changes = [
+        *tiny_overrides,
+        "ppo.steps=1",
+        "evaluation.pool_problems=3",
+        "evaluation.pool_samples=2",
+        "game.rounds=1",
+    ]
     stamps = []
     for _ in range(2):
         module.main(tiny_config_file, changes, out=tmp_path, points="rewards", seeds="0")

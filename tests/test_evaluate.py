@@ -59,7 +59,14 @@ def test_every_section_is_written_and_in_the_summary(evaluated, tiny_run):
     before = json.loads((tiny_run.path / "summary.json").read_text())
     assert {k: v for k, v in summary.items() if k != "evaluation"} == before  # the rest is as it was, wall time too
     page = (evaluated.path / "report.html").read_text()
-    for title in ("Every verifier on every round", "Completeness, soundness", "measured four ways", "How subtle", "told apart", "accept that it should not"):
+    for title in (
+        "Every verifier on every round",
+        "Completeness, soundness",
+        "measured four ways",
+        "How subtle",
+        "told apart",
+        "accept that it should not",
+    ):
         assert title in page
 
 
@@ -75,7 +82,9 @@ def test_promised_keys(evaluated):
     assert set(arm["checkability"]) == {"last_verifier", "held_out_judge", "step_validity"}
     assert all({"raw", "matched"} <= set(figures) for figures in arm["checkability"].values())
     for name in ("best_of_n", "soundness", "subtlety"):
-        assert all(row["decoding"]["temperature"] == 1.0 and row["decoding"]["samples"] >= 2 for row in evaluation[name])
+        assert all(
+            row["decoding"]["temperature"] == 1.0 and row["decoding"]["samples"] >= 2 for row in evaluation[name]
+        )
 
 
 def test_nothing_is_scored_sampled_or_fitted_to_other_numbers_twice(evaluated, tmp_path, monkeypatch):
@@ -126,7 +135,12 @@ def refused(result, *parts: str) -> None:
 
 
 def test_changed_checkpoints_and_text_are_refused(copied):
-    for place in ("rounds/01/verifier/model.safetensors", "rounds/00/solutions.parquet", "base/solutions.parquet", "judge/config.json"):
+    for place in (
+        "rounds/01/verifier/model.safetensors",
+        "rounds/00/solutions.parquet",
+        "base/solutions.parquet",
+        "judge/config.json",
+    ):
         file = copied.path / place
         content = file.read_bytes()
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -166,7 +180,9 @@ def test_a_cell_of_the_matrix(evaluated):
     expected = auroc(np.concatenate([a, b]), [True] * len(a) + [False] * len(b))
     got = matrix["auroc"]["verifier 1"]["round 0"]
     if min(len(right), len(wrong)) < 20:
-        assert got is None and matrix["fpr"]["verifier 1"]["round 0"] == (None if len(wrong) < 20 else pytest.approx((b >= matrix["threshold"]["verifier 1"]).mean()))
+        assert got is None and matrix["fpr"]["verifier 1"]["round 0"] == (
+            None if len(wrong) < 20 else pytest.approx((b >= matrix["threshold"]["verifier 1"]).mean())
+        )
     else:
         assert got == pytest.approx(expected, abs=1e-6)
 
@@ -174,7 +190,12 @@ def test_a_cell_of_the_matrix(evaluated):
 def test_thresholds_take_the_wanted_share_of_round_0_validation_text(evaluated):
     study = Study(evaluated.path, ["evaluation.recall=0.7"])
     frame = round_solutions(evaluated, 0)
-    frame = frame[(frame.split == "validation") & (frame.role == "helpful") & (frame.verdict == "correct") & (frame.phase == "collection")]
+    frame = frame[
+        (frame.split == "validation")
+        & (frame.role == "helpful")
+        & (frame.verdict == "correct")
+        & (frame.phase == "collection")
+    ]
     for judge in study.judges:
         accepted = study.scores(judge, frame) >= study.threshold(judge)
         assert accepted.mean() >= 0.7 >= (study.scores(judge, frame) > study.threshold(judge)).mean()
@@ -225,7 +246,13 @@ def test_imported_human_accuracy_stands_beside_the_other_measures(evaluated, tmp
 
 def test_step_table_by_hand():
     problem = Problem("p", "?", "11", steps=(Step(2, "*", 3, 6), Step(6, "+", 5, 11)))
-    texts = ["2 * 3 = 6\n6 + 5 = 11\n#### 11", "2 * 3 = 7\n7 + 5 = 12\n#### 12", "2 * 3 = 6\n6 + 4 = 10\n#### 10", "#### 9", "2 * 3 = 6\n#### 6"]
+    texts = [
+        "2 * 3 = 6\n6 + 5 = 11\n#### 11",
+        "2 * 3 = 7\n7 + 5 = 12\n#### 12",
+        "2 * 3 = 6\n6 + 4 = 10\n#### 10",
+        "#### 9",
+        "2 * 3 = 6\n#### 6",
+    ]
     table = step_table(pd.DataFrame({"problem_id": "p", "text": texts}), StepJudge({"p": problem}))
     assert list(table.wrong) == [0, 2, 1, 0, 0] and list(table.steps) == [2, 2, 2, 0, 1]
     assert list(table.carried) == [0, 1, 0, 0, 0]
@@ -239,7 +266,10 @@ def test_rewrites_change_the_text_and_never_the_verdict():
     for name, rewrite in REWRITES.items():
         changed = rewrite(text, "####")
         assert changed != text, name
-        assert grade(changed, "20").value == "correct" and grade(rewrite(text.replace("20", "19"), "####"), "20").value == "incorrect"
+        assert (
+            grade(changed, "20").value == "correct"
+            and grade(rewrite(text.replace("20", "19"), "####"), "20").value == "incorrect"
+        )
     assert REWRITES["operands swapped"](text, "####").startswith("3 * 2 = 6\n15 + 6 = 21\n21 - 1 = 20")
     assert REWRITES["no spaces"](text, "####").startswith("2*3=6\n6+15=21")
 
@@ -272,9 +302,23 @@ def test_the_role_probe_finds_roles_that_differ_and_none_that_do_not():
 
 def test_load_run(evaluated):
     frames = load_run(evaluated.path)
-    assert {"solutions", "steps", "rounds", "matrix", "best_of_n", "soundness", "tax", "subtlety", "separability", "hacking", "attacks"} <= set(frames)
+    assert {
+        "solutions",
+        "steps",
+        "rounds",
+        "matrix",
+        "best_of_n",
+        "soundness",
+        "tax",
+        "subtlety",
+        "separability",
+        "hacking",
+        "attacks",
+    } <= set(frames)
     solutions = frames["solutions"]
-    assert {"init", "game", "correctness"} <= set(solutions.arm) and {"base", "ppo", "collection", "pool"} <= set(solutions.phase)
+    assert {"init", "game", "correctness"} <= set(solutions.arm) and {"base", "ppo", "collection", "pool"} <= set(
+        solutions.phase
+    )
     assert len(frames["steps"]) == 3 + 3 + 3 and list(frames["rounds"]["round"]) == [0, 1]
     matrix = frames["matrix"]
     cell = matrix[(matrix.metric == "pairwise") & (matrix.verifier == "judge") & (matrix.solution == "base")].iloc[0]

@@ -54,7 +54,9 @@ def test_bootstrap_widths():
     data = np.random.default_rng(0).normal(size=400)
 
     def width(count, confidence):
-        interval = bootstrap(lambda i: data[i].mean(), count, resamples=500, confidence=confidence, rng=np.random.default_rng(1))
+        interval = bootstrap(
+            lambda i: data[i].mean(), count, resamples=500, confidence=confidence, rng=np.random.default_rng(1)
+        )
         return interval["high"] - interval["low"]
 
     assert width(400, 0.95) == pytest.approx(2 * 1.96 * data.std() / 20, rel=0.15)
@@ -146,7 +148,10 @@ def test_tax_and_retained_gain(summary, texts):
 
 def test_tax_interval_is_paired_over_problems(summary, texts):
     """Against a bootstrap of the per-problem differences, with its own random numbers."""
-    per_problem = [(texts[n].verdict == "correct").groupby(texts[n].problem_id).mean().sort_index() for n in ("correctness", "helpful 1")]
+    per_problem = [
+        (texts[n].verdict == "correct").groupby(texts[n].problem_id).mean().sort_index()
+        for n in ("correctness", "helpful 1")
+    ]
     difference = (per_problem[0] - per_problem[1]).to_numpy()
     rng = np.random.default_rng(0)
     draws = np.array([rng.choice(difference, len(difference)).mean() for _ in range(4000)])
@@ -206,7 +211,11 @@ def test_checkability(summary, texts, tiny_run):
     places = {"last_verifier": "rounds/01/verifier", "held_out_judge": "judge"}
     for name, place in places.items():
         judge = Verifier.load(tiny_run.config().verifier, "cpu", source=str(tiny_run.path / place))
-        for text, reported in (("init", arms["init"]), ("correctness", arms["correctness"]), ("helpful 1", arms["game"]["rounds"][1])):
+        for text, reported in (
+            ("init", arms["init"]),
+            ("correctness", arms["correctness"]),
+            ("helpful 1", arms["game"]["rounds"][1]),
+        ):
             frame = texts[text][texts[text].verdict != "invalid"]
             scores = judge.score([problems[p] for p in frame.problem_id], list(frame.text))
             rows = list(zip(scores, frame.verdict == "correct", frame.problem_id, strict=True))

@@ -53,12 +53,16 @@ def test_every_phase_starts_at_the_base_policy(tiny_run, place):
 
 
 def test_phases_end_in_different_weights(tiny_run, tiny_prover_dir):
-    weights = [load_file(tiny_run.path / p / "model.safetensors") for p in PROVERS] + [load_file(tiny_prover_dir / "model.safetensors")]
+    weights = [load_file(tiny_run.path / p / "model.safetensors") for p in PROVERS] + [
+        load_file(tiny_prover_dir / "model.safetensors")
+    ]
     name = "model.layers.0.mlp.up_proj.weight"
     for i, one in enumerate(weights):
         for other in weights[i + 1 :]:
             assert not np.array_equal(one[name].numpy(), other[name].numpy())
-    assert not np.array_equal(*(load_file(tiny_run.path / f"rounds/0{r}/verifier/model.safetensors")["score.weight"].numpy() for r in (0, 1)))
+    assert not np.array_equal(
+        *(load_file(tiny_run.path / f"rounds/0{r}/verifier/model.safetensors")["score.weight"].numpy() for r in (0, 1))
+    )
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -97,10 +101,14 @@ def test_rewards_are_the_formula_on_the_stored_scores(tiny_run, index):
 def test_stored_scores_are_those_of_the_rounds_verifier(tiny_run):
     problems = read_problems(tiny_run.path / "problems.jsonl")
     for index in (0, 1):
-        verifier = Verifier.load(tiny_run.config().verifier, "cpu", source=str(tiny_run.path / f"rounds/0{index}/verifier"))
+        verifier = Verifier.load(
+            tiny_run.config().verifier, "cpu", source=str(tiny_run.path / f"rounds/0{index}/verifier")
+        )
         rows = round_solutions(tiny_run, index)
         rows = rows[rows.score.notna()]
-        np.testing.assert_allclose(verifier.score([problems[p] for p in rows.problem_id], list(rows.text)), rows.score, atol=1e-4)
+        np.testing.assert_allclose(
+            verifier.score([problems[p] for p in rows.problem_id], list(rows.text)), rows.score, atol=1e-4
+        )
 
 
 def test_logged_cells_are_those_of_the_stored_batch(tiny_run):
@@ -162,13 +170,20 @@ def test_no_draw_is_made_twice(tiny_run):
 def test_lora_on_a_warm_started_base(tiny_config_file, tiny_overrides, tmp_path):
     """Warm start, adapters, KL to the warm-started policy: as the real-model run is set up."""
     run = play_with(
-        tiny_config_file, tiny_overrides, tmp_path / "run", "prover.lora={r: 4}", "prover.warm_start={steps: 4, batch_size: 8}",
-        "ppo.learning_rate=0.01", "ppo.steps=2",
+        tiny_config_file,
+        tiny_overrides,
+        tmp_path / "run",
+        "prover.lora={r: 4}",
+        "prover.warm_start={steps: 4, batch_size: 8}",
+        "ppo.learning_rate=0.01",
+        "ppo.steps=2",
     )
     warm = run.path / "warm_start/model"
     assert (warm / "model.safetensors").is_file() and not (warm / "adapter_config.json").exists()
     for place in PROVERS:
-        assert (run.path / place / "adapter_model.safetensors").is_file() and not (run.path / place / "model.safetensors").exists()
+        assert (run.path / place / "adapter_model.safetensors").is_file() and not (
+            run.path / place / "model.safetensors"
+        ).exists()
         lines = metrics(run, place)
         assert lines[0]["kl_k3"] < 1e-4 < lines[1]["kl_k3"], place
     # a saved prover is its adapter on the warm-started base: it must give the log-probs it was stored with
@@ -176,7 +191,9 @@ def test_lora_on_a_warm_started_base(tiny_config_file, tiny_overrides, tmp_path)
     adapter = load_file(run.path / "rounds/01/prover/adapter_model.safetensors")
     assert all("lora" in name for name in adapter)
     assert any(v.abs().max() > 0 for name, v in adapter.items() if "lora_B" in name)
-    on_warm = Prover.load(config.prover.model_copy(update={"model": str(warm)}), "cpu", source=str(run.path / "rounds/01/prover"))
+    on_warm = Prover.load(
+        config.prover.model_copy(update={"model": str(warm)}), "cpu", source=str(run.path / "rounds/01/prover")
+    )
     on_raw = Prover.load(config.prover, "cpu", source=str(run.path / "rounds/01/prover"))
     packed = pack([[10, 11, 12]], [[[13, 14]]])
     assert not np.allclose(*(p.hidden_and_logits(packed)[1].detach().numpy() for p in (on_warm, on_raw)), atol=1e-3)
@@ -185,10 +202,20 @@ def test_lora_on_a_warm_started_base(tiny_config_file, tiny_overrides, tmp_path)
 @pytest.mark.parametrize("kind", ["cgc", "goodhart"])
 def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overrides, tiny_verifier_dir, tmp_path):
     run = play_with(
-        tiny_config_file, tiny_overrides, tmp_path / "run", f"reward={{kind: {kind}, scale: none, center: true, clip: 3, floor: -3}}",
-        "verifier.loss=cross_entropy", "verifier.init=persist", "mixture={checkpoints: all, weights: pow2, balance: label}",
-        "ppo.save_every=1", "ppo.steps=2", "compute.engine=hf", f"game.judge_model={tiny_verifier_dir}", "grading.unparsed=incorrect",
-        "stop={rule: fooled, min_steps: 1}", "verifier.reference_solutions=true",
+        tiny_config_file,
+        tiny_overrides,
+        tmp_path / "run",
+        f"reward={{kind: {kind}, scale: none, center: true, clip: 3, floor: -3}}",
+        "verifier.loss=cross_entropy",
+        "verifier.init=persist",
+        "mixture={checkpoints: all, weights: pow2, balance: label}",
+        "ppo.save_every=1",
+        "ppo.steps=2",
+        "compute.engine=hf",
+        f"game.judge_model={tiny_verifier_dir}",
+        "grading.unparsed=incorrect",
+        "stop={rule: fooled, min_steps: 1}",
+        "verifier.reference_solutions=true",
     )
     rows = ppo_rows(run, 0)
     assert "invalid" not in set(rows.verdict)
@@ -209,7 +236,10 @@ def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overr
 
 def test_a_game_without_the_correctness_arm_or_judge(tiny_config_file, tiny_overrides, tmp_path):
     run = play_with(
-        tiny_config_file, tiny_overrides, tmp_path / "run", "game={rounds: 1, correctness_arm: false, held_out_judge: false}",
+        tiny_config_file,
+        tiny_overrides,
+        tmp_path / "run",
+        "game={rounds: 1, correctness_arm: false, held_out_judge: false}",
         "ppo.steps=1",
     )
     summary = json.loads((run.path / "summary.json").read_text())
@@ -221,12 +251,20 @@ def test_a_game_without_the_correctness_arm_or_judge(tiny_config_file, tiny_over
 def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_path):
     """An untrained verifier is fooled at once if sneaky text need not be wrong."""
     run = play_with(
-        tiny_config_file, tiny_overrides, tmp_path / "run", "stop={rule: fooled, min_steps: 2, sneaky_accuracy: 1.0, ema: 1.0}",
-        "ppo.steps=12", "game.rounds=1", "verifier.updates=1",
+        tiny_config_file,
+        tiny_overrides,
+        tmp_path / "run",
+        "stop={rule: fooled, min_steps: 2, sneaky_accuracy: 1.0, ema: 1.0}",
+        "ppo.steps=12",
+        "game.rounds=1",
+        "verifier.updates=1",
     )
     lines, done = metrics(run, "rounds/00/prover"), training(run, "rounds/00/prover")
-    gaps = [line["score_helpful_correct"] - line["score_sneaky_incorrect"] for line in lines
-            if None not in (line["score_helpful_correct"], line["score_sneaky_incorrect"])]
+    gaps = [
+        line["score_helpful_correct"] - line["score_sneaky_incorrect"]
+        for line in lines
+        if None not in (line["score_helpful_correct"], line["score_sneaky_incorrect"])
+    ]
     assert min(gaps) <= 0 and done["steps_to_exploit"] is not None
     assert done["steps"] == max(2, done["steps_to_exploit"]) == len(lines) < 12
     assert training(run, "arms/correctness/prover")["steps"] == done["steps"]  # equal steps for the tax

@@ -56,8 +56,14 @@ def sentences_of(frame: Frame) -> list[tuple[str, re.Pattern[str]]]:
     return [
         (kind, _pattern(template))
         for kind, templates in (
-            ("start", (frame.start,)), ("gain", frame.gain), ("loss", frame.loss), ("gain_groups", (frame.gain_groups,)),
-            ("loss_groups", (frame.loss_groups,)), ("scale", (frame.scale,)), ("share", (frame.share,)), ("ask", (frame.ask,)),
+            ("start", (frame.start,)),
+            ("gain", frame.gain),
+            ("loss", frame.loss),
+            ("gain_groups", (frame.gain_groups,)),
+            ("loss_groups", (frame.loss_groups,)),
+            ("scale", (frame.scale,)),
+            ("share", (frame.share,)),
+            ("ask", (frame.ask,)),
             ("aside", (frame.aside,)),
         )
         for template in templates
@@ -98,9 +104,15 @@ def solve(question: str) -> tuple[int, list[Solved]]:
             value, origin = step(value, "+" if kind == "gain" else "-", number["n"], (origin, None)), len(done) - 1
         elif kind in ("gain_groups", "loss_groups"):
             product = step(number["a"], "*", number["b"], (None, None))
-            value, origin = step(value, "+" if kind == "gain_groups" else "-", product, (origin, len(done) - 1)), len(done) - 1
+            value, origin = (
+                step(value, "+" if kind == "gain_groups" else "-", product, (origin, len(done) - 1)),
+                len(done) - 1,
+            )
         elif kind == "scale":
-            value, origin = step(value, "*", {"doubles": 2, "triples": 3}[slots["times"]], (origin, None)), len(done) - 1
+            value, origin = (
+                step(value, "*", {"doubles": 2, "triples": 3}[slots["times"]], (origin, None)),
+                len(done) - 1,
+            )
         elif kind == "share":
             assert value % number["k"] == 0
             value, origin = step(value, "/", number["k"], (origin, None)), len(done) - 1
@@ -137,7 +149,11 @@ def test_steps_hold_chain_and_use_only_what_is_known():
 def test_stories_are_varied():
     assert len(FRAMES) >= 25 and len(set(FAMILIES)) == len(FRAMES)
     assert {p.family for p in PROBLEMS} == set(FAMILIES)
-    templates = [t for f in FRAMES for t in (f.start, *f.gain, *f.loss, f.gain_groups, f.loss_groups, f.scale, f.share, f.ask, f.aside)]
+    templates = [
+        t
+        for f in FRAMES
+        for t in (f.start, *f.gain, *f.loss, f.gain_groups, f.loss_groups, f.scale, f.share, f.ask, f.aside)
+    ]
     assert len(set(templates)) > 0.9 * len(templates)
     seen = {kind for p in PROBLEMS for kind, _ in read(p.question)[1]}
     assert seen == {"start", "gain", "loss", "gain_groups", "loss_groups", "scale", "share", "ask", "aside"}
@@ -154,7 +170,9 @@ def test_step_counts_follow_their_weights():
 
 def test_distractors_do_not_touch_the_answer():
     def asides(share):
-        return [sum(kind == "aside" for kind, _ in read(p.question)[1]) for p in generate_problems(60, 5, distractor=share)]
+        return [
+            sum(kind == "aside" for kind, _ in read(p.question)[1]) for p in generate_problems(60, 5, distractor=share)
+        ]
 
     assert set(asides(1.0)) == {1} and set(asides(0.0)) == {0}
     assert 5 < sum(asides(0.4)) < 45
@@ -217,14 +235,20 @@ def lines(text: str) -> list[tuple[int, str, int, int]]:
 
 def broken_at(written: list[tuple[int, str, int, int]], truth: list[Solved]) -> int:
     """Index of the first written line that is not the true one."""
-    return next(i for i, (w, t) in enumerate(zip(written, truth, strict=False)) if w != (t.left, t.op, t.right, t.result))
+    return next(
+        i for i, (w, t) in enumerate(zip(written, truth, strict=False)) if w != (t.left, t.op, t.right, t.result)
+    )
 
 
 def flawed(flaw: str) -> list[tuple[Problem, list[tuple[int, str, int, int]], list[Solved]]]:
     """Solutions with one kind of flaw, as lines, beside the truth. Problems the flaw does not fit are left out."""
     found = []
     for i, problem in enumerate(PROBLEMS):
-        fits = any(apply_flaw(problem.steps, flaw, at, np.random.default_rng(s)) for at in range(1, len(problem.steps)) for s in range(5))
+        fits = any(
+            apply_flaw(problem.steps, flaw, at, np.random.default_rng(s))
+            for at in range(1, len(problem.steps))
+            for s in range(5)
+        )
         if not fits:
             continue
         text, name = flawed_solution(problem, np.random.default_rng(i), {"steps": 1.0}, (flaw,))
@@ -241,7 +265,11 @@ def assert_carried(written, truth, at: int, shift: int = 0) -> None:
     for i in range(at + 1, len(truth)):
         left, op, right, result = written[i - shift]
         expected = [
-            own if source is None else results[source if source < at else source - shift] if source != at or not shift else None
+            own
+            if source is None
+            else results[source if source < at else source - shift]
+            if source != at or not shift
+            else None
             for own, source in zip((truth[i].left, truth[i].right), truth[i].sources, strict=True)
         ]
         assert op == truth[i].op

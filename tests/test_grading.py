@@ -276,10 +276,7 @@ def test_fields() -> None:
         ("He has 3 apples and 4 + 5 = 9 pears", [("4 + 5 = 9", True)]),
         ("4 + 5 = 9, so 6 + 1 = 8 and 5+5=10", [("4 + 5 = 9", True), ("6 + 1 = 8", False), ("5+5=10", True)]),
         ("1. 4 + 5 = 9. 2. 6 + 1 = 7!", [("4 + 5 = 9", True), ("6 + 1 = 7", True)]),
-        (
-            "1) 4 + 5 = 9\n- 6 + 1 = 7\n* 2*2 = 4",
-            [("4 + 5 = 9", True), ("6 + 1 = 7", True), ("2*2 = 4", True)],
-        ),
+        ("1) 4 + 5 = 9\n- 6 + 1 = 7\n* 2*2 = 4", [("4 + 5 = 9", True), ("6 + 1 = 7", True), ("2*2 = 4", True)]),
         ("Step 2: **4 + 5 = 9**", [("4 + 5 = 9", True)]),
         ("(in all 4 + 5 = 9)", [("4 + 5 = 9", True)]),
         (r"\( 3 \times 4 = 12 \)", [(r"3 \times 4 = 12", True)]),
@@ -294,9 +291,7 @@ def test_steps_in_text(text: str, steps: list[tuple[str, bool]]) -> None:
     assert all(text[step.start : step.end] == step.text for step in check_steps(text))
 
 
-@pytest.mark.parametrize(
-    "text", [*table(PASSED_OVER), "", "3 + 4 =\n8", "1" * 61 + " + 1 = 2", "1+" * 40 + "1 = 3"]
-)
+@pytest.mark.parametrize("text", [*table(PASSED_OVER), "", "3 + 4 =\n8", "1" * 61 + " + 1 = 2", "1+" * 40 + "1 = 3"])
 def test_passed_over(text: str) -> None:
     assert check_steps(text) == []
 
@@ -319,9 +314,7 @@ def test_any_text_is_read(text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    st.integers(-(10**6), 10**6), st.sampled_from("+-*/"), st.integers(-(10**4), 10**4), st.integers(1, 50)
-)
+@given(st.integers(-(10**6), 10**6), st.sampled_from("+-*/"), st.integers(-(10**4), 10**4), st.integers(1, 50))
 def test_integer_equations(a: int, op: str, b: int, error: int) -> None:
     b = b or 1
     if op == "/":
@@ -337,30 +330,13 @@ def test_integer_equations(a: int, op: str, b: int, error: int) -> None:
 def test_decimals_round_trip(value: Fraction, places: int) -> None:
     scaled = round(value * 10**places)
     sign, digits = "-" * (scaled < 0), f"{abs(scaled):0{places + 1}d}"
-    text = (
-        f"{sign}{digits[: len(digits) - places]}.{digits[len(digits) - places :]}" if places else f"{scaled}"
-    )
+    text = f"{sign}{digits[: len(digits) - places]}.{digits[len(digits) - places :]}" if places else f"{scaled}"
     assert parse_number(text) == Fraction(scaled, 10**places)
     assert grade(f"#### {text}", text) is Verdict.CORRECT
 
 
 HOSTILE = ["(", "1+", "=", "9", "1/", "<<"]
-HOSTILE_TOO = [
-    "<<1",
-    "1+1=",
-    "((1",
-    "1,000,",
-    "x   ",
-    "- ",
-    "**",
-    "\\",
-    "$",
-    "a/",
-    "1 a + ",
-    "(a ",
-    "1 of ",
-    "1...",
-]
+HOSTILE_TOO = ["<<1", "1+1=", "((1", "1,000,", "x   ", "- ", "**", "\\", "$", "a/", "1 a + ", "(a ", "1 of ", "1..."]
 HOSTILE_TOO += ["1+(", "#### 5\n", "<<" + "a" * 190, "é'", "1 = 2 ", "((((1+a "]
 
 
@@ -381,9 +357,7 @@ def test_work_is_linear_in_the_text(unit: str, size: int) -> None:
 # --- GSM8K (never copied into the repository) ---
 
 GSM8K = Path(os.environ.get("LEGIBILITY_GSM8K", Path(__file__).parents[2] / "shared/data/gsm8k"))
-needs_gsm8k = pytest.mark.skipif(
-    not (GSM8K / "test.jsonl").is_file(), reason="GSM8K is not here (LEGIBILITY_GSM8K)"
-)
+needs_gsm8k = pytest.mark.skipif(not (GSM8K / "test.jsonl").is_file(), reason="GSM8K is not here (LEGIBILITY_GSM8K)")
 
 
 def gsm8k_answers(*splits: str) -> list[str]:

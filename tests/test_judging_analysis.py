@@ -36,7 +36,9 @@ def judged(rows, **columns) -> pd.DataFrame:
     names = ["rater", "problem_id", "condition", "correct", "right", "seconds", "solution_chars"]
     frame = pd.DataFrame(rows, columns=names)
     frame["verdict"] = frame.correct == frame.right
-    frame["item_id"] = [f"{p}{c.role}{k}" for p, c, k in zip(frame.problem_id, frame.condition, frame.correct, strict=True)]
+    frame["item_id"] = [
+        f"{p}{c.role}{k}" for p, c, k in zip(frame.problem_id, frame.condition, frame.correct, strict=True)
+    ]
     return frame.assign(timed_out=False, kind="study", **columns)
 
 
@@ -54,11 +56,22 @@ def test_accuracy_and_errors_by_hand():
     assert helpful["false_accept"]["value"] == pytest.approx(1 / 2)
     assert helpful["mean_seconds"]["value"] == pytest.approx(90 / 6) and helpful["median_seconds"] == 10
     assert helpful["mean_seconds_when_right"] == pytest.approx((30 + 20) / 4)
-    assert sneaky["accuracy"]["value"] == pytest.approx(1 / 4) and sneaky["false_accept"]["value"] == pytest.approx(3 / 4)
+    assert sneaky["accuracy"]["value"] == pytest.approx(1 / 4) and sneaky["false_accept"]["value"] == pytest.approx(
+        3 / 4
+    )
     assert sneaky["false_reject"]["value"] is None
     assert (helpful["raters"], helpful["problems"], helpful["judgments"]) == (2, 4, 6)
-    (difference,) = differences(judged([*rows, ("a", "p9", Condition("init", -1, "base"), True, True, 1.0, 9), ("a", "p8", Condition("init", -1, "base"), False, True, 1.0, 9)]),
-                                [HELPFUL, SNEAKY, Condition("init", -1, "base")], RULES)
+    (difference,) = differences(
+        judged(
+            [
+                *rows,
+                ("a", "p9", Condition("init", -1, "base"), True, True, 1.0, 9),
+                ("a", "p8", Condition("init", -1, "base"), False, True, 1.0, 9),
+            ]
+        ),
+        [HELPFUL, SNEAKY, Condition("init", -1, "base")],
+        RULES,
+    )
     assert difference["difference"]["value"] == pytest.approx(1 - 5 / 8)
 
 
@@ -79,7 +92,14 @@ def test_length_matching_by_hand():
     matched = length_matched(frame, [a, b], AnalysisRules(bootstrap=100, length_bins=2))
     assert [c["accuracy"]["value"] for c in matched["conditions"]] == pytest.approx([0.75, 0.75])
     assert matched["coverage"] == 1
-    apart = judged([("r", f"p{i}", c, label, True, 1.0, length + i) for c, length in ((a, 10), (b, 500)) for i in range(4) for label in (True, False)])
+    apart = judged(
+        [
+            ("r", f"p{i}", c, label, True, 1.0, length + i)
+            for c, length in ((a, 10), (b, 500))
+            for i in range(4)
+            for label in (True, False)
+        ]
+    )
     assert length_matched(apart, [a, b], AnalysisRules(bootstrap=100, length_bins=2))["conditions"] == []
 
 
@@ -88,9 +108,18 @@ def test_krippendorffs_published_example():
     case with missing judgments against the coincidence formula."""
     meg = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0]
     owen = [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
-    table = pd.DataFrame({"rater": ["m"] * 10 + ["o"] * 10, "item_id": list(range(10)) * 2, "verdict": [bool(x) for x in meg + owen]})
+    table = pd.DataFrame(
+        {"rater": ["m"] * 10 + ["o"] * 10, "item_id": list(range(10)) * 2, "verdict": [bool(x) for x in meg + owen]}
+    )
     assert alpha(table) == pytest.approx(0.095, abs=0.0005)
-    rows = [("a", 0, 1), ("b", 0, 1), ("c", 0, 0), ("a", 1, 0), ("b", 1, 0), ("c", 2, 1)]  # item 2 has one judgment: no pair
+    rows = [
+        ("a", 0, 1),
+        ("b", 0, 1),
+        ("c", 0, 0),
+        ("a", 1, 0),
+        ("b", 1, 0),
+        ("c", 2, 1),
+    ]  # item 2 has one judgment: no pair
     found = alpha(pd.DataFrame(rows, columns=["rater", "item_id", "verdict"]).astype({"verdict": bool}))
     disagree, n, ones = 4 / 2, 5, 2  # item 0: two ordered pairs each way over m - 1 = 2
     assert found == pytest.approx(1 - (n - 1) * disagree / (2 * ones * (n - ones)))
@@ -99,7 +128,14 @@ def test_krippendorffs_published_example():
 
 def test_agreement_with_verifiers_by_hand():
     """Verifier x ranks as people do, y the other way round; people are right about two of four."""
-    key = pd.DataFrame({"problem_id": list("abcd"), "correct": [True, True, False, False], "scores": [{"x": s, "y": -s} for s in (3.0, 1.0, 2.0, 0.0)]}, index=list("ABCD"))
+    key = pd.DataFrame(
+        {
+            "problem_id": list("abcd"),
+            "correct": [True, True, False, False],
+            "scores": [{"x": s, "y": -s} for s in (3.0, 1.0, 2.0, 0.0)],
+        },
+        index=list("ABCD"),
+    )
     rows = [("r", i, v) for i, v in zip("ABCD", (True, False, True, False), strict=True)]
     found = verifier_agreement(pd.DataFrame(rows, columns=["rater", "item_id", "verdict"]), key, RULES)
     assert found["x"]["auroc_people"]["value"] == 1 and found["y"]["auroc_people"]["value"] == 0
@@ -114,8 +150,17 @@ def test_exclusion_rules_by_hand():
         checks = [(name, f"c{i}", HELPFUL, True, i >= failed, seconds, 9) for i in range(3)]
         return pd.concat([judged(study), judged(checks).assign(kind="attention")])
 
-    frame = pd.concat([rater("good", 25, 30, 9), rater("guess", 19, 30, 9), rater("edge", 20, 30, 9), rater("few", 5, 10, 9),
-                       rater("fast", 30, 30, 1.5), rater("asleep", 30, 30, 9, failed=2), rater("once", 30, 30, 9, failed=1)])
+    frame = pd.concat(
+        [
+            rater("good", 25, 30, 9),
+            rater("guess", 19, 30, 9),
+            rater("edge", 20, 30, 9),
+            rater("few", 5, 10, 9),
+            rater("fast", 30, 30, 1.5),
+            rater("asleep", 30, 30, 9, failed=2),
+            rater("once", 30, 30, 9, failed=1),
+        ]
+    )
     table = judge_raters(frame, Exclusion()).set_index("rater")
     assert table.p["guess"] == pytest.approx(binom.sf(18, 30, 0.5)) and table.p["guess"] > 0.05 > table.p["edge"]
     out = table.excluded
@@ -133,7 +178,9 @@ def test_intervals_of_independent_judgments_are_the_textbook_ones():
     rng = np.random.default_rng(0)
     y = (rng.random(400) < 0.7).astype(float)
     sums = np.stack([y, np.ones(400)], 1)
-    found = clustered_intervals(sums, np.arange(400), np.arange(400), lambda s: s[:, :1] / s[:, 1:], resamples=4000, confidence=0.95, rng=rng)
+    found = clustered_intervals(
+        sums, np.arange(400), np.arange(400), lambda s: s[:, :1] / s[:, 1:], resamples=4000, confidence=0.95, rng=rng
+    )
     error = np.sqrt(y.mean() * (1 - y.mean()) / 400)
     assert found.value[0] == y.mean()
     assert (found.high - found.low)[0] == pytest.approx(2 * 1.966 * error, rel=0.05)
@@ -146,7 +193,9 @@ def test_intervals_widen_with_raters_and_problems():
     y, raters = np.repeat(per_rater, 30), np.repeat(np.arange(20), 30)
     problems = np.tile(np.arange(30), 20)
     sums = np.stack([y, np.ones(600)], 1)
-    found = clustered_intervals(sums, raters, problems, lambda s: s[:, :1] / s[:, 1:], resamples=2000, confidence=0.95, rng=rng)
+    found = clustered_intervals(
+        sums, raters, problems, lambda s: s[:, :1] / s[:, 1:], resamples=2000, confidence=0.95, rng=rng
+    )
     error = per_rater.std(ddof=1) / np.sqrt(20)
     assert (found.high - found.low)[0] == pytest.approx(2 * 2.09 * error, rel=0.1)
     low, high = share_interval(1.0, 20, 0.95)
@@ -156,7 +205,9 @@ def test_intervals_widen_with_raters_and_problems():
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory):
     """A study large enough for its raters to be told from chance."""
-    return made_up_study(tmp_path_factory.mktemp("planned") / "study", pool=made_up_pool(160), per_condition=60, raters=40, per_rater=60)
+    return made_up_study(
+        tmp_path_factory.mktemp("planned") / "study", pool=made_up_pool(160), per_condition=60, raters=40, per_rater=60
+    )
 
 
 def model_of(study, careless=0.1):
@@ -167,7 +218,9 @@ def model_of(study, careless=0.1):
 def test_simulated_raters_have_the_accuracy_asked_for(planned):
     model, key = model_of(planned, careless=0), planned.key()
     drawn = pd.concat([draw(planned, key, model, 40, np.random.default_rng(k)) for k in range(20)])
-    frame = prepare(drawn.assign(rater=drawn.rater + drawn.groupby(["rater", "item_id"]).cumcount().astype(str)), key, RULES)
+    frame = prepare(
+        drawn.assign(rater=drawn.rater + drawn.groupby(["rater", "item_id"]).cumcount().astype(str)), key, RULES
+    )
     for condition, rows in frame[frame.kind == "study"].groupby("condition"):
         assert rows.right.mean() == pytest.approx(model.truth(condition), abs=0.03)
     assert frame[frame.kind == "attention"].right.mean() > 0.95
@@ -199,8 +252,12 @@ def test_intervals_cover_the_truth_in_200_simulations(planned):
 def test_the_mixed_model_finds_strong_effects():
     rng = np.random.default_rng(0)
     rater, problem = rng.normal(0, 1.0, 30), rng.normal(0, 0.3, 40)
-    rows = [(f"r{i}", f"p{j}", c, bool(j % 2), bool(rng.random() < expit(mu + rater[i] + problem[j])), 1.0, 50)
-            for c, mu in ((Condition("init", -1, "base"), 0.0), (HELPFUL, 1.5)) for i in range(30) for j in rng.permutation(40)[:20]]
+    rows = [
+        (f"r{i}", f"p{j}", c, bool(j % 2), bool(rng.random() < expit(mu + rater[i] + problem[j])), 1.0, 50)
+        for c, mu in ((Condition("init", -1, "base"), 0.0), (HELPFUL, 1.5))
+        for i in range(30)
+        for j in rng.permutation(40)[:20]
+    ]
     found = mixed_model(judged(rows))
     effect = next(f for f in found["fixed"] if "init" in f["term"])  # against game:0:helpful
     assert effect["log_odds"] == pytest.approx(-1.5, abs=0.4)
@@ -219,14 +276,37 @@ def study(tmp_path):
 def pretend_people(study) -> None:
     """A judgments table as the server would have left it, made by the simulator under another name."""
     key = study.key()
-    drawn = draw(study, key, Raters({c: 0.8 for c in study_conditions(key)}), len(study.slots), np.random.default_rng(0))
-    rows = [Judgment(r.item_id, r.rater.replace("simulation", "server"), bool(r.verdict), float(r.seconds), confidence=3, tool="server",
-                     first_wrong_step=None if r.verdict else 2) for r in drawn.itertuples()]
+    drawn = draw(
+        study, key, Raters({c: 0.8 for c in study_conditions(key)}), len(study.slots), np.random.default_rng(0)
+    )
+    rows = [
+        Judgment(
+            r.item_id,
+            r.rater.replace("simulation", "server"),
+            bool(r.verdict),
+            float(r.seconds),
+            confidence=3,
+            tool="server",
+            first_wrong_step=None if r.verdict else 2,
+        )
+        for r in drawn.itertuples()
+    ]
     write_table(study.path / TABLE, to_frame(rows))
 
 
 def test_simulation_is_labelled_everywhere_and_kept_apart(study):
-    result = legibility("simulate-raters", study.path, "--accuracy", "game:0:sneaky=0.6,0.9", "--careless", 0.25, "--raters", 8, "--repeats", 3)
+    result = legibility(
+        "simulate-raters",
+        study.path,
+        "--accuracy",
+        "game:0:sneaky=0.6,0.9",
+        "--careless",
+        0.25,
+        "--raters",
+        8,
+        "--repeats",
+        3,
+    )
     assert result.code == 0 and "SIMULATION, not people" in result.out and "cover" in result.out
     assert not (study.path / TABLE).exists()
     folder = study.path / "simulation"
@@ -253,14 +333,28 @@ def test_analysis_writes_tables_figures_and_a_page(study):
     assert result.code == 0, result.err
     folder = study.path / "analysis"
     results = json.loads((folder / "results.json").read_text())
-    assert {c["label"] for c in results["conditions"]} >= {"start", "round 0 helpful", "round 1 sneaky", "correctness-only"}
-    assert results["krippendorff_alpha"] is not None and set(results["verifiers"]) == {"verifier 0", "held-out judge", "people"}
+    assert {c["label"] for c in results["conditions"]} >= {
+        "start",
+        "round 0 helpful",
+        "round 1 sneaky",
+        "correctness-only",
+    }
+    assert results["krippendorff_alpha"] is not None and set(results["verifiers"]) == {
+        "verifier 0",
+        "held-out judge",
+        "people",
+    }
     assert results["first_wrong_step"]["share_right"] == 1 and results["confidence_levels"][0]["confidence"] == 3
     table = pd.read_csv(folder / "conditions.csv")
     assert {"accuracy", "accuracy_low", "accuracy_high", "false_accept", "median_seconds"} <= set(table.columns)
     assert (folder / "figures/accuracy.png").read_bytes()[:4] == b"\x89PNG"
     page = (folder / "results.html").read_text()
-    assert "people as judges" in page and "Simulation" not in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert (
+        "people as judges" in page
+        and "Simulation" not in page
+        and "<script" not in page
+        and "http" not in page.replace("http-equiv", "")
+    )
     again = legibility("analyze", study.path)
     assert again.code == 0 and json.loads((folder / "results.json").read_text()) == results
 
@@ -280,7 +374,10 @@ def test_a_problem_seen_twice_counts_once_and_late_answers_follow_the_rule(study
     key = study.key()
     items = key[key.kind == "study"]
     twice = items.index[items.problem_id == items.problem_id.value_counts().index[0]][:2]
-    rows = [Judgment(i, "csv:anna", True, 5.0, timed_out=k == 1, tool="csv") for k, i in enumerate([*twice, items.index[items.problem_id != items.problem_id[twice[0]]][0]])]
+    rows = [
+        Judgment(i, "csv:anna", True, 5.0, timed_out=k == 1, tool="csv")
+        for k, i in enumerate([*twice, items.index[items.problem_id != items.problem_id[twice[0]]][0]])
+    ]
     table = to_frame(rows)
     assert len(prepare(table, key, RULES)) == 2
     assert len(prepare(table, key, AnalysisRules(timed_out="drop"))) == 2  # the late one was the repeat
@@ -309,7 +406,9 @@ def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):
     panel = tax_figure(data).axes[0]
     assert "people" in panel.get_title(loc="left")
     assert any(list(line.get_ydata()) == [expected["accuracy"]["value"]] for line in panel.lines)
-    assert any(list(line.get_ydata()) == [expected["accuracy"]["low"], expected["accuracy"]["high"]] for line in panel.lines)
+    assert any(
+        list(line.get_ydata()) == [expected["accuracy"]["low"], expected["accuracy"]["high"]] for line in panel.lines
+    )
     assert "panel of people" in write_report(run).read_text()
     other = made_up_study(tmp_path / "other", quick, pool=made_up_pool(origin=run.path), raters=8)
     pretend_people(other)

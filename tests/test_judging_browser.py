@@ -39,8 +39,15 @@ class Rater:
     def __init__(self, profile: Path, **media: str) -> None:
         options = Options()
         options.binary_location = CHROMIUM
-        for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=900,800", f"--user-data-dir={profile}",
-                     "--disable-background-networking", "--no-first-run"):
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--window-size=900,800",
+            f"--user-data-dir={profile}",
+            "--disable-background-networking",
+            "--no-first-run",
+        ):
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(profile / "downloads")})
@@ -141,13 +148,20 @@ def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_pat
         one.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, "4")
         one.shot("after-false")
         one.driver.set_window_size(450, 800)  # what 200 % leaves of a 900 pixel window
-        overflow = one.driver.execute_script("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        overflow = one.driver.execute_script(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         assert overflow <= 0
         one.shot("narrow")
         one.driver.set_window_size(900, 800)
         one.press(Keys.ENTER).at("pause")
         (first,) = judgments(study)
-        assert (first["answer"], first["confidence"], first["first_wrong_step"], first["timed_out"]) == (False, 4, 2, False)
+        assert (first["answer"], first["confidence"], first["first_wrong_step"], first["timed_out"]) == (
+            False,
+            4,
+            2,
+            False,
+        )
 
         two.at("welcome").press(Keys.ENTER).at("pause")
         for _ in range(2):
@@ -185,7 +199,7 @@ def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_pat
 
 
 HOSTILE = (
-    "<script>window.hacked = 1</script><img src=x onerror=\"window.hacked = 2\"><style>body { display: none }</style>"
+    '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><style>body { display: none }</style>'
     "</textarea></script><script>window.hacked = 3</script>\n\u202eright to left\u202c \u200f\u05d0\n"
     "</div><form action=https://example.org><input></form><a href=javascript:window.hacked=4>x</a>\n<svg onload=window.hacked=5>\n#### 1"
 )
@@ -195,7 +209,12 @@ def test_hostile_text_is_shown_as_text(tmp_path, rater):
     """Script, markup, right-to-left marks, 50 kB and LaTeX, on the server's page."""
     latex = "\\[\\frac{1}{2} \\times 4 = 2\\] and $\\href{javascript:alert(1)}{x}$\n#### 2"
     long = "\n".join(f"{i} + 1 = {i + 1}" for i in range(3000)) + "\n" + "z" * 10_000 + "\n" + "e\u0301\u0302" * 2000
-    texts = [("markup </script><script>window.hacked = 6</script>", HOSTILE), ("latex", latex), ("long", long), ("<b>bold</b>", "x\x00\x07y\n#### 1")]
+    texts = [
+        ("markup </script><script>window.hacked = 6</script>", HOSTILE),
+        ("latex", latex),
+        ("long", long),
+        ("<b>bold</b>", "x\x00\x07y\n#### 1"),
+    ]
     assert len(long.encode()) > 50_000
     study = hand_study(tmp_path / "study", texts)
     visible = dict(texts)
@@ -206,10 +225,17 @@ def test_hostile_text_is_shown_as_text(tmp_path, rater):
         for _ in texts:
             one.at("pause").press(Keys.ENTER).at("item")
             raw = visible[one.text("problem")]
-            lines = one.driver.execute_script("return [...document.querySelectorAll('#solution .line')].map(l => l.textContent)")
+            lines = one.driver.execute_script(
+                "return [...document.querySelectorAll('#solution .line')].map(l => l.textContent)"
+            )
             clean = "".join("\ufffd" if c in "\u202e\u202c\u200f\x00\x07" else c for c in raw)
             assert "\n".join(lines) == clean
-            assert one.driver.execute_script("return document.querySelectorAll('#texts :not(h2):not(div):not(span)').length") == 0
+            assert (
+                one.driver.execute_script(
+                    "return document.querySelectorAll('#texts :not(h2):not(div):not(span)').length"
+                )
+                == 0
+            )
             assert one.driver.execute_script("return getComputedStyle(document.body).display") == "block"
             if raw is HOSTILE:
                 one.shot("hostile")
@@ -227,7 +253,9 @@ def test_hostile_text_is_shown_as_text(tmp_path, rater):
 
 
 def test_the_clock_runs_out(tmp_path, rater):
-    study = made_up_study(tmp_path / "study", "practice: []\ntime_limit_seconds: 1.5\nask_confidence: false\n", per_rater=2, attention=0)
+    study = made_up_study(
+        tmp_path / "study", "practice: []\ntime_limit_seconds: 1.5\nask_confidence: false\n", per_rater=2, attention=0
+    )
     with serving(study) as url:
         one = rater()
         one.open(url)

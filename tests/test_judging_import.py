@@ -37,10 +37,18 @@ def said(study, slot: int = 0) -> dict[str, bool]:
 
 
 def csv_sheet(study, folder, slot=0):
-    rows = list(csv.DictReader(io.StringIO((study.path / f"formats/csv/slot-{slot + 1:02d}.csv").read_text(), newline="")))
+    rows = list(
+        csv.DictReader(io.StringIO((study.path / f"formats/csv/slot-{slot + 1:02d}.csv").read_text(), newline=""))
+    )
     answers = said(study, slot)
     for k, row in enumerate(rows):
-        row.update(rater=f"anna {slot}", answer="True" if answers[row["item_id"]] else "false", seconds="12.5", confidence="" if k else "5", first_wrong_step="" if k else "1")
+        row.update(
+            rater=f"anna {slot}",
+            answer="True" if answers[row["item_id"]] else "false",
+            seconds="12.5",
+            confidence="" if k else "5",
+            first_wrong_step="" if k else "1",
+        )
     path = folder / f"sheet-{slot}.csv"
     with open(path, "w", newline="", encoding="utf-8-sig") as out:  # as a spreadsheet saves it
         writer = csv.DictWriter(out, rows[0])
@@ -55,17 +63,51 @@ def label_studio_file(study, folder, slot=0):
     for k, task in enumerate(tasks, start=1):
         solution = task["data"]["solution"]
         answer = said(study, slot)[task["data"]["item_id"]]
-        result = [{"id": f"r{k}", "from_name": "answer", "to_name": "solution", "type": "choices", "origin": "manual", "value": {"choices": [str(answer)]}}]
+        result = [
+            {
+                "id": f"r{k}",
+                "from_name": "answer",
+                "to_name": "solution",
+                "type": "choices",
+                "origin": "manual",
+                "value": {"choices": [str(answer)]},
+            }
+        ]
         if k == 1:
             start = solution.index("\n") + 1
             result += [
-                {"id": "c", "from_name": "confidence", "to_name": "solution", "type": "rating", "origin": "manual", "value": {"rating": 4}},
-                {"id": "w", "from_name": "first_wrong_step", "to_name": "solution", "type": "labels", "origin": "manual",
-                 "value": {"start": start, "end": start + 2, "text": solution[start : start + 2], "labels": ["First wrong step"]}},
+                {
+                    "id": "c",
+                    "from_name": "confidence",
+                    "to_name": "solution",
+                    "type": "rating",
+                    "origin": "manual",
+                    "value": {"rating": 4},
+                },
+                {
+                    "id": "w",
+                    "from_name": "first_wrong_step",
+                    "to_name": "solution",
+                    "type": "labels",
+                    "origin": "manual",
+                    "value": {
+                        "start": start,
+                        "end": start + 2,
+                        "text": solution[start : start + 2],
+                        "labels": ["First wrong step"],
+                    },
+                },
             ]
         annotation = {
-            "id": 100 + k, "completed_by": {"id": 7, "email": "anna@example.org"} if k % 2 else 7, "result": result, "was_cancelled": False,
-            "ground_truth": False, "created_at": "2024-05-02T10:00:00.000000Z", "updated_at": "2024-05-02T10:00:30.000000Z", "lead_time": 20.5, "task": k,
+            "id": 100 + k,
+            "completed_by": {"id": 7, "email": "anna@example.org"} if k % 2 else 7,
+            "result": result,
+            "was_cancelled": False,
+            "ground_truth": False,
+            "created_at": "2024-05-02T10:00:00.000000Z",
+            "updated_at": "2024-05-02T10:00:30.000000Z",
+            "lead_time": 20.5,
+            "task": k,
         }
         task.update(id=k, annotations=[annotation], predictions=[], file_upload="x.json", drafts=[], meta={}, project=1)
     tasks[1]["annotations"].append({**tasks[1]["annotations"][0], "id": 999, "was_cancelled": True, "result": []})
@@ -76,8 +118,19 @@ def label_studio_file(study, folder, slot=0):
 
 def label_studio_min_file(study, folder):
     tasks = json.loads((study.path / "formats/label-studio/slot-01.json").read_text())
-    rows = [{**t["data"], "id": k, "answer": str(said(study)[t["data"]["item_id"]]), "annotator": 3, "annotation_id": k, "lead_time": 8.1,
-             "created_at": "2024-05-02T10:00:00Z", "updated_at": "2024-05-02T10:00:08Z"} for k, t in enumerate(tasks, 1)]
+    rows = [
+        {
+            **t["data"],
+            "id": k,
+            "answer": str(said(study)[t["data"]["item_id"]]),
+            "annotator": 3,
+            "annotation_id": k,
+            "lead_time": 8.1,
+            "created_at": "2024-05-02T10:00:00Z",
+            "updated_at": "2024-05-02T10:00:08Z",
+        }
+        for k, t in enumerate(tasks, 1)
+    ]
     path = folder / "project-1-min.json"
     path.write_text(json.dumps(rows))
     return path
@@ -86,7 +139,10 @@ def label_studio_min_file(study, folder):
 def doccano_file(study, folder, key="label"):
     """doccano's zip for projects without shared annotation: one <user>.jsonl per member, unlabelled examples with []."""
     lines = [json.loads(line) for line in (study.path / "formats/doccano/slot-01.jsonl").read_text().splitlines()]
-    done = [{"id": k, "text": x["text"], key: [str(said(study)[x["item_id"]])], "Comments": [], "item_id": x["item_id"]} for k, x in enumerate(lines, 1)]
+    done = [
+        {"id": k, "text": x["text"], key: [str(said(study)[x["item_id"]])], "Comments": [], "item_id": x["item_id"]}
+        for k, x in enumerate(lines, 1)
+    ]
     idle = [{**d, key: []} for d in done]
     path = folder / "doccano.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -100,8 +156,11 @@ def argilla_file(study, folder):
     records = json.loads((study.path / "formats/argilla/slot-01.json").read_text())
     user = "6fbe06f6-ca1e-4a48-bd3a-509e8dcfa7da"
     for record in records:
-        record["responses"] = {"answer": [{"value": str(said(study)[record["id"]]), "user_id": user}], "confidence": [{"value": 2, "user_id": user}],
-                               "first_wrong_step": [{"value": "1", "user_id": user}]}
+        record["responses"] = {
+            "answer": [{"value": str(said(study)[record["id"]]), "user_id": user}],
+            "confidence": [{"value": 2, "user_id": user}],
+            "first_wrong_step": [{"value": "1", "user_id": user}],
+        }
         record.update(status="completed", _server_id="x")
     path = folder / "records.json"
     path.write_text(json.dumps(records))
@@ -110,16 +169,33 @@ def argilla_file(study, folder):
 
 def form_file(study, folder, slot=0):
     """What the form's Save button writes."""
-    judgments = [{"item_id": i, "answer": a, "seconds": 3.2, "timed_out": False, "confidence": 1, "first_wrong_step": None,
-                  "started_at": "2024-05-02T10:00:00.000Z", "finished_at": "2024-05-02T10:00:03.200Z"} for i, a in said(study, slot).items()]
+    judgments = [
+        {
+            "item_id": i,
+            "answer": a,
+            "seconds": 3.2,
+            "timed_out": False,
+            "confidence": 1,
+            "first_wrong_step": None,
+            "started_at": "2024-05-02T10:00:00.000Z",
+            "finished_at": "2024-05-02T10:00:03.200Z",
+        }
+        for i, a in said(study, slot).items()
+    ]
     path = folder / "answers-1.json"
-    path.write_text(json.dumps({"study_id": study.protocol.study_id, "slot": slot + 1, "shown": {}, "judgments": judgments}))
+    path.write_text(
+        json.dumps({"study_id": study.protocol.study_id, "slot": slot + 1, "shown": {}, "judgments": judgments})
+    )
     return path
 
 
 MAKERS = {
-    "csv": (csv_sheet, "csv:anna 0"), "label-studio": (label_studio_file, None), "label-studio min": (label_studio_min_file, "label-studio:3"),
-    "doccano": (doccano_file, "doccano:anna"), "argilla": (argilla_file, "argilla:6fbe06f6-ca1e-4a48-bd3a-509e8dcfa7da"), "html": (form_file, "html:slot-1"),
+    "csv": (csv_sheet, "csv:anna 0"),
+    "label-studio": (label_studio_file, None),
+    "label-studio min": (label_studio_min_file, "label-studio:3"),
+    "doccano": (doccano_file, "doccano:anna"),
+    "argilla": (argilla_file, "argilla:6fbe06f6-ca1e-4a48-bd3a-509e8dcfa7da"),
+    "html": (form_file, "html:slot-1"),
 }
 
 
@@ -169,7 +245,7 @@ def test_label_studio_accepts_our_files(study, tmp_path):
 def test_label_studio_config_needs_no_sdk_to_be_xml():
     from xml.etree import ElementTree
 
-    root = ElementTree.fromstring(label_studio_config(["a < b & \"c\""]))
+    root = ElementTree.fromstring(label_studio_config(['a < b & "c"']))
     assert {e.get("value") for e in root.iter("Text")} == {"$problem", "$solution"}
     assert [e.get("value") for e in root.iter("Choice")] == ["True", "False"]
 
@@ -212,12 +288,27 @@ def test_every_refused_row_is_named_and_the_others_are_kept(study, tmp_path):
     assert result.code == 0
     lines = result.err.splitlines()
     assert [line.split(":")[0] for line in lines] == [f"refused line {n}" for n in (3, 4, 5, 6, 7, 8, 9, 11)]
-    for line, part in zip(lines, ("'maybe'", "not in this study", "--rater", "seconds 'soon'", "confidence '9'", "fewer lines", "the first stands", "cells"), strict=True):
+    for line, part in zip(
+        lines,
+        (
+            "'maybe'",
+            "not in this study",
+            "--rater",
+            "seconds 'soon'",
+            "confidence '9'",
+            "fewer lines",
+            "the first stands",
+            "cells",
+        ),
+        strict=True,
+    ):
         assert part in line
     assert "2 judgments added, 1 known already, 8 refused" in result.out
     kept = [json.loads(line) for line in (study.path / "refused.jsonl").read_text().splitlines()]
     assert [k["where"] for k in kept] == [f"line {n}" for n in (3, 4, 5, 6, 7, 8, 9, 11)]
-    assert legibility("import", study.path, sheet, "--from", "csv").out.startswith(f"{sheet}: 0 judgments added, 3 known")
+    assert legibility("import", study.path, sheet, "--from", "csv").out.startswith(
+        f"{sheet}: 0 judgments added, 3 known"
+    )
     assert len((study.path / "refused.jsonl").read_text().splitlines()) == 8
 
 
@@ -225,11 +316,34 @@ def test_bad_rows_of_the_other_tools(study, tmp_path):
     item = study.slots[0][0]
     good = {"from_name": "answer", "value": {"choices": ["True"]}}
     cases = {
-        "label-studio": [[{"id": 1}], [{"id": 1, "data": {}, "annotations": []}], [{"data": {"item_id": item}, "annotations": [{"result": []}]}],
-                         [{"data": {"item_id": item}, "annotations": [{"result": [good]}]}], [{"data": {"item_id": item}, "annotations": [7]}],
-                         [{"data": {"item_id": item}, "annotations": [{"completed_by": 1, "result": [{"from_name": "answer", "value": {"choices": ["True", "False"]}}]}]}]],
-        "argilla": [[{"id": item, "responses": {"answer": 3}}], [{"id": item, "responses": {"confidence": [{"value": 1, "user_id": "u"}]}}], [5]],
-        "doccano": [{"text": "x", "label": ["True"]}, {"label": ["True", "False"], "item_id": item}, {"label": ["Good"], "item_id": item}],
+        "label-studio": [
+            [{"id": 1}],
+            [{"id": 1, "data": {}, "annotations": []}],
+            [{"data": {"item_id": item}, "annotations": [{"result": []}]}],
+            [{"data": {"item_id": item}, "annotations": [{"result": [good]}]}],
+            [{"data": {"item_id": item}, "annotations": [7]}],
+            [
+                {
+                    "data": {"item_id": item},
+                    "annotations": [
+                        {
+                            "completed_by": 1,
+                            "result": [{"from_name": "answer", "value": {"choices": ["True", "False"]}}],
+                        }
+                    ],
+                }
+            ],
+        ],
+        "argilla": [
+            [{"id": item, "responses": {"answer": 3}}],
+            [{"id": item, "responses": {"confidence": [{"value": 1, "user_id": "u"}]}}],
+            [5],
+        ],
+        "doccano": [
+            {"text": "x", "label": ["True"]},
+            {"label": ["True", "False"], "item_id": item},
+            {"label": ["Good"], "item_id": item},
+        ],
         "html": [{"study_id": study.protocol.study_id, "slot": 1, "judgments": [3, {"answer": True}]}],
     }
     for tool, contents in cases.items():
@@ -241,10 +355,21 @@ def test_bad_rows_of_the_other_tools(study, tmp_path):
     assert not (study.path / TABLE).exists()
 
 
-@pytest.mark.parametrize("tool, content", [
-    ("csv", "a,b\n1,2\n"), ("csv", "item_id,answer\n\"x,True\n"), ("html", "{}"), ("html", "[["), ("label-studio", '{"a": 1}'), ("argilla", "3"),
-    ("server", '{"event": "nothing"}\n'), ("server", "x\ny\n"), ("csv", b"\xff\xfe\x00"), ("fax", "x"),
-])
+@pytest.mark.parametrize(
+    "tool, content",
+    [
+        ("csv", "a,b\n1,2\n"),
+        ("csv", 'item_id,answer\n"x,True\n'),
+        ("html", "{}"),
+        ("html", "[["),
+        ("label-studio", '{"a": 1}'),
+        ("argilla", "3"),
+        ("server", '{"event": "nothing"}\n'),
+        ("server", "x\ny\n"),
+        ("csv", b"\xff\xfe\x00"),
+        ("fax", "x"),
+    ],
+)
 def test_files_of_another_format_are_one_line(study, tmp_path, tool, content):
     path = tmp_path / "file"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

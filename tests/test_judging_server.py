@@ -100,8 +100,24 @@ def test_bad_requests_are_4xx_and_change_nothing(study):
         client.start()
         item = client.show()
         before = (study.path / LOG).read_bytes()
-        good = {"token": client.token, "item_id": item["item_id"], "answer": True, "seconds": 1.0, "timed_out": False, "confidence": None, "first_wrong_step": None}
-        for change in ({"answer": "True"}, {"answer": None}, {"seconds": -1.0}, {"seconds": "nan"}, {"confidence": 6}, {"first_wrong_step": 0}, {"extra": 1}):
+        good = {
+            "token": client.token,
+            "item_id": item["item_id"],
+            "answer": True,
+            "seconds": 1.0,
+            "timed_out": False,
+            "confidence": None,
+            "first_wrong_step": None,
+        }
+        for change in (
+            {"answer": "True"},
+            {"answer": None},
+            {"seconds": -1.0},
+            {"seconds": "nan"},
+            {"confidence": 6},
+            {"first_wrong_step": 0},
+            {"extra": 1},
+        ):
             status, reply = client.post("/api/answer", {**good, **change})
             assert status == 400 and reply["error"], change
         assert client.post("/api/answer", b"{not json")[0] == 400
@@ -123,7 +139,12 @@ def test_the_page_may_load_nothing_from_elsewhere(study):
     form = (study.path / "formats" / "form.html").read_text()
     for text in (page, form):
         assert not re.search(r"""(src|href|action|url)\s*[=(]\s*["']?\s*(https?:)?//""", text)
-        assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "document.write" not in text and "eval(" not in text
+        assert (
+            "innerHTML" not in text
+            and "insertAdjacentHTML" not in text
+            and "document.write" not in text
+            and "eval(" not in text
+        )
 
 
 def test_a_cut_off_last_line_is_dropped_and_a_damaged_one_is_named(study):

@@ -29,7 +29,9 @@ from legibility.problems.records import Problem
 
 GSM8K = Path(os.environ.get("LEGIBILITY_GSM8K", Path(__file__).parents[2] / "shared/data/gsm8k")) / "test.jsonl"
 needs_gsm8k = pytest.mark.skipif(not GSM8K.is_file(), reason="GSM8K is not here; set LEGIBILITY_GSM8K to its folder")
-TELLTALE = re.compile(r"\b(role|round|verdict|score|sneaky|helpful|arm|correctness|checkpoint|reward|made-up)\b", re.IGNORECASE)
+TELLTALE = re.compile(
+    r"\b(role|round|verdict|score|sneaky|helpful|arm|correctness|checkpoint|reward|made-up)\b", re.IGNORECASE
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,9 @@ def pool():
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
     """A study with enough items that a leak would show."""
-    return made_up_study(tmp_path_factory.mktemp("big") / "study", pool=made_up_pool(200), per_condition=80, raters=12, per_rater=60)
+    return made_up_study(
+        tmp_path_factory.mktemp("big") / "study", pool=made_up_pool(200), per_condition=80, raters=12, per_rater=60
+    )
 
 
 @pytest.fixture
@@ -54,7 +58,14 @@ def study(tmp_path):
 @pytest.mark.parametrize("bins", [None, 3])
 def test_the_papers_sampling_rules(pool, bins):
     conditions = pool.conditions
-    assert [str(c) for c in conditions] == ["init:-1:base", "game:0:helpful", "game:0:sneaky", "game:1:helpful", "game:1:sneaky", "correctness:0:helpful"]
+    assert [str(c) for c in conditions] == [
+        "init:-1:base",
+        "game:0:helpful",
+        "game:0:sneaky",
+        "game:1:helpful",
+        "game:1:sneaky",
+        "correctness:0:helpful",
+    ]
     chosen = select(pool, conditions, 20, np.random.default_rng(0), length_bins=bins).frame
     per_prover = chosen.groupby(["arm", "round", "problem_id", "correct"]).size()
     assert per_prover.max() == 1  # both roles of a round are one prover
@@ -129,7 +140,9 @@ def test_assignment_refuses_the_impossible(big):
 def test_the_files_have_their_names_and_load_with_datasets(big, tmp_path):
     import datasets
 
-    items = datasets.load_dataset("json", data_files=str(big.path / "items.jsonl"), split="train", cache_dir=str(tmp_path))
+    items = datasets.load_dataset(
+        "json", data_files=str(big.path / "items.jsonl"), split="train", cache_dir=str(tmp_path)
+    )
     assert items.column_names == ["item_id", "problem", "solution"] and len(items) == len(big.items)
     key = [json.loads(line) for line in (big.path / KEY).read_text().splitlines()]
     for name in ("item_id", "problem_id", "arm", "round", "role", "correct", "score", "solution_chars", "run"):
@@ -192,8 +205,21 @@ def test_nothing_a_rater_can_reach_tells_the_condition(study):
         while not (item := client.show()).get("finished"):
             assert set(item) == {"item_id", "problem", "solution", "number", "elapsed"}
             assert client.answer(item, True)[0] == 200
-        for path in ("/key.jsonl", "/study/key.jsonl", "/../key.jsonl", "/%2e%2e/key.jsonl", "/api/../key.jsonl", "/away", "/items.jsonl",
-                     "/server.jsonl", "/static/key.jsonl", "/api/key", "/api/start", "//key.jsonl", "/?file=key.jsonl"):
+        for path in (
+            "/key.jsonl",
+            "/study/key.jsonl",
+            "/../key.jsonl",
+            "/%2e%2e/key.jsonl",
+            "/api/../key.jsonl",
+            "/away",
+            "/items.jsonl",
+            "/server.jsonl",
+            "/static/key.jsonl",
+            "/api/key",
+            "/api/start",
+            "//key.jsonl",
+            "/?file=key.jsonl",
+        ):
             status, text, _ = client.get(path)
             assert status in (404, 405) or "<html" in text, path
         status, _ = client.post("/api/show", {"token": client.token, "item_id": "x", "file": "key.jsonl"})
@@ -201,7 +227,13 @@ def test_nothing_a_rater_can_reach_tells_the_condition(study):
         assert client.get("/", Host="evil.example")[0] == 400  # a page elsewhere that points its name at us
     (study.path / "away").rename(study.path / KEY)
     reachable = "".join(client.replies)
-    for folder, suffix in (("csv", "csv"), ("label-studio", "json"), ("label-studio", "xml"), ("doccano", "jsonl"), ("argilla", "json")):
+    for folder, suffix in (
+        ("csv", "csv"),
+        ("label-studio", "json"),
+        ("label-studio", "xml"),
+        ("doccano", "jsonl"),
+        ("argilla", "json"),
+    ):
         reachable += "".join(p.read_text() for p in (study.path / "formats" / folder).glob(f"*.{suffix}"))
     for name in ("items.jsonl", "assignments.jsonl", "formats/form.html"):
         reachable += (study.path / name).read_text()
@@ -245,7 +277,13 @@ def test_exports_never_write_over_anything(study, pool, tmp_path):
     before = {p: p.read_bytes() for p in study.path.rglob("*") if p.is_file()}
     with pytest.raises(UserError, match="exists already"):
         export_study(pool, study.path)
-    for bad in (dict(attention=3), dict(per_condition=1), dict(raters=0), dict(conditions=["no:0:one"]), dict(protocol=tmp_path / "nowhere.yaml")):
+    for bad in (
+        dict(attention=3),
+        dict(per_condition=1),
+        dict(raters=0),
+        dict(conditions=["no:0:one"]),
+        dict(protocol=tmp_path / "nowhere.yaml"),
+    ):
         with pytest.raises(UserError):
             export_study(pool, tmp_path / "new", **bad)
         assert not (tmp_path / "new").exists()
@@ -253,7 +291,12 @@ def test_exports_never_write_over_anything(study, pool, tmp_path):
 
 
 def test_protocol_errors_name_file_and_field(tmp_path):
-    for text, part in (("time_limit_seconds: -1", "time_limit_seconds"), ("exclusion: {chance: 1}", "exclusion.chance"), ("a: [", "YAML"), ("- 1", "dictionary")):
+    for text, part in (
+        ("time_limit_seconds: -1", "time_limit_seconds"),
+        ("exclusion: {chance: 1}", "exclusion.chance"),
+        ("a: [", "YAML"),
+        ("- 1", "dictionary"),
+    ):
         with pytest.raises(UserError, match=part):
             made_up_study(tmp_path / "s", text)
 
@@ -280,8 +323,14 @@ def test_export_of_a_run(tiny_run, tmp_path):
 
 def test_export_of_problems_with_worked_solutions(tmp_path):
     problems = tmp_path / "problems.jsonl"
-    lines = [{"question": f"Tom has {a} pens and gets {a + 7}. He doubles them. How many?", "answer": str(2 * (2 * a + 7)),
-              "solution": f"{a} + {a + 7} = {2 * a + 7}\n{2 * a + 7} * 2 = {2 * (2 * a + 7)}\n#### {2 * (2 * a + 7)}"} for a in range(11, 41)]
+    lines = [
+        {
+            "question": f"Tom has {a} pens and gets {a + 7}. He doubles them. How many?",
+            "answer": str(2 * (2 * a + 7)),
+            "solution": f"{a} + {a + 7} = {2 * a + 7}\n{2 * a + 7} * 2 = {2 * (2 * a + 7)}\n#### {2 * (2 * a + 7)}",
+        }
+        for a in range(11, 41)
+    ]
     problems.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert legibility("export", problems, "--out", tmp_path / "s", "--per-condition", 20, "--raters", 2).code == 0
     key = Study.open(tmp_path / "s").key()
@@ -296,8 +345,12 @@ def test_export_of_problems_with_worked_solutions(tmp_path):
 
 
 def test_a_twin_changes_one_number_and_carries_it_through():
-    problem = Problem("p", "Janet's ducks lay 16 eggs. She eats 3 and bakes with 4. She sells the rest for $2 each.", "18",
-                      "Janet sells 16 - 3 - 4 = 9 eggs.\nShe makes 9 * 2 = $18.\n#### 18")
+    problem = Problem(
+        "p",
+        "Janet's ducks lay 16 eggs. She eats 3 and bakes with 4. She sells the rest for $2 each.",
+        "18",
+        "Janet sells 16 - 3 - 4 = 9 eggs.\nShe makes 9 * 2 = $18.\n#### 18",
+    )
     seen = set()
     for seed in range(60):
         twin = corrupt(problem, np.random.default_rng(seed))
@@ -339,12 +392,19 @@ def test_power_against_the_closed_form():
     found = power_of(plan, judgments=200, raters=20, problems=50)
     assert found.design_effect == pytest.approx(1 + 9 * 0.05 + 3 * 0.1)
     assert found.needed == int(np.ceil(single * found.design_effect))
-    alone = power_of(plan.model_copy(update={"icc_rater": 0, "icc_problem": 0}), judgments=single, raters=20, problems=50)
+    alone = power_of(
+        plan.model_copy(update={"icc_rater": 0, "icc_problem": 0}), judgments=single, raters=20, problems=50
+    )
     assert alone.achieved == pytest.approx(0.8, abs=0.005)
 
 
 def test_hostile_texts_survive_export_unchanged(tmp_path):
-    texts = [("p </script><script>alert(1)</script>", "</textarea>\u202e\x07 = 1\n#### 1"), ("q", "x" * 50_000), ("r", "$\\frac{1}{2}$"), ("s", "=1+1\n#### 1")]
+    texts = [
+        ("p </script><script>alert(1)</script>", "</textarea>\u202e\x07 = 1\n#### 1"),
+        ("q", "x" * 50_000),
+        ("r", "$\\frac{1}{2}$"),
+        ("s", "=1+1\n#### 1"),
+    ]
     study = hand_study(tmp_path / "s", texts)
     assert sorted((i.problem, i.solution) for i in study.items.values()) == sorted(texts)
     page = (study.path / "formats" / "form.html").read_text()

@@ -18,8 +18,10 @@ def test_values_and_gradients_are_those_of_log_softmax(monkeypatch, keep, scale,
     hidden, weight = torch.randn(23, 4, generator=generator), torch.randn(10, 4, generator=generator) * 3
     target, coefficient = torch.randint(10, (23,), generator=generator), torch.randn(23, generator=generator)
     results = []
-    for function in (lambda h, w: token_logprobs(h, w, target, scale),
-                     lambda h, w: torch.log_softmax(scale * h @ w.t(), -1)[torch.arange(23), target]):
+    for function in (
+        lambda h, w: token_logprobs(h, w, target, scale),
+        lambda h, w: torch.log_softmax(scale * h @ w.t(), -1)[torch.arange(23), target],
+    ):
         h, w = hidden.clone().requires_grad_(frozen != "hidden"), weight.clone().requires_grad_(frozen != "weight")
         out = function(h, w)
         (out * coefficient).sum().backward()
@@ -44,4 +46,6 @@ def test_bfloat16_head_gives_float32_log_probs():
     assert out.dtype == torch.float32
     out.sum().backward()
     assert hidden.grad.dtype == weight.grad.dtype == torch.bfloat16
-    torch.testing.assert_close(out.detach(), torch.log_softmax((hidden @ weight.t()).float(), -1)[range(6), [0, 1, 2, 3, 4, 0]].detach())
+    torch.testing.assert_close(
+        out.detach(), torch.log_softmax((hidden @ weight.t()).float(), -1)[range(6), [0, 1, 2, 3, 4, 0]].detach()
+    )

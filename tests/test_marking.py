@@ -15,7 +15,10 @@ from legibility.problems.generator import change_a_number, generate_problems
 from legibility.problems.records import Problem, Step
 
 PROBLEM = Problem(
-    id="p", question="Ann has 24 marbles. She triples them. She loses 2.", answer="70", source="test",
+    id="p",
+    question="Ann has 24 marbles. She triples them. She loses 2.",
+    answer="70",
+    source="test",
     steps=(Step(24, "*", 3, 72), Step(72, "-", 2, 70)),
 )
 
@@ -70,4 +73,6 @@ def test_marking_is_learnt_reproducibly_and_leaves_the_global_generator_alone(ti
     assert 0 <= found["marks_right"] <= 1 and 0 <= found["marks_wrong"] <= 1
     repeated = teach_marking(again, tiny_tokenizer, size, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
-    assert {k: v for k, v in repeated.items() if k != "marking_seconds"} == {k: v for k, v in found.items() if k != "marking_seconds"}
+    assert {k: v for k, v in repeated.items() if k != "marking_seconds"} == {
+        k: v for k, v in found.items() if k != "marking_seconds"
+    }

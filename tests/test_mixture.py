@@ -26,7 +26,10 @@ def full_pool(component: str, roles: tuple[str, ...], copies: int = 20) -> list[
     """`copies` correct and incorrect texts per problem and role."""
     return [
         item(p, correct, role, component, n)
-        for p in range(len(PROBLEMS)) for role in roles for correct in (True, False) for n in range(copies)
+        for p in range(len(PROBLEMS))
+        for role in roles
+        for correct in (True, False)
+        for n in range(copies)
     ]
 
 
@@ -102,12 +105,18 @@ pools_of_any_shape = st.fixed_dictionaries(
     }
 ).map(
     lambda pools: {
-        name: [item(p, correct, role, name, n) for n, ((p, correct), role) in enumerate(rows)] for name, rows in pools.items()
+        name: [item(p, correct, role, name, n) for n, ((p, correct), role) in enumerate(rows)]
+        for name, rows in pools.items()
     }
 )
 
 
-@given(pools=pools_of_any_shape, per_problem=st.integers(1, 8), weights=st.sampled_from(["equal", "pow2", "latest"]), seed=st.integers(0, 9))
+@given(
+    pools=pools_of_any_shape,
+    per_problem=st.integers(1, 8),
+    weights=st.sampled_from(["equal", "pow2", "latest"]),
+    seed=st.integers(0, 9),
+)
 def test_balanced_inside_every_role_of_every_component(pools, per_problem, weights, seed):
     mixture = build(pools, per_problem, seed, weights=weights)
     taken = counts(mixture)
@@ -166,14 +175,19 @@ def test_a_role_without_failures_teaches_nothing_and_the_other_role_fills_in():
     sneaky = [item(p, correct, "sneaky", "round 0", n) for p in range(8) for correct in (True, False) for n in range(9)]
     mixture = build({"base": full_pool("base", ("base",)), "round 0": helpful + sneaky})
     assert counts(mixture) == {
-        ("base", "base", True): 12, ("base", "base", False): 12,
-        ("round 0", "sneaky", True): 12, ("round 0", "sneaky", False): 12,
+        ("base", "base", True): 12,
+        ("base", "base", False): 12,
+        ("round 0", "sneaky", True): 12,
+        ("round 0", "sneaky", False): 12,
     }
     assert [(c["role"], c["taken"]) for c in mixture.short] == [("helpful", 0)]
 
 
 def test_what_a_round_cannot_fill_comes_from_the_base():
-    pools = {"base": full_pool("base", ("base",)), "round 0": [item(0, True, "helpful", "round 0"), item(0, False, "helpful", "round 0")]}
+    pools = {
+        "base": full_pool("base", ("base",)),
+        "round 0": [item(0, True, "helpful", "round 0"), item(0, False, "helpful", "round 0")],
+    }
     mixture = build(pools)
     assert Counter(x.component for x in mixture.items) == {"base": 46, "round 0": 2}
 
@@ -219,7 +233,10 @@ def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
 
 def test_pools_shrink_with_the_share_that_later_verifiers_take():
     def sizes(rounds, **mixture):
-        config = Config(game={"rounds": rounds, "pool_samples": 8, "pool_samples_sneaky": 10, "pool_by_share": True}, mixture=mixture)
+        config = Config(
+            game={"rounds": rounds, "pool_samples": 8, "pool_samples_sneaky": 10, "pool_by_share": True},
+            mixture=mixture,
+        )
         return [tuple(pool_sizes(config, r)[role] for role in ("helpful", "sneaky")) for r in range(rounds)]
 
     assert sizes(4, base_share=0.3) == [(8, 10), (4, 5), (3, 4), (2, 2)]  # shares .7, .35, .233, none

@@ -61,7 +61,9 @@ def test_gradients_equal_plain_rows(name, byte_tokenizer):
         assert (mine.grad is None) == (other.grad is None), parameter
         if mine.grad is not None:
             scale = other.grad.abs().max().item()
-            torch.testing.assert_close(mine.grad, other.grad, atol=1e-5 * max(1.0, scale), rtol=1e-4, msg=lambda m, n=parameter: f"{n}: {m}")
+            torch.testing.assert_close(
+                mine.grad, other.grad, atol=1e-5 * max(1.0, scale), rtol=1e-4, msg=lambda m, n=parameter: f"{n}: {m}"
+            )
 
 
 @pytest.mark.parametrize("name", ["gemma2", "mistral"])
@@ -108,7 +110,9 @@ def test_flex_attention_equals_the_one_by_group(groups, monkeypatch):
     """Its masks and its filling up, with gradients through torch's reference implementation; over one block and over several."""
     import torch.nn.attention.flex_attention as torch_flex
 
-    monkeypatch.setattr(torch_flex, "_validate_device", lambda *inputs: None)  # it trains on a GPU only; the reference runs anywhere
+    monkeypatch.setattr(
+        torch_flex, "_validate_device", lambda *inputs: None
+    )  # it trains on a GPU only; the reference runs anywhere
     prompts = [[5] * (3 + g) for g in range(groups)]
     completions = [[[6] * (1 + (g + j) % 7) for j in range(3)] for g in range(groups)]
     batch = pack(prompts, completions)
@@ -127,7 +131,12 @@ def test_flex_attention_equals_the_one_by_group(groups, monkeypatch):
 
 @pytest.mark.parametrize(
     ("device", "implementation", "chosen"),
-    [("cpu", "flex_attention", "_by_group"), ("cpu", "sdpa", "_by_group"), ("meta", "sdpa", "_at_once"), ("meta", "flex_attention", "flex")],
+    [
+        ("cpu", "flex_attention", "_by_group"),
+        ("cpu", "sdpa", "_by_group"),
+        ("meta", "sdpa", "_at_once"),
+        ("meta", "flex_attention", "flex"),
+    ],
 )
 def test_which_attention_runs_where(device, implementation, chosen, byte_tokenizer, monkeypatch):
     """The meta device stands in for a GPU."""

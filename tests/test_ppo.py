@@ -39,9 +39,7 @@ def test_gae_by_hand():
 numbers = st.floats(-5, 5, width=32)
 
 
-@given(
-    data=st.data(), batch=st.integers(1, 4), time=st.integers(1, 6), gamma=st.floats(0, 1), lam=st.floats(0, 1)
-)
+@given(data=st.data(), batch=st.integers(1, 4), time=st.integers(1, 6), gamma=st.floats(0, 1), lam=st.floats(0, 1))
 def test_gae_is_the_discounted_sum_of_td_errors(data, batch, time, gamma, lam):
     """Against the definition, sequence by sequence: A_t = sum_k (gamma lam)^k delta_{t+k} (eq. 16)."""
     rewards, values = (data.draw(arrays(np.float64, (batch, time), elements=numbers)) for _ in range(2))
@@ -110,7 +108,12 @@ def prover(byte_tokenizer):
 
 def ppo_settings(**changes) -> PPOSettings:
     defaults = dict(
-        samples_per_role=4, minibatch_size=8, micro_batch_size=8, epochs=2, learning_rate=1e-3, kl_coefficient=0.0,
+        samples_per_role=4,
+        minibatch_size=8,
+        micro_batch_size=8,
+        epochs=2,
+        learning_rate=1e-3,
+        kl_coefficient=0.0,
         value_learning_rate=1e-2,
     )
     return PPOSettings(**{**defaults, **changes})
@@ -157,7 +160,9 @@ def test_later_steps_keep_ratio_one_and_measure_drift(prover):
 def test_logprob_gap_shows_completions_of_another_policy(prover):
     batch = a_batch(prover)
     batch.completions[1][2].logprobs[0] -= 0.5
-    assert PPO(prover, ppo_settings()).step(batch, np.random.default_rng(0))["logprob_gap"] == pytest.approx(0.5, abs=1e-3)
+    assert PPO(prover, ppo_settings()).step(batch, np.random.default_rng(0))["logprob_gap"] == pytest.approx(
+        0.5, abs=1e-3
+    )
 
 
 def test_metrics_by_hand(prover):
@@ -179,7 +184,10 @@ def test_metrics_by_hand(prover):
     for a, b, r in zip(new, old, batch.rewards, strict=True):
         token_rewards = (-0.3 * (a - b)).numpy().astype(float)
         token_rewards[-1] += r
-        expected += [sum(0.95 ** (k - t) * token_rewards[k] for k in range(t, len(token_rewards))) for t in range(len(token_rewards))]
+        expected += [
+            sum(0.95 ** (k - t) * token_rewards[k] for k in range(t, len(token_rewards)))
+            for t in range(len(token_rewards))
+        ]
     assert metrics["return_mean"] == pytest.approx(np.mean(expected), abs=1e-4)
     assert metrics["advantage_std"] == pytest.approx(np.std(expected), rel=1e-3)
 
@@ -197,7 +205,9 @@ def test_one_full_batch_update_is_the_policy_gradient(prover):
     (-(torch.tensor(advantages, dtype=torch.float32) * logprobs).mean()).backward()
     ppo.step(batch, np.random.default_rng(0))
     for (name, after), start in zip(prover.model.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(after.detach(), (start - start.grad).detach(), atol=2e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            after.detach(), (start - start.grad).detach(), atol=2e-5, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def test_gradient_accumulation_changes_nothing(prover):
@@ -240,14 +250,26 @@ def test_the_kl_penalty_pulls_the_policy_back(prover):
     def divergence(ppo) -> float:
         total = 0.0
         for prompt in PROMPTS:
-            p, q = (m(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1) for m in (ppo.policy.model, ppo.reference.model))
+            p, q = (
+                m(input_ids=torch.tensor([prompt])).logits[0, -1].log_softmax(-1)
+                for m in (ppo.policy.model, ppo.reference.model)
+            )
             total += float((p.exp() * (p - q)).sum())
         return total / len(PROMPTS)
 
     results = {}
     for coefficient in (0.0, 2.0):
         twin = prover_of(copy.deepcopy(prover.model), prover.tokenizer)
-        ppo = PPO(twin, ppo_settings(samples_per_role=16, minibatch_size=64, micro_batch_size=64, kl_coefficient=coefficient, learning_rate=3e-3))
+        ppo = PPO(
+            twin,
+            ppo_settings(
+                samples_per_role=16,
+                minibatch_size=64,
+                micro_batch_size=64,
+                kl_coefficient=coefficient,
+                learning_rate=3e-3,
+            ),
+        )
         perturb(twin, 0.15)
         start = divergence(ppo)
         for step in range(12):
@@ -329,7 +351,9 @@ def test_gradient_checkpointing_recomputes_in_the_update(tiny_prover_dir, lora):
     """The setting must be in force where memory is spent, in PPO's own update, and change no number."""
     results = {}
     for on in (False, True):
-        twin = Prover.load(ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=on, lora=lora), "cpu", seed=0)
+        twin = Prover.load(
+            ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=on, lora=lora), "cpu", seed=0
+        )
         prompts = [twin.prompt_ids(Problem("p", "Tom has 3 pens. Ann has 4.", "7"), HELPFUL)]
         completions = sample(twin, prompts, 4, seed=0, max_new_tokens=5)
         ppo, passes = PPO(twin, ppo_settings(minibatch_size=4, micro_batch_size=4, epochs=1)), []
@@ -420,7 +444,9 @@ def test_sampled_and_recomputed_log_probs_give_the_same_update(tiny_prover_dir):
     for choice in ("sampled", "recomputed"):
         twin = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
         ppo = PPO(twin, ppo_settings(old_logprobs=choice))
-        ppo.optimizer = torch.optim.SGD([*ppo.parameters, *ppo.value_head.parameters()], lr=0.1)  # Adam would enlarge rounding
+        ppo.optimizer = torch.optim.SGD(
+            [*ppo.parameters, *ppo.value_head.parameters()], lr=0.1
+        )  # Adam would enlarge rounding
         assert (ppo.sampling_head is None) == (choice == "recomputed")
         for step in range(2):  # in the second the values are no longer zero
             drawn = sample(twin, PROMPTS, 4, seed=step, max_new_tokens=6, value_head=ppo.sampling_head)

@@ -25,7 +25,11 @@ PROBLEM = Problem("p", "How many?", "7", solution="the secret")
 
 def test_plain_rendering():
     prompts = PromptSet(
-        helpful="H {problem}", sneaky="S {problem}", system="You {role}.", helpful_role="help", sneaky_role="trick",
+        helpful="H {problem}",
+        sneaky="S {problem}",
+        system="You {role}.",
+        helpful_role="help",
+        sneaky_role="trick",
         few_shot=[{"problem": "1 + 1?", "solution": "#### 2"}],
     )
     assert prompts.render("Q?", HELPFUL) == "You help.\n\nH 1 + 1? #### 2\n\nH Q?"
@@ -37,14 +41,18 @@ def test_plain_rendering():
 
 def test_chat_rendering(byte_tokenizer):
     tokenizer = deepcopy(byte_tokenizer)
-    tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
-    )
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     prompts = PromptSet(
-        helpful="H {problem}", sneaky="S {problem}", system="You {role}", helpful_role="help",
+        helpful="H {problem}",
+        sneaky="S {problem}",
+        system="You {role}",
+        helpful_role="help",
         few_shot=[{"problem": "1 + 1?", "solution": "#### 2"}],
     )
-    assert prompts.render("Q?", HELPFUL, tokenizer) == "[system]You help[user]H 1 + 1?[assistant]#### 2[user]H Q?[assistant]"
+    assert (
+        prompts.render("Q?", HELPFUL, tokenizer)
+        == "[system]You help[user]H 1 + 1?[assistant]#### 2[user]H Q?[assistant]"
+    )
     assert PromptSet(helpful="{problem}", sneaky="{problem}").render("Q?", SNEAKY, tokenizer) == "[user]Q?[assistant]"
 
 
@@ -58,7 +66,14 @@ def test_built_in_prompts_tell_the_roles_apart(name):
 
 
 @pytest.mark.parametrize(
-    "text", ["helpful: '{problem}'\n", "- 1\n", "helpful: '{problem}'\nsneaky: '{problem}'\nrude: x\n", "{", "helpful: 3\nsneaky: 4\n"]
+    "text",
+    [
+        "helpful: '{problem}'\n",
+        "- 1\n",
+        "helpful: '{problem}'\nsneaky: '{problem}'\nrude: x\n",
+        "{",
+        "helpful: 3\nsneaky: 4\n",
+    ],
 )
 def test_a_broken_prompt_file_is_named(tmp_path, text):
     (tmp_path / "roles.yaml").write_text(text)
@@ -84,7 +99,9 @@ def special_tokenizer(byte_tokenizer):
     return make
 
 
-@pytest.mark.parametrize(("template", "begins"), [("$A", False), ("<bos> $A", True), ("<bos> $A <end>", True), ("$A <end>", False)])
+@pytest.mark.parametrize(
+    ("template", "begins"), [("$A", False), ("<bos> $A", True), ("<bos> $A <end>", True), ("$A <end>", False)]
+)
 def test_prompts_begin_as_the_model_expects_and_do_not_end(special_tokenizer, template, begins):
     """BOS once where the tokenizer uses it, no end token after the prompt; the same ids as in the warm start."""
     tokenizer = special_tokenizer(template)
@@ -119,9 +136,14 @@ def test_resolving_names(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     assert Path(resolve("nano", "prover")).name == "prover"
     assert {Path(resolve(n, "verifier")).name for n in ("nano", "nano-s", "nano-xs", "nano-m", "nano-equal")} == {
-        "verifier-s", "verifier-xs", "verifier-m", "prover",
+        "verifier-s",
+        "verifier-xs",
+        "verifier-m",
+        "prover",
     }
-    assert resolve("model", "prover", tmp_path / "config") == str(tmp_path / "config" / "model")  # the config's folder first
+    assert resolve("model", "prover", tmp_path / "config") == str(
+        tmp_path / "config" / "model"
+    )  # the config's folder first
     assert Path(resolve("model", "prover")).resolve() == tmp_path / "model"
     assert resolve("somebody/some-model", "prover") == "somebody/some-model"
     for path in ("/no/where", "./nowhere", "a/b/c"):
@@ -155,7 +177,9 @@ def test_a_prompt_is_tokenised_once(tiny_prover_dir, monkeypatch):
 
     prover = Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu")
     texts: list[str] = []
-    monkeypatch.setattr(module, "encode_prompt", lambda tokenizer, text: texts.append(text) or encode_prompt(tokenizer, text))
+    monkeypatch.setattr(
+        module, "encode_prompt", lambda tokenizer, text: texts.append(text) or encode_prompt(tokenizer, text)
+    )
     one, other = Problem("1", "Tom has 2 pens.", "2"), Problem("2", "Ann has 3 pens.", "3")
     first = prover.prompt_ids(one, HELPFUL)
     first.append(0)  # the caller's own list

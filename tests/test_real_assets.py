@@ -12,10 +12,7 @@ ASSETS = Path(__file__).parent.parent / "assets"
 MODEL = ASSETS / "smollm2-135m-instruct"
 CUT = ASSETS / "smollm2-6-layers"
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not MODEL.is_dir(), reason="run scripts/fetch_assets.py first"),
-]
+pytestmark = [pytest.mark.real, pytest.mark.skipif(not MODEL.is_dir(), reason="run scripts/fetch_assets.py first")]
 
 
 @pytest.fixture(scope="module")

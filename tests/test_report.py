@@ -30,7 +30,9 @@ from legibility.report.marking import printable, show
 from legibility.report.page import Image, headline, render
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\n{{ 7 * 7 }} \x1b[31m\u202e2 + 2 = 5\n#### 5"
-PROBLEM = Problem("p", "Tom has 5 pens and gets 3, then doubles them.", "16", steps=(Step(5, "+", 3, 8), Step(8, "*", 2, 16)))
+PROBLEM = Problem(
+    "p", "Tom has 5 pens and gets 3, then doubles them.", "16", steps=(Step(5, "+", 3, 8), Step(8, "*", 2, 16))
+)
 
 
 @pytest.fixture
@@ -89,7 +91,11 @@ def test_one_self_contained_page_and_its_figures(run: RunFolder) -> None:
         content = figure.read_bytes()
         assert content.startswith(b"\x89PNG")
         assert base64.b64encode(content).decode() in page
-    assert {p for p in run.path.rglob("*") if p.is_file()} == {*before, target, *figures_made}  # no temporary file stays
+    assert {p for p in run.path.rglob("*") if p.is_file()} == {
+        *before,
+        target,
+        *figures_made,
+    }  # no temporary file stays
 
 
 def test_writing_again_gives_the_same_page(run: RunFolder) -> None:
@@ -204,7 +210,9 @@ def test_figures_leave_matplotlib_alone(data) -> None:
     assert dict(matplotlib.rcParams) == before
     assert light.keys() == dark.keys()
     assert matplotlib.colors.to_hex(dark["health"].get_facecolor()) == DARK.background
-    assert all(figure.number is None if hasattr(figure, "number") else True for figure in light.values())  # not pyplot's
+    assert all(
+        figure.number is None if hasattr(figure, "number") else True for figure in light.values()
+    )  # not pyplot's
 
 
 def test_the_exploit_step_is_marked(data) -> None:
@@ -238,10 +246,15 @@ def test_lines_are_marked_with_reasons() -> None:
     shown = show(PROBLEM, "First, 5 + 3 = 9 pens.\n9 * 2 = 18, so 7 - 1 = 6\n#### 18", "incorrect")
     assert [line.mark for line in shown.lines] == ["✗", "✗", ""]
     assert [line.reason for line in shown.lines] == [
-        "arithmetic does not hold", "carries an earlier mistake; not a step of this problem", "",
+        "arithmetic does not hold",
+        "carries an earlier mistake; not a step of this problem",
+        "",
     ]
     assert [(p.text, p.status) for p in shown.lines[0].pieces][:2] == [("First, ", ""), ("5 + 3 = 9", "slip")]
-    assert "".join(p.text for line in shown.lines for p in line.pieces) == "First, 5 + 3 = 9 pens.9 * 2 = 18, so 7 - 1 = 6#### 18"
+    assert (
+        "".join(p.text for line in shown.lines for p in line.pieces)
+        == "First, 5 + 3 = 9 pens.9 * 2 = 18, so 7 - 1 = 6#### 18"
+    )
     assert show(PROBLEM, "5 + 3 = 8\n#### 8", "incorrect").note == "leaves out 8 * 2 = 16"
     assert "nothing to check" in show(PROBLEM, "8 16\n#### 16", "correct").note
     assert [line.mark for line in show(PROBLEM, "(5 + 3) * 2 = 8 * 2 = 16\n#### 16", "correct").lines] == ["✓", ""]
@@ -261,11 +274,23 @@ def test_examples_are_chosen_by_rule() -> None:
     def frame(rows):
         return pd.DataFrame(rows, columns=["problem_id", "sample", "text", "verdict", "score"])
 
-    helpful = frame([("a", 0, "5 + 3 = 8\n8 * 2 = 16\n#### 16", "correct", 0.1), ("b", 0, "#### 16", "correct", 0.9),
-                     ("b", 1, "#### 16 ", "correct", 1.2), ("c", 0, "#### 1", "incorrect", 5.0)])
-    sneaky = frame([("a", 0, "5 + 3 = 9\n#### 9", "incorrect", -1.0), ("a", 1, "#### 9", "incorrect", 3.0),
-                    ("b", 0, "#### 9", "incorrect", 2.0), ("c", 0, "5 + 3 = 9\n#### 9", "incorrect", 9.0),
-                    ("d", 0, "#### 16", "correct", 9.0)])
+    helpful = frame(
+        [
+            ("a", 0, "5 + 3 = 8\n8 * 2 = 16\n#### 16", "correct", 0.1),
+            ("b", 0, "#### 16", "correct", 0.9),
+            ("b", 1, "#### 16 ", "correct", 1.2),
+            ("c", 0, "#### 1", "incorrect", 5.0),
+        ]
+    )
+    sneaky = frame(
+        [
+            ("a", 0, "5 + 3 = 9\n#### 9", "incorrect", -1.0),
+            ("a", 1, "#### 9", "incorrect", 3.0),
+            ("b", 0, "#### 9", "incorrect", 2.0),
+            ("c", 0, "5 + 3 = 9\n#### 9", "incorrect", 9.0),
+            ("d", 0, "#### 16", "correct", 9.0),
+        ]
+    )
     picked = pick_examples(helpful, sneaky, StepJudge(problems), 10)
     # by how far the sneaky text leads: a -1.1, b 0.8
     # a and b have both kinds; a's mistake is written out, so it comes first and shows that sample; c has one kind

@@ -109,8 +109,14 @@ def test_killed_in_the_middle_of_phases(tiny_run, play_on, kill_at, monkeypatch,
     """In a sampled batch, verifier training, a PPO step, a merge of completions, the summary."""
     path = tmp_path / "tiny"
     for owner, name, n in (
-        (context, "sample", 3), (verifier_training, "pairwise_loss", 7), (ppo.PPO, "step", 2), (context, "sample", 6),
-        (collection, "merge_round", 1), (Path, "unlink", 2), (ppo.PPO, "step", 5), (summary, "checkability", 2),
+        (context, "sample", 3),
+        (verifier_training, "pairwise_loss", 7),
+        (ppo.PPO, "step", 2),
+        (context, "sample", 6),
+        (collection, "merge_round", 1),
+        (Path, "unlink", 2),
+        (ppo.PPO, "step", 5),
+        (summary, "checkability", 2),
     ):
         kill_at(owner, name, n)
         assert not play_on(path), f"the run ended before {name} was called {n} times"
@@ -123,7 +129,18 @@ def test_killed_in_the_middle_of_phases(tiny_run, play_on, kill_at, monkeypatch,
 def test_sigkill_through_the_command_line(tiny_run, tiny_config_file, tiny_overrides, tmp_path):
     """A real process, killed when given files appear."""
     out = tmp_path / "tiny"
-    command = [sys.executable, "-m", "legibility", "train", str(tiny_config_file), *tiny_overrides, "--out", str(out), "--resume", "--no-report"]
+    command = [
+        sys.executable,
+        "-m",
+        "legibility",
+        "train",
+        str(tiny_config_file),
+        *tiny_overrides,
+        "--out",
+        str(out),
+        "--resume",
+        "--no-report",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     for moment in ("rounds/00/verifier/DONE", "rounds/01/.prover.tmp/metrics.jsonl"):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -149,7 +166,9 @@ def copied(tiny_run, tmp_path) -> Path:
 
 
 def snapshot(path: Path) -> dict[str, tuple[bytes, int]]:
-    return {str(p.relative_to(path)): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(path.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(path)): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(path.rglob("*")) if p.is_file()
+    }
 
 
 def test_resuming_a_finished_run_does_nothing(copied, tiny_config_file, tiny_overrides):
@@ -172,7 +191,9 @@ def test_resuming_with_other_settings_is_refused(copied, tiny_config_file, tiny_
         (copied / "summary.json").unlink()
         shutil.rmtree(copied / "judge")
     before = snapshot(copied)
-    result = legibility("train", tiny_config_file, *tiny_overrides, "ppo.steps=4", "--out", copied, "--resume", "--no-report")
+    result = legibility(
+        "train", tiny_config_file, *tiny_overrides, "ppo.steps=4", "--out", copied, "--resume", "--no-report"
+    )
     assert result.code == 2
     assert "ppo.steps: 3 -> 4" in result.err and result.err.count("\n") == 1
     assert snapshot(copied) == before
@@ -210,8 +231,20 @@ def test_deleting_what_is_broken_and_resuming_mends_the_run(copied, tiny_run, pl
 def test_problems_that_changed_since_the_run_began_are_refused(tiny_config_file, tiny_overrides, tmp_path):
     """The settings name a file; what is in it belongs to the run as well."""
     data = tmp_path / "sums.jsonl"
-    changes = [f"problems.train={{kind: file, path: {data}, solution: solution}}", "gates={enabled: true, min_helpful_accuracy: 1.0}"]
-    arguments = ("train", tiny_config_file, *tiny_overrides, *changes, "--out", tmp_path / "run", "--resume", "--no-report")
+    changes = [
+        f"problems.train={{kind: file, path: {data}, solution: solution}}",
+        "gates={enabled: true, min_helpful_accuracy: 1.0}",
+    ]
+    arguments = (
+        "train",
+        tiny_config_file,
+        *tiny_overrides,
+        *changes,
+        "--out",
+        tmp_path / "run",
+        "--resume",
+        "--no-report",
+    )
     data.write_text("".join(json.dumps(p) + "\n" for p in sums(150)))
     assert legibility(*arguments).code == 3
     before = snapshot(tmp_path / "run")

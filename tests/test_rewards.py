@@ -95,9 +95,7 @@ def test_goodhart_table(options, expected):
 
 
 def test_correctness_table():
-    np.testing.assert_array_equal(
-        correctness(SCORES, VERDICTS, HELPFUL, GROUP), [1, -1, 1, -1, -1, 1, -1, -1]
-    )
+    np.testing.assert_array_equal(correctness(SCORES, VERDICTS, HELPFUL, GROUP), [1, -1, 1, -1, -1, 1, -1, -1])
 
 
 def test_scale_is_the_mean_of_the_groups_deviations():
@@ -134,9 +132,7 @@ def test_score_scale_never_blows_up_a_verifier_that_says_the_same_of_everything(
 def test_verdicts_may_be_enum_members():
     members = [Verdict(v) for v in VERDICTS]
     for reward in REWARDS.values():
-        np.testing.assert_array_equal(
-            reward(SCORES, members, HELPFUL, GROUP), reward(SCORES, VERDICTS, HELPFUL, GROUP)
-        )
+        np.testing.assert_array_equal(reward(SCORES, members, HELPFUL, GROUP), reward(SCORES, VERDICTS, HELPFUL, GROUP))
 
 
 @pytest.mark.parametrize("name", REWARDS)
@@ -189,7 +185,11 @@ def test_other_groups_change_nothing(name, batch, options, shift, data):
     again = PER_GROUP[name](altered, other_verdicts, helpful, group, **options)
     np.testing.assert_allclose(again[keep], paid[keep], atol=1e-9)
     alone = PER_GROUP[name](
-        values[keep], [v for v, k in zip(verdicts, keep, strict=True) if k], [mine[1]] * keep.sum(), [mine] * keep.sum(), **options
+        values[keep],
+        [v for v, k in zip(verdicts, keep, strict=True) if k],
+        [mine[1]] * keep.sum(),
+        [mine] * keep.sum(),
+        **options,
     )
     np.testing.assert_allclose(alone, paid[keep], atol=1e-9)
 

@@ -75,7 +75,9 @@ def test_best_of_n_needs_enough_of_both():
 # ---------------------------------------------------------------- judges that are known
 
 
-@pytest.mark.parametrize(("judge", "area", "share"), [("constant", 0.5, 0.5), ("random", 0.5, 0.5), ("perfect", 1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("judge", "area", "share"), [("constant", 0.5, 0.5), ("random", 0.5, 0.5), ("perfect", 1.0, 1.0)]
+)
 def test_known_judges(judge, area, share):
     """Constant and random judges are at chance, a perfect one is perfect, whatever the base rate."""
     rng = np.random.default_rng(3)
@@ -86,7 +88,9 @@ def test_known_judges(judge, area, share):
     assert auroc(scores, correct) == pytest.approx(area, abs=0.02)
     assert found.auroc(scores, correct, problems).value == pytest.approx(area, abs=0.02)
     assert pairwise_accuracy(scores, correct, problems) == pytest.approx(area, abs=0.02)
-    assert np.nanmean([balanced_best_of_n(scores[i : i + 20], correct[i : i + 20], 4) for i in range(0, 6000, 20)]) == pytest.approx(share, abs=0.04)
+    assert np.nanmean(
+        [balanced_best_of_n(scores[i : i + 20], correct[i : i + 20], 4) for i in range(0, 6000, 20)]
+    ) == pytest.approx(share, abs=0.04)
     accuracy = found.mean(problems, (scores >= 0.5) == correct)
     assert accuracy.value == pytest.approx({"constant": 0.3, "random": 0.5, "perfect": 1.0}[judge], abs=0.03)
 
@@ -128,7 +132,10 @@ def test_weighted_draws_equal_drawing_problems():
     problems = [str(i) for i in rng.integers(0, 12, 150)]
     scores, correct = rng.integers(0, 6, 150).astype(float), rng.random(150) < 0.5
     found = resamples(problems, 20)
-    for name, figure in (("auroc", found.auroc(scores, correct, problems)), ("pairwise", found.pairwise(scores, correct, problems))):
+    for name, figure in (
+        ("auroc", found.auroc(scores, correct, problems)),
+        ("pairwise", found.pairwise(scores, correct, problems)),
+    ):
         for k in range(20):
             rows, owners = [], []
             for problem, column in found.place.items():
@@ -136,7 +143,11 @@ def test_weighted_draws_equal_drawing_problems():
                     inside = [i for i, p in enumerate(problems) if p == problem]
                     rows += inside
                     owners += [f"{problem}/{copy}"] * len(inside)
-            expected = auroc(scores[rows], correct[rows]) if name == "auroc" else pairwise_accuracy(scores[rows], correct[rows], owners)
+            expected = (
+                auroc(scores[rows], correct[rows])
+                if name == "auroc"
+                else pairwise_accuracy(scores[rows], correct[rows], owners)
+            )
             assert figure.draws[k] == pytest.approx(expected, rel=1e-5), name
 
 
@@ -182,7 +193,13 @@ def test_median_without_censoring_is_the_sample_median():
 
 
 def test_median_beyond_the_cap_is_not_invented():
-    assert kaplan_meier_median([60, 60, 60], [False] * 3) == {"median": None, "low": None, "high": None, "n": 3, "censored": 1.0}
+    assert kaplan_meier_median([60, 60, 60], [False] * 3) == {
+        "median": None,
+        "low": None,
+        "high": None,
+        "n": 3,
+        "censored": 1.0,
+    }
     found = kaplan_meier_median([10, 60, 60], [True, False, False])
     assert found["median"] is None and found["high"] is None
     assert kaplan_meier_median([], [])["median"] is None
@@ -228,7 +245,9 @@ def test_worst_case_by_hand():
 
     frame = pd.DataFrame({"problem_id": ["a", "a", "b", "b", "c"]})
     found = worst_case(frame, np.array([True, False, False, False, True]), resamples(["a", "b", "c"], 20))
-    assert found["value"] == pytest.approx(2 / 3) and found["attempts"] == pytest.approx(5 / 3) and found["problems"] == 3
+    assert (
+        found["value"] == pytest.approx(2 / 3) and found["attempts"] == pytest.approx(5 / 3) and found["problems"] == 3
+    )
 
 
 def test_length_weights_make_lengths_alike():
@@ -241,7 +260,10 @@ def test_length_weights_make_lengths_alike():
     assert ours.sum() == pytest.approx(600)
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, 11)[1:-1]))
     for b in range(len(edges) + 1):
-        mine, want = ours[np.searchsorted(edges, arm, "left") == b].sum(), (np.searchsorted(edges, reference, "left") == b).sum()
+        mine, want = (
+            ours[np.searchsorted(edges, arm, "left") == b].sum(),
+            (np.searchsorted(edges, reference, "left") == b).sum(),
+        )
         assert mine == pytest.approx(want)
 
 

@@ -79,7 +79,15 @@ def test_logprobs_are_those_of_the_model(name, temperature, engine, byte_tokeniz
     model = tiny_model(name, byte_tokenizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        drawn = sample(prover_of(model, byte_tokenizer), PROMPTS, 2, seed=0, max_new_tokens=6, temperature=temperature, engine=engine)
+        drawn = sample(
+            prover_of(model, byte_tokenizer),
+            PROMPTS,
+            2,
+            seed=0,
+            max_new_tokens=6,
+            temperature=temperature,
+            engine=engine,
+        )
     for prompt, group in zip(PROMPTS, drawn, strict=True):
         for completion in group:
             with torch.no_grad():
@@ -95,7 +103,9 @@ def test_models_with_windows_fall_back_and_say_so(name, byte_tokenizer):
         drawn = sample(prover, PROMPTS, 2, seed=0, max_new_tokens=6)
     completion = drawn[3][0]
     with torch.no_grad():
-        np.testing.assert_allclose(completion.logprobs, forward_logprobs(model, PROMPTS[3], completion.ids).numpy(), atol=1e-4)
+        np.testing.assert_allclose(
+            completion.logprobs, forward_logprobs(model, PROMPTS[3], completion.ids).numpy(), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("engine", ENGINES)

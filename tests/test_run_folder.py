@@ -191,7 +191,9 @@ def test_settings_survive_their_file(tmp_path):
     config = Config.model_validate(
         {
             "problems": {"train": {"kind": "generated", "steps": {2: 0.5, 3: 1e-7}}},
-            "prover": {"lora": {"target_modules": ["q_proj"]}}, "reward": {"floor": -2.5}, "gates": {"accept_rate": [0, 1]},
+            "prover": {"lora": {"target_modules": ["q_proj"]}},
+            "reward": {"floor": -2.5},
+            "gates": {"accept_rate": [0, 1]},
             "verifier": {"template": "{problem}\n#: é {solution}"},
         }
     )
@@ -239,16 +241,40 @@ def test_layout_of_a_finished_run(tiny_run):
     import pandas as pd
 
     names = set(files(tiny_run))
-    for phase in ("base", "rounds/00/verifier", "rounds/00/prover", "rounds/00/collection", "rounds/01/verifier",
-                  "rounds/01/prover", "rounds/01/collection", "arms/correctness/prover", "arms/correctness/collection", "judge"):
+    for phase in (
+        "base",
+        "rounds/00/verifier",
+        "rounds/00/prover",
+        "rounds/00/collection",
+        "rounds/01/verifier",
+        "rounds/01/prover",
+        "rounds/01/collection",
+        "arms/correctness/prover",
+        "arms/correctness/collection",
+        "judge",
+    ):
         assert f"{phase}/DONE" in names
         assert tiny_run.verified(phase)
     assert {"config.yaml", "manifest.json", "summary.json", "problems.jsonl"} <= names
     for place in ("rounds/00", "rounds/01", "arms/correctness/prover", "arms/correctness/collection", "base"):
         frame = pd.read_parquet(tiny_run.path / place / "solutions.parquet")
         assert list(frame.columns) == [
-            "arm", "round", "phase", "split", "step", "problem_id", "sample", "role", "text", "verdict", "score", "reward",
-            "prompt_tokens", "completion_tokens", "truncated", "logprob_gap",
+            "arm",
+            "round",
+            "phase",
+            "split",
+            "step",
+            "problem_id",
+            "sample",
+            "role",
+            "text",
+            "verdict",
+            "score",
+            "reward",
+            "prompt_tokens",
+            "completion_tokens",
+            "truncated",
+            "logprob_gap",
         ]
         assert len(frame)
     for place in ("rounds/00/prover", "rounds/01/verifier"):
@@ -266,7 +292,9 @@ def test_checkpoints_load_with_transformers_alone(tiny_run):
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
     AutoModelForCausalLM.from_pretrained(tiny_run.path / "rounds/01/prover")
-    assert AutoModelForSequenceClassification.from_pretrained(tiny_run.path / "rounds/01/verifier").config.num_labels == 1
+    assert (
+        AutoModelForSequenceClassification.from_pretrained(tiny_run.path / "rounds/01/verifier").config.num_labels == 1
+    )
     assert AutoTokenizer.from_pretrained(tiny_run.path / "rounds/01/verifier").pad_token is not None
 
 
@@ -282,10 +310,14 @@ def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_
     assert len(read_solutions(copy.path / "rounds/00/solutions.parquet")) == len(round_solutions(tiny_run, 0))
 
 
-@pytest.mark.parametrize("text", ["plain", "two\nlines", "a\u2028b\u2029c\x85d\x0be", "tab\t\"quote\" \\ 漢字 \U0001f600"])
+@pytest.mark.parametrize(
+    "text", ["plain", "two\nlines", "a\u2028b\u2029c\x85d\x0be", 'tab\t"quote" \\ 漢字 \U0001f600']
+)
 def test_problems_survive_their_file(tmp_path, text):
     """Also with characters that some readers take for line ends."""
-    problem = Problem("p", text, "1,200", solution=text, source="s", family="f", steps=(Step(2, "*", 3, 6), Step(6, "-", 1, 5)))
+    problem = Problem(
+        "p", text, "1,200", solution=text, source="s", family="f", steps=(Step(2, "*", 3, 6), Step(6, "-", 1, 5))
+    )
     splits = ProblemSplits([problem], [], [], [Problem("q", "other", "2")])
     write_problems(tmp_path / "problems.jsonl", splits)
     assert read_problems(tmp_path / "problems.jsonl") == {"p": problem, "q": Problem("q", "other", "2")}

@@ -86,7 +86,9 @@ def test_minimum_steps_patience_and_the_fixed_rule():
 def test_smoothing_and_stop_against_a_plain_loop(rows, ema):
     smooth, exploited = None, None
     for step, row in enumerate(rows, start=1):
-        smooth = list(row) if smooth is None else [old + ema * (new - old) for old, new in zip(smooth, row, strict=True)]
+        smooth = (
+            list(row) if smooth is None else [old + ema * (new - old) for old, new in zip(smooth, row, strict=True)]
+        )
         if exploited is None and smooth[0] - smooth[1] <= 0 and smooth[2] <= 0.1:
             exploited = step
     tracker, _ = track(rows, ema=ema, rule="fixed")

@@ -52,7 +52,7 @@ def dealt(team: Team, items: list[int]) -> list[int]:
 def summed(team: Team, times: int) -> list[list[float]]:
     sums = []
     for k in range(times):
-        tensors = [torch.full((2, 2), float(team.rank + k)), torch.tensor([10.0 ** team.rank], dtype=torch.bfloat16)]
+        tensors = [torch.full((2, 2), float(team.rank + k)), torch.tensor([10.0**team.rank], dtype=torch.bfloat16)]
         team.add(tensors)
         sums.append([tensors[0][1, 1].item(), tensors[1].item()])
     return sums
@@ -217,13 +217,20 @@ def test_sampling_is_the_same_text(prover, engine):
 def a_step(prover, critic: str, team: Team, minibatch: int) -> tuple[dict[str, float], torch.Tensor]:
     """Two PPO steps from the same start; the metrics of the second, and all that was trained."""
     settings = PPOSettings(
-        critic=critic, samples_per_role=3, epochs=2, minibatch_size=minibatch, micro_batch_size=6 if minibatch > 6 else 3, learning_rate=1e-3
+        critic=critic,
+        samples_per_role=3,
+        epochs=2,
+        minibatch_size=minibatch,
+        micro_batch_size=6 if minibatch > 6 else 3,
+        learning_rate=1e-3,
     )
     torch.manual_seed(0)  # the value head's start
     ppo = PPO(prover_of(copy.deepcopy(prover.model), prover.tokenizer), settings, team)
     with team.together(ppo.policy, ppo, ppo.value_head, gradients=sum(p.numel() for p in ppo.trained)):
         for step in range(2):
-            drawn = sample(ppo.policy, PROMPTS, 3, seed=step, max_new_tokens=12, value_head=ppo.sampling_head, team=team)
+            drawn = sample(
+                ppo.policy, PROMPTS, 3, seed=step, max_new_tokens=12, value_head=ppo.sampling_head, team=team
+            )
             rewards = np.array([len(set(c.ids)) / 5 - 1 for group in drawn for c in group])
             metrics = ppo.step(Batch(PROMPTS, drawn, rewards), np.random.default_rng(step))
     return metrics, torch.cat([p.detach().reshape(-1) for p in ppo.trained])
@@ -247,17 +254,23 @@ def test_a_ppo_step_is_the_same_step(prover, critic, workers, minibatch):
 @pytest.mark.parametrize("loss", ["pairwise", "cross_entropy"])
 @pytest.mark.parametrize("workers", [2, 3])
 def test_a_verifier_learns_the_same(tiny_verifier_dir, loss, workers):
-    settings = VerifierSettings(model=str(tiny_verifier_dir), loss=loss, updates=5, batch_problems=2, learning_rate=1e-3)
+    settings = VerifierSettings(
+        model=str(tiny_verifier_dir), loss=loss, updates=5, batch_problems=2, learning_rate=1e-3
+    )
     problems = [Problem(str(k), f"Tom has {k} pens.", str(k)) for k in range(7)]
     items = [
-        LabelledSolution(p, f"{p.answer} {'+' * (j + 1)}", bool(j % 2), "base", "base") for p in problems for j in range(3)
+        LabelledSolution(p, f"{p.answer} {'+' * (j + 1)}", bool(j % 2), "base", "base")
+        for p in problems
+        for j in range(3)
     ]
     texts = [x.text for x in items]
     scores, updates = [], []
     for team in (Team(), Team(workers)):
         verifier = Verifier.load(settings, "cpu", seed=0)
         with team.together(verifier, gradients=verifier.parameter_count()):
-            metrics = train_verifier(verifier, items, settings, np.random.default_rng(0), lambda k, _: updates.append(k), team)
+            metrics = train_verifier(
+                verifier, items, settings, np.random.default_rng(0), lambda k, _: updates.append(k), team
+            )
             scores.append((metrics["loss"], verifier.score([x.problem for x in items], texts, team)))
             assert not verifier.model.training
     assert updates == [5, 5]
@@ -277,7 +290,11 @@ def test_a_game_of_two_workers(tiny_run, tiny_config_file, tiny_overrides, tmp_p
     runs = [play(config, tmp_path / name, progress=quiet()) for name in ("one", "two")]
     frames = [read_solutions(run.folder("base") / "solutions.parquet") for run in (tiny_run, *runs)]
     assert list(frames[0].text) == list(frames[1].text) and list(frames[0].verdict) == list(frames[1].verdict)
-    for name in ("rounds/01/prover/model.safetensors", "rounds/01/verifier/model.safetensors", "rounds/01/prover/metrics.jsonl"):
+    for name in (
+        "rounds/01/prover/model.safetensors",
+        "rounds/01/verifier/model.safetensors",
+        "rounds/01/prover/metrics.jsonl",
+    ):
         assert (runs[0].path / name).read_bytes() == (runs[1].path / name).read_bytes()
 
 
@@ -285,6 +302,8 @@ def test_a_game_without_forks_says_so(tiny_config_file, tiny_overrides, tmp_path
     monkeypatch.setattr(team_module.sys, "platform", "darwin")
     progress, told = quiet(), []
     monkeypatch.setattr(progress, "warn", told.append)
-    config = load_config(tiny_config_file, [*tiny_overrides, "compute.workers=2", "game.rounds=1", "game.correctness_arm=false"])
+    config = load_config(
+        tiny_config_file, [*tiny_overrides, "compute.workers=2", "game.rounds=1", "game.correctness_arm=false"]
+    )
     play(config, tmp_path / "run", progress=progress)
     assert any("compute.workers" in text for text in told)

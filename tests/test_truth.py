@@ -50,7 +50,10 @@ def test_reasons_holds_and_the_first_wrong_step() -> None:
     judged = judge_steps(SCHOOL, text)
     assert [step.holds for step in judged] == [True, False, True, True]
     assert [step.reason for step in judged] == [
-        "", "arithmetic does not hold", "carries an earlier mistake", "not a step of this problem",
+        "",
+        "arithmetic does not hold",
+        "carries an earlier mistake",
+        "not a step of this problem",
     ]
     assert first_wrong_step(SCHOOL, text) == 1
     assert first_wrong_step(SCHOOL, "43 + 2 = 45") is None
@@ -59,7 +62,9 @@ def test_reasons_holds_and_the_first_wrong_step() -> None:
 def test_missing_steps() -> None:
     assert missing_steps(SCHOOL, "43 + 2 = 45\n45 - 12 = 33\n#### 33") == [SCHOOL.steps[1], SCHOOL.steps[3]]
     assert missing_steps(SCHOOL, SCHOOL.solution) == list(SCHOOL.steps)
-    twice = Problem("twice", "", "26", steps=(Step(3, "*", 4, 12), Step(2, "+", 12, 14), Step(3, "*", 4, 12), Step(14, "+", 12, 26)))
+    twice = Problem(
+        "twice", "", "26", steps=(Step(3, "*", 4, 12), Step(2, "+", 12, 14), Step(3, "*", 4, 12), Step(14, "+", 12, 26))
+    )
     assert missing_steps(twice, "3 * 4 = 12\n2 + 12 = 14\n14 + 12 = 26") == [Step(3, "*", 4, 12)]
 
 
@@ -121,6 +126,8 @@ def test_a_flaw_is_one_mistake_and_its_consequences() -> None:
     assert checked > 300
 
 
-@pytest.mark.parametrize("text", ["= = =", "1 = 1 = 1 +", "((((3 + 4 = 7", "<<1+1=2>> = 3", "50% * 20 = 10", "5 +\x00 3 = 8", "³ + ² = 5"])
+@pytest.mark.parametrize(
+    "text", ["= = =", "1 = 1 = 1 +", "((((3 + 4 = 7", "<<1+1=2>> = 3", "50% * 20 = 10", "5 +\x00 3 = 8", "³ + ² = 5"]
+)
 def test_no_text_makes_it_fail(text: str) -> None:
     assert len(judge_steps(SCHOOL, text)) == len(check_steps(text))

@@ -70,7 +70,13 @@ def test_without_pairs_only_the_penalty_is_left(labels):
     assert pairwise_loss(scores, torch.tensor([T, F, F]), torch.tensor([0, 1, 2]), 0.0).item() == 0.0
 
 
-@pytest.mark.parametrize("loss", [lambda s, c: pairwise_loss(s, c, torch.zeros(2, dtype=torch.long), 0.0), lambda s, c: cross_entropy_loss(s, c, 0.0)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda s, c: pairwise_loss(s, c, torch.zeros(2, dtype=torch.long), 0.0),
+        lambda s, c: cross_entropy_loss(s, c, 0.0),
+    ],
+)
 def test_losses_are_finite_for_huge_scores(loss):
     for scale in (1e4, -1e4):
         assert torch.isfinite(loss(torch.tensor([scale, -scale]), torch.tensor([T, F])))
@@ -92,11 +98,20 @@ def tiny_bert_dir(tmp_path_factory):
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "Tom", "Ann", "has", "pens", ".", "#", "=", "+", *map(str, range(20))]
     core = Tokenizer(WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
-    core.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]")
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
     config = BertConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=64, hidden_dropout_prob=0.2,
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.2,
     )
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     with torch.random.fork_rng(devices=[]):
@@ -149,10 +164,16 @@ def test_solutions_of_one_problem_may_share_any_part_of_their_text(folder, templ
     np.testing.assert_allclose(together, apart, atol=1e-5)
 
 
-FAMILIES = [(name, {"sliding_window": 512} if name == "gemma2" else {}) for name in ARCHITECTURES if name not in ("granite", "cohere")]
+FAMILIES = [
+    (name, {"sliding_window": 512} if name == "gemma2" else {})
+    for name in ARCHITECTURES
+    if name not in ("granite", "cohere")
+]
 
 
-@pytest.mark.parametrize(("name", "changes"), [*FAMILIES, ("gemma2", {"sliding_window": 8}), ("mistral", {"sliding_window": 8})])
+@pytest.mark.parametrize(
+    ("name", "changes"), [*FAMILIES, ("gemma2", {"sliding_window": 8}), ("mistral", {"sliding_window": 8})]
+)
 def test_scores_of_every_family_are_those_of_transformers(name, changes, byte_tokenizer, tmp_path):
     """Also where a model looks back over a short window only."""
     tiny_model(name, byte_tokenizer, max_position_embeddings=256, **changes).save_pretrained(tmp_path)
@@ -180,7 +201,9 @@ def test_gradients_are_those_of_separate_texts(tiny_verifier_dir):
     for name, parameter in plain.model.named_parameters():
         if parameter.grad is not None:
             for other in (together, apart):
-                torch.testing.assert_close(dict(other.model.named_parameters())[name].grad, parameter.grad, atol=1e-4, rtol=1e-3)
+                torch.testing.assert_close(
+                    dict(other.model.named_parameters())[name].grad, parameter.grad, atol=1e-4, rtol=1e-3
+                )
 
 
 def test_scores_ignore_dropout_and_keep_the_mode(tiny_bert_dir):
@@ -239,8 +262,13 @@ def test_roberta_positions_start_after_the_padding_index(tiny_bert_dir, tmp_path
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert_dir)
     config = RobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=34, pad_token_id=1,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=34,
+        pad_token_id=1,
     )
     RobertaModel(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -324,7 +352,9 @@ def test_training_separates_what_can_be_separated(folder, loss):
     settings = VerifierSettings(model=str(folder), loss=loss, updates=40, batch_problems=8, learning_rate=1e-2)
     verifier = Verifier.load(settings, "cpu", seed=0)
     seen: list[int] = []
-    metrics = train_verifier(verifier, separable(), settings, np.random.default_rng(0), lambda step, _: seen.append(step))
+    metrics = train_verifier(
+        verifier, separable(), settings, np.random.default_rng(0), lambda step, _: seen.append(step)
+    )
     assert metrics["pair_accuracy"] > 0.95
     assert seen == sorted(seen) and seen[-1] == 40
     assert not verifier.model.training

@@ -79,7 +79,12 @@ class LLM:
         return [self._one(p["prompt_token_ids"], s) for p, s in zip(prompts, sampling_params, strict=True)]
 
     def _one(self, prompt, params):
-        assert len(prompt) + params.max_tokens <= self.max_model_len and params.n == 1 and params.top_p == 1.0 and params.top_k == 0
+        assert (
+            len(prompt) + params.max_tokens <= self.max_model_len
+            and params.n == 1
+            and params.top_p == 1.0
+            and params.top_k == 0
+        )
         generator, ids, logprobs = torch.Generator().manual_seed(params.seed), [], []
         while len(ids) < params.max_tokens and (not ids or ids[-1] not in params.stop_token_ids):
             logits = self.model.inner(input_ids=torch.tensor([[*prompt, *ids]])).logits[0, -1] / params.temperature
@@ -149,7 +154,9 @@ def test_a_completion_depends_on_its_row_and_seed_only(installed, byte_tokenizer
     assert len({tuple(c) for group in ids for c in group}) == 9
     torch.manual_seed(5)
     assert [[c.ids for c in group] for group in draw(prover, batch=2)] == ids
-    others = sample(prover, [[1], PROMPTS[1]], 3, seed=0, max_new_tokens=8, engine="vllm", vllm=VLLMSettings(max_length=64))
+    others = sample(
+        prover, [[1], PROMPTS[1]], 3, seed=0, max_new_tokens=8, engine="vllm", vllm=VLLMSettings(max_length=64)
+    )
     assert [c.ids for c in others[1]] == ids[1]
     assert [[c.ids for c in group] for group in draw(prover, seed=1)] != ids
 

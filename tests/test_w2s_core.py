@@ -19,9 +19,16 @@ from legibility.weak_to_strong.pgr import agreement, crossed_bootstrap, pgr_esti
 # ---------------------------------------------------------------- PGR
 
 
-@pytest.mark.parametrize(("weak", "student", "ceiling", "expected"), [
-    (0.6, 0.7, 0.8, 0.5), (0.6, 0.6, 0.8, 0.0), (0.6, 0.8, 0.8, 1.0), (0.6, 0.5, 0.8, -0.5), (0.566, 0.619, 0.645, 0.6708860759),
-])
+@pytest.mark.parametrize(
+    ("weak", "student", "ceiling", "expected"),
+    [
+        (0.6, 0.7, 0.8, 0.5),
+        (0.6, 0.6, 0.8, 0.0),
+        (0.6, 0.8, 0.8, 1.0),
+        (0.6, 0.5, 0.8, -0.5),
+        (0.566, 0.619, 0.645, 0.6708860759),
+    ],
+)
 def test_pgr_by_hand(weak, student, ceiling, expected):
     assert pgr(weak, student, ceiling) == pytest.approx(expected)
 
@@ -57,9 +64,13 @@ def test_pgr_estimate_says_why_it_is_undefined():
 def test_intervals_count_problems_not_items_and_seeds():
     one_each = table([0.7])
     repeated = np.repeat(one_each[:, :40], 10, axis=1)  # 400 items, but 40 problems
+
     def width(t, groups):
-        e, _ = crossed_bootstrap({"x": t}, groups, lambda m: m["x"], resamples=400, confidence=0.95, rng=np.random.default_rng(0))
+        e, _ = crossed_bootstrap(
+            {"x": t}, groups, lambda m: m["x"], resamples=400, confidence=0.95, rng=np.random.default_rng(0)
+        )
         return e["high"] - e["low"]
+
     assert width(repeated, np.repeat(np.arange(40), 10)) > 2 * width(one_each, range(400))
     apart = np.stack([np.ones(400), np.zeros(400)])  # seeds that disagree about everything
     assert width(apart, range(400)) > 0.9
@@ -69,7 +80,11 @@ def test_agreement_by_hand():
     truth = np.array([1, 1, 1, 0, 0, 0], dtype=bool)
     supervisor = np.array([1, 1, 0, 0, 0, 1], dtype=bool)  # wrong on items 2 and 5
     student = np.array([1, 0, 0, 0, 0, 0], dtype=bool)
-    assert agreement(student, supervisor, truth) == {"all": pytest.approx(4 / 6), "supervisor_right": 0.75, "supervisor_wrong": 0.5}
+    assert agreement(student, supervisor, truth) == {
+        "all": pytest.approx(4 / 6),
+        "supervisor_right": 0.75,
+        "supervisor_wrong": 0.5,
+    }
     assert agreement(student, truth, truth)["supervisor_wrong"] is None
 
 
@@ -180,7 +195,9 @@ def test_weights_are_sample_weights():
     logits, weak = batch(0, 4)
     doubled = torch.tensor([2.0, 1.0, 0.0, 1.0])
     rows = [0, 0, 1, 3]
-    assert cross_entropy_loss(logits, weak, doubled).item() == pytest.approx(cross_entropy_loss(logits[rows], weak[rows]).item(), abs=1e-6)
+    assert cross_entropy_loss(logits, weak, doubled).item() == pytest.approx(
+        cross_entropy_loss(logits[rows], weak[rows]).item(), abs=1e-6
+    )
 
 
 def test_product_of_contradicting_certainties_is_the_label():

@@ -47,7 +47,10 @@ class Recorder:
 def test_debaters_see_only_what_they_may():
     items, speaker = judged(), Recorder()
     transcripts = debate(items, speaker, 2, [SIDES] * len(items))
-    assert all([(t.side, t.kind) for t in x] == [(s, k) for k in ("opening", "rebuttal", "rebuttal") for s in SIDES] for x in transcripts)
+    assert all(
+        [(t.side, t.kind) for t in x] == [(s, k) for k in ("opening", "rebuttal", "rebuttal") for s in SIDES]
+        for x in transcripts
+    )
     for k, request in enumerate(speaker.requests):
         round_index, item = divmod(k // 2, len(items))
         assert request.heard == transcripts[item][: 2 * round_index]  # all earlier rounds, nothing of this one
@@ -70,7 +73,9 @@ def test_the_judge_reads_problem_transcript_and_solution_only():
 
 def test_a_consultant_is_on_a_side_drawn_without_knowing_the_truth():
     items, speaker = judged(200), Recorder()
-    _, transcripts = overseen(OversightSettings(kind="consultancy", rebuttals=1), items, speaker, np.random.default_rng(0))
+    _, transcripts = overseen(
+        OversightSettings(kind="consultancy", rebuttals=1), items, speaker, np.random.default_rng(0)
+    )
     assert all(len({t.side for t in x}) == 1 and len(x) == 2 for x in transcripts)
     honest = np.mean([(x[0].side == "correct") == item.label for x, item in zip(transcripts, items, strict=True)])
     assert 0.42 < honest < 0.58
@@ -79,10 +84,12 @@ def test_a_consultant_is_on_a_side_drawn_without_knowing_the_truth():
 def test_roles_argue_for_their_side_with_their_own_solutions():
     problem = Problem("p", "2 and 3?", "5")
     item = Item("p/1", "p", problem, ("2 + 3 = 6\n#### 6",), False)
-    speaker = RoleSpeaker({
-        "helpful": {"p": ["2 + 3 = 5\n#### 5", "3 + 3 = 6\n#### 6"]},
-        "sneaky": {"p": ["1 + 5 = 6\n#### 6", "2 * 3 = 7\n#### 7", "2 + 2 = 4\n#### 4"]},
-    })
+    speaker = RoleSpeaker(
+        {
+            "helpful": {"p": ["2 + 3 = 5\n#### 5", "3 + 3 = 6\n#### 6"]},
+            "sneaky": {"p": ["1 + 5 = 6\n#### 6", "2 * 3 = 7\n#### 7", "2 + 2 = 4\n#### 4"]},
+        }
+    )
     transcript = debate([item], speaker, 1, [SIDES])[0]
     assert [t.text.split("#### ")[-1] for t in transcript] == ["6", "7", NOTHING, "4"]
     # the judged text is never read out again; who wrote the same says so, once
@@ -92,7 +99,9 @@ def test_roles_argue_for_their_side_with_their_own_solutions():
 
 def test_interaction_help():
     items = judged()
-    read, transcripts = overseen(OversightSettings(kind="interaction", help="step_check"), items, Recorder(), np.random.default_rng(0))
+    read, transcripts = overseen(
+        OversightSettings(kind="interaction", help="step_check"), items, Recorder(), np.random.default_rng(0)
+    )
     assert transcripts == [()] * len(items) and "steps" in read[0].problem.question
     assert step_note("2 + 2 = 5\n#### 5") == "1 steps, wrong: 2 + 2 = 5" and step_note("#### 5") == "no steps written"
     spoken = Recorder()
@@ -122,20 +131,28 @@ def test_lessons_are_trusted_items_with_true_answers():
     items = judged(8)
     truth = labels(items)
     pairs = lessons(items, np.where(truth, 1.0, -1.0), 3, 60, np.random.default_rng(0))
-    label = {f"Question: {x.problem.question}\nSolution: {x.texts[0]}\nIs the solution right?": ANSWERS[int(x.label)] for x in items}
+    label = {
+        f"Question: {x.problem.question}\nSolution: {x.texts[0]}\nIs the solution right?": ANSWERS[int(x.label)]
+        for x in items
+    }
     for prompt, said in pairs:
         *before, asked = prompt.split("\n\n")
         assert said == label[asked] and len(before) <= 3
         for shown in before:
             verdict = shown.removesuffix(" (Confidence: 0.73)")
             assert any(verdict == q + a for q, a in label.items())
-    assert {p.count("\n\n") for p, _ in pairs} == {0, 1, 2, 3} and {"Confidence" in p for p, _ in pairs} == {True, False}
+    assert {p.count("\n\n") for p, _ in pairs} == {0, 1, 2, 3} and {"Confidence" in p for p, _ in pairs} == {
+        True,
+        False,
+    }
 
 
 def test_answers_are_calibrated_by_the_content_free_query(tiny_prover_dir):
     """Against one forward pass per prompt, written out."""
     prover = Prover.load(ProverSettings(), "cpu", source=str(tiny_prover_dir))
-    items = [Item(f"{k}", f"{k}", Problem(f"{k}", f"{k} + 1?", ""), (f"#### {k + 1}",), True) for k in range(4)]  # short: nothing is dropped
+    items = [
+        Item(f"{k}", f"{k}", Problem(f"{k}", f"{k} + 1?", ""), (f"#### {k + 1}",), True) for k in range(4)
+    ]  # short: nothing is dropped
     weak = np.array([1.0, -1, 2, -2])
     chosen = [[0, 1], [0, 1], [2, 3]]
 
@@ -160,7 +177,9 @@ def test_answers_are_calibrated_by_the_content_free_query(tiny_prover_dir):
 
 def test_balance_and_halves():
     items = judged(60)
-    items += [Item(f"s{k}", x.group, x.problem, (x.texts[0] + " ",), x.label, "sneaky 0") for k, x in enumerate(items[:10])]
+    items += [
+        Item(f"s{k}", x.group, x.problem, (x.texts[0] + " ",), x.label, "sneaky 0") for k, x in enumerate(items[:10])
+    ]
     chosen = balanced(items, 40, np.random.default_rng(0), within_source=True)
     for source in ("base", "sneaky 0"):
         mine = [x for x in chosen if x.source == source]
@@ -168,7 +187,11 @@ def test_balance_and_halves():
     assert len([x for x in chosen if x.source == "sneaky 0"]) == 10 and len(chosen) == 40
     halves = _halves(items, ("weak", "student", "trusted"), PartSizes(weak=100, student=100, trusted=50), 0)
     groups = {name: {x.group for x in part} for name, part in halves.items()}
-    assert not (groups["weak"] & groups["student"] or groups["weak"] & groups["trusted"] or groups["student"] & groups["trusted"])
+    assert not (
+        groups["weak"] & groups["student"]
+        or groups["weak"] & groups["trusted"]
+        or groups["student"] & groups["trusted"]
+    )
     assert sum(map(len, groups.values())) == 60 and 20 <= len(groups["weak"]) <= 28
     assert {x.group for x in _halves(items, ("weak", "student", "trusted"), PartSizes(), 1)["weak"]} != groups["weak"]
 
@@ -208,20 +231,26 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
     assert len(items) == 80 and sum(x.label for x in items) == 40
     assert all(x.texts[0].startswith("right") == x.label for x in items)
     assert not {x.group for x in pools["train"]} & {x.group for x in pools["test"]}
-    listed = [{"question": r["question"], "options": [r["b"], r["a"]], "answer": label} for r, label in zip(rows, ["B", "1", "right2", "b"], strict=False)]
+    listed = [
+        {"question": r["question"], "options": [r["b"], r["a"]], "answer": label}
+        for r, label in zip(rows, ["B", "1", "right2", "b"], strict=False)
+    ]
     rows_file(tmp_path / "list.jsonl", listed[:3])
     found = classification_rows(ClassificationTask(path="list.jsonl", label="answer", choices=["options"]), tmp_path)
     assert all(x.texts[0].startswith("right") == x.label for part in found.values() for x in part)
 
 
-@pytest.mark.parametrize(("rows", "options", "message"), [
-    ([{"question": "a?"}, {"question": "b?"}], {}, "no column 'label'; columns there: question"),
-    ([{"question": f"{k}?", "label": 1} for k in range(9)], {}, "one class only"),
-    ([{"question": "a?", "label": "maybe"}], {}, "holds 'maybe'"),
-    ([{"question": "a?", "label": None}], {}, "is empty"),
-    ([{"question": "a?", "o": ["x", "y"], "label": "z"}], {"choices": ["o"]}, "is no choice"),
-    ([{"question": "a?", "o": "x", "label": "x"}], {"choices": ["o"]}, "column with a list"),
-])
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([{"question": "a?"}, {"question": "b?"}], {}, "no column 'label'; columns there: question"),
+        ([{"question": f"{k}?", "label": 1} for k in range(9)], {}, "one class only"),
+        ([{"question": "a?", "label": "maybe"}], {}, "holds 'maybe'"),
+        ([{"question": "a?", "label": None}], {}, "is empty"),
+        ([{"question": "a?", "o": ["x", "y"], "label": "z"}], {"choices": ["o"]}, "is no choice"),
+        ([{"question": "a?", "o": "x", "label": "x"}], {"choices": ["o"]}, "column with a list"),
+    ],
+)
 def test_bad_classification_data(tmp_path, rows, options, message):
     rows_file(tmp_path / "bad.jsonl", rows)
     with pytest.raises(UserError, match=message) as error:

@@ -30,7 +30,11 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
     models = {
         "bytes": {"model": str(tiny_verifier_dir), "learning_rate": 3e-3},
         "mid": {"model": str(tiny_prover_dir), "layers": 1, "learning_rate": 3e-3},
-        "big": {"model": str(tiny_prover_dir), "head": "surprisal", "template": "<|helpful|>{problem}<|solution|>{solution}<|end|>"},
+        "big": {
+            "model": str(tiny_prover_dir),
+            "head": "surprisal",
+            "template": "<|helpful|>{problem}<|solution|>{solution}<|end|>",
+        },
     }
     return {
         "seeds": [0, 1],
@@ -38,17 +42,30 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
         "parts": {"weak": 24, "student": 24, "trusted": 12, "validation": 16, "test": 24},
         "models": models,
         "training": {"epochs": 1, "batch_size": 8, "evaluations": 2},
-        "teachers": {"bag": {"kind": "bagging", "members": 2}, "boost": {"kind": "adaboost", "members": 2, "learner": "probe"}},
+        "teachers": {
+            "bag": {"kind": "bagging", "members": 2},
+            "boost": {"kind": "adaboost", "members": 2, "learner": "probe"},
+        },
         "oversight": {"debate": {"kind": "debate"}, "check": {"kind": "interaction", "help": "step_check"}},
         "grid": [
-            {"weak": ["bytes"], "strong": ["big"], "objectives": ["xent", "confidence", "product", "bootstrapping", "probe"]},
+            {
+                "weak": ["bytes"],
+                "strong": ["big"],
+                "objectives": ["xent", "confidence", "product", "bootstrapping", "probe"],
+            },
             {"weak": ["bytes"], "strong": ["mid"], "objectives": ["bootstrapping"]},  # nothing in between
             {"weak": ["bytes"], "strong": ["big"], "teachers": ["bag", "boost"], "oversight": ["none", "debate"]},
             {"weak": ["bytes"], "strong": ["big"], "oversight": ["check"]},
         ],
         "steps_between": ["mid"],
         "auto_aligner": {"generations": ["bytes", "mid", "big"], "stop": False},
-        "in_context": {"model": str(tiny_prover_dir), "weak": "bytes", "demonstrations": 2, "queries": 6, "format_steps": 1},
+        "in_context": {
+            "model": str(tiny_prover_dir),
+            "weak": "bytes",
+            "demonstrations": 2,
+            "queries": 6,
+            "format_steps": 1,
+        },
         "game_teacher": {"student": "big", "items": 16},
         "bootstrap": 20,
         "compute": {"threads": 1, "device": "cpu"},
@@ -89,7 +106,12 @@ def test_summary_has_everything(finished):
         assert s["curve"][-1]["share"] == 1
         assert (len(s["curve"]) == 2) == (s["objective"] != "probe")
     combinations = {(s["objective"], s["teacher"], s["oversight"]) for s in summary["students"]}
-    assert {("xent", "bag", "debate"), ("xent", "boost", "none"), ("xent", "single", "check"), ("bootstrapping", "single", "none")} <= combinations
+    assert {
+        ("xent", "bag", "debate"),
+        ("xent", "boost", "none"),
+        ("xent", "single", "check"),
+        ("bootstrapping", "single", "none"),
+    } <= combinations
     chains = {tuple(s["sizes"]["chain"]) for s in summary["students"] if s["objective"] == "bootstrapping"}
     assert chains == {("bytes", "mid", "big")} and summary["skipped"][0]["strong"] == "mid"
     assert summary["auto_aligner"]["drift"][0]["agreement_with_generation_0"] == 1
@@ -113,13 +135,19 @@ def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
             rights.append((arrays["test"][-1] > 0) == truth)
     entry = next(s for s in summary["students"] if s["objective"] == "product")
     assert entry["accuracy"]["value"] == pytest.approx(np.mean(rights))
-    groups = {p: {x.group for x in getattr(study.parts(0), p)} for p in ("weak", "student", "trusted", "validation", "test")}
+    groups = {
+        p: {x.group for x in getattr(study.parts(0), p)} for p in ("weak", "student", "trusted", "validation", "test")
+    }
     assert sum(map(len, groups.values())) == len(set().union(*groups.values()))
 
 
 def test_report_and_figures(finished):
     page = (finished / "report.html").read_text()
-    assert "Weak teachers and ceilings" in page and "The game as a teacher" in page and "http" not in page.replace("http-equiv", "")
+    assert (
+        "Weak teachers and ceilings" in page
+        and "The game as a teacher" in page
+        and "http" not in page.replace("http-equiv", "")
+    )
     assert {p.name for p in (finished / "figures").iterdir()} == {"pgr.png", "curves.png", "drift.png"}
 
 
@@ -155,15 +183,28 @@ def test_workers_change_nothing(finished, tiny_study, tmp_path):
         assert all(np.array_equal(one[k], two[k]) for k in one.files)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"grid": [{"weak": ["nobody"], "strong": ["big"]}]}, "'nobody' is not defined under models"),
-    ({"grid": [{"weak": ["bytes"], "strong": ["big"], "teachers": ["x"]}]}, "'x' is not defined under teachers"),
-    ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
-    ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
-    ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
-    ({"models": {"a": {"model": "./none"}}, "grid": [{"weak": ["a"], "strong": ["a"]}], "steps_between": None, "auto_aligner": None, "in_context": None, "game_teacher": None}, "no folder ./none"),
-    ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": [{"weak": ["nobody"], "strong": ["big"]}]}, "'nobody' is not defined under models"),
+        ({"grid": [{"weak": ["bytes"], "strong": ["big"], "teachers": ["x"]}]}, "'x' is not defined under teachers"),
+        ({"task": {"kind": "solutions", "run": "nowhere"}}, "no run folder here"),
+        ({"teachers": {"t": {"kind": "bagging", "over": "features"}}}, "needs learner: probe"),
+        ({"training": {"epochz": 1}}, "did you mean 'epochs'"),
+        (
+            {
+                "models": {"a": {"model": "./none"}},
+                "grid": [{"weak": ["a"], "strong": ["a"]}],
+                "steps_between": None,
+                "auto_aligner": None,
+                "in_context": None,
+                "game_teacher": None,
+            },
+            "no folder ./none",
+        ),
+        ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
+    ],
+)
 def test_bad_settings(tiny_study, tmp_path, changes, message):
     result = legibility("weak-to-strong", config_file(tmp_path, tiny_study, **changes), "--out", tmp_path / "out")
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
@@ -174,8 +215,15 @@ def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> obje
     (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     off = dict.fromkeys(("auto_aligner", "in_context", "game_teacher"))
     config = config_file(
-        folder, tiny_study, task={"kind": "classification", "path": "rows.jsonl", **task}, oversight={}, teachers={}, seeds=[0],
-        grid=[{"weak": ["bytes"], "strong": ["mid"]}], parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")}, **off,
+        folder,
+        tiny_study,
+        task={"kind": "classification", "path": "rows.jsonl", **task},
+        oversight={},
+        teachers={},
+        seeds=[0],
+        grid=[{"weak": ["bytes"], "strong": ["mid"]}],
+        parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")},
+        **off,
     )
     return legibility("weak-to-strong", config, "--out", folder / "out")
 
@@ -197,18 +245,34 @@ def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
         "preferences": {"kind": "preferences", "run": str(tiny_run.path)},
         "twins": {"kind": "twins", "problems": SMALL},
         "pairs": {"kind": "twins", "problems": SMALL, "pairs": True},
-        "written": {"kind": "solutions", "sources": ["base", "sneaky"], "problems": tiny_run.settings()["problems"], "balance": "label"},
+        "written": {
+            "kind": "solutions",
+            "sources": ["base", "sneaky"],
+            "problems": tiny_run.settings()["problems"],
+            "balance": "label",
+        },
         "generator": {"kind": "solutions", "writer": "generator", "problems": SMALL},
     }
     settings = {
-        **tiny_study, "task": tasks[task], "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None,
-        "parts": dict.fromkeys(("weak", "student", "trusted", "validation", "test"), 8), "steps_between": None,
-        "oversight": {}, "teachers": {}, "grid": [{"weak": ["bytes"], "strong": ["big"]}],
+        **tiny_study,
+        "task": tasks[task],
+        "seeds": [0],
+        "auto_aligner": None,
+        "in_context": None,
+        "game_teacher": None,
+        "parts": dict.fromkeys(("weak", "student", "trusted", "validation", "test"), 8),
+        "steps_between": None,
+        "oversight": {},
+        "teachers": {},
+        "grid": [{"weak": ["bytes"], "strong": ["big"]}],
         "training": {"epochs": 1, "batch_size": 8, "evaluations": 1, "unsupervised_steps": int(task == "twins")},
         "assistant": {"model": str(tiny_prover_dir), "max_new_tokens": 16},
     }
     if task == "pairs":
-        settings["models"] = {**tiny_study["models"], "big": {**tiny_study["models"]["big"], "head": "likelihood", "epochs": 2}}
+        settings["models"] = {
+            **tiny_study["models"],
+            "big": {**tiny_study["models"]["big"], "head": "likelihood", "epochs": 2},
+        }
     run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["items"]["test"] >= 4 and summary["students"][0]["accuracy"]["value"] is not None
@@ -220,9 +284,23 @@ def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
     problems = {**tiny_run.settings()["problems"], "prover": 16, "verifier": 16, "test_size": 12}
     model = str(tiny_prover_dir)
     settings = {
-        **tiny_study, "seeds": [0], "auto_aligner": None, "in_context": None, "game_teacher": None, "teachers": {}, "oversight": {},
-        "steps_between": None, "grid": [{"weak": ["bytes"], "strong": ["big"], "objectives": ["probe"]}],
-        "generation": {"weak": model, "strong": model, "problems": problems, "steps": 2, "batch_size": 4, "max_new_tokens": 16},
+        **tiny_study,
+        "seeds": [0],
+        "auto_aligner": None,
+        "in_context": None,
+        "game_teacher": None,
+        "teachers": {},
+        "oversight": {},
+        "steps_between": None,
+        "grid": [{"weak": ["bytes"], "strong": ["big"], "objectives": ["probe"]}],
+        "generation": {
+            "weak": model,
+            "strong": model,
+            "problems": problems,
+            "steps": 2,
+            "batch_size": 4,
+            "max_new_tokens": 16,
+        },
     }
     run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
     found = json.loads((run.path / "summary.json").read_text())["generation"]
@@ -231,11 +309,18 @@ def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
     assert not list(run.path.glob(".generation*"))
 
 
-@pytest.mark.parametrize(("rows", "task", "message"), [
-    ([{"question": f"{k}?"} for k in range(60)], {}, "no column 'label'"),
-    ([{"question": f"{k}?", "label": 1} for k in range(60)], {}, "one class only"),
-    ([{"question": f"{k}?", "label": k % 2} for k in range(60)], {"student_path": "rows.jsonl"}, "must not overlap"),
-])
+@pytest.mark.parametrize(
+    ("rows", "task", "message"),
+    [
+        ([{"question": f"{k}?"} for k in range(60)], {}, "no column 'label'"),
+        ([{"question": f"{k}?", "label": 1} for k in range(60)], {}, "one class only"),
+        (
+            [{"question": f"{k}?", "label": k % 2} for k in range(60)],
+            {"student_path": "rows.jsonl"},
+            "must not overlap",
+        ),
+    ],
+)
 def test_bad_data_is_one_line_and_leaves_nothing(tiny_study, tmp_path, rows, task, message):
     result = classified(tmp_path, tiny_study, rows, **task)
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
@@ -258,7 +343,12 @@ def test_likelihood_head_reads_nothing_else(tiny_study, tmp_path):
 
 def test_every_cell_comes_after_what_it_needs():
     far, near, weak = Cell("student", 0, ("a", "b", "c")), Cell("student", 0, ("a", "b")), Cell("weak", 0, ("a",))
-    assert with_needs([far, Cell("ceiling", 0, ("c",)), near]) == {far: [near], Cell("ceiling", 0, ("c",)): [], near: [weak], weak: []}
+    assert with_needs([far, Cell("ceiling", 0, ("c",)), near]) == {
+        far: [near],
+        Cell("ceiling", 0, ("c",)): [],
+        near: [weak],
+        weak: [],
+    }
 
 
 def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
@@ -267,7 +357,11 @@ def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
     shutil.copytree(finished, copy)
     study = Study(StudyConfig.model_validate(tiny_study), RunFolder(copy), None)
     assert not [j for j in jobs(study) if isinstance(j, Cell)]
-    weak, near, far = (Cell("weak", 0, ("bytes",)), Cell("student", 0, ("bytes", "mid")), Cell("student", 0, ("bytes", "mid", "big")))
+    weak, near, far = (
+        Cell("weak", 0, ("bytes",)),
+        Cell("student", 0, ("bytes", "mid")),
+        Cell("student", 0, ("bytes", "mid", "big")),
+    )
     for cell in (weak, near, far):
         shutil.rmtree(copy / cell.name)
     left = jobs(study)
@@ -280,10 +374,18 @@ def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
 
 def test_shipped_config_and_its_quick_version():
     full = load_study(ROOT / "configs/weak-to-strong-nano.yaml")
-    assert len({w for w, *_ in full.combinations()}) >= 3 and len({s for _, s, *_ in full.combinations()}) >= 3 and len(full.seeds) == 3
+    assert (
+        len({w for w, *_ in full.combinations()}) >= 3
+        and len({s for _, s, *_ in full.combinations()}) >= 3
+        and len(full.seeds) == 3
+    )
     quick = full.quick()
     combinations = quick.combinations()
-    assert len(quick.seeds) == 1 and {w for w, *_ in combinations} == {"xs-verifier"} and {s for _, s, *_ in combinations} == {"equal"}
+    assert (
+        len(quick.seeds) == 1
+        and {w for w, *_ in combinations} == {"xs-verifier"}
+        and {s for _, s, *_ in combinations} == {"equal"}
+    )
     for k, whole in ((2, {c[2] for c in full.combinations()}), (3, set(full.teachers)), (4, set(full.oversight))):
         assert whole <= {c[k] for c in combinations}
 

@@ -42,7 +42,9 @@ def stump_world(seed: int, n: int = 300):
 
 def test_adaboost_is_scikit_learns():
     x, y = stump_world(0)
-    reference = AdaBoostClassifier(DecisionTreeClassifier(max_depth=1, random_state=0), n_estimators=6, random_state=0).fit(x, y)
+    reference = AdaBoostClassifier(
+        DecisionTreeClassifier(max_depth=1, random_state=0), n_estimators=6, random_state=0
+    ).fit(x, y)
     seen = []
 
     def learn(weights, k):
@@ -102,11 +104,16 @@ def test_gradient_boosting_learns_and_stops_where_validation_is_best():
     assert ((found.logits["validation"] > 0) == vy).mean() == pytest.approx(max(found.accuracies))
 
 
-@pytest.mark.parametrize("settings", [
-    {"kind": "bagging", "over": "features", "learner": "probe"}, {"kind": "bagging", "over": "layers", "learner": "probe", "members": 2},
-    {"kind": "bagging", "learner": "probe"}, {"kind": "adaboost", "learner": "probe", "members": 3},
-    {"kind": "gradient_boosting", "learner": "probe"},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "bagging", "over": "features", "learner": "probe"},
+        {"kind": "bagging", "over": "layers", "learner": "probe", "members": 2},
+        {"kind": "bagging", "learner": "probe"},
+        {"kind": "adaboost", "learner": "probe", "members": 3},
+        {"kind": "gradient_boosting", "learner": "probe"},
+    ],
+)
 def test_every_probe_teacher_labels_every_part(settings):
     x, y = stump_world(1)
     v, vy = stump_world(2)
@@ -125,7 +132,14 @@ def test_bagging_members_are_fitted_to_bootstrap_counts():
         drawn.append(weights)
         return {"validation": np.ones(4), "test": np.ones(2)}
 
-    train_teacher(TeacherSettings(kind="bagging", members=3), fit, dict, 2, {"weak": np.ones(10, bool), "validation": np.ones(4, bool)}, np.random.default_rng(0))
+    train_teacher(
+        TeacherSettings(kind="bagging", members=3),
+        fit,
+        dict,
+        2,
+        {"weak": np.ones(10, bool), "validation": np.ones(4, bool)},
+        np.random.default_rng(0),
+    )
     assert all(w.sum() == 10 and (w == np.round(w)).all() for w in drawn) and not np.array_equal(drawn[0], drawn[1])
 
 

@@ -38,7 +38,10 @@ def environment(cache: Path, trl: str, say: Callable[[str], None] = print) -> Pa
         raise UserError(f"{folder}: is in the way and no virtual environment; give another --cache")
     say(f"making the environment {folder} (once; minutes, about 2 GB)")
     shutil.rmtree(folder, ignore_errors=True)
-    for command in ([sys.executable, "-m", "venv", str(folder)], [str(python), "-m", "pip", "install", "--quiet", *wanted]):
+    for command in (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(python), "-m", "pip", "install", "--quiet", *wanted],
+    ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise UserError(f"{folder}: cannot be made: {' '.join(command[:5])} …\n{tail(done.stderr)}")
@@ -56,9 +59,13 @@ def run_module(python: Path | str, module: str, arguments: Sequence[str], folder
     }  # fmt: skip
     log = folder / "log.txt"
     with open(log, "w", encoding="utf-8") as out:
-        done = subprocess.run([str(python), "-m", module, *arguments], cwd=folder, env=variables, stdout=out, stderr=out)
+        done = subprocess.run(
+            [str(python), "-m", module, *arguments], cwd=folder, env=variables, stdout=out, stderr=out
+        )
     if done.returncode:
-        raise UserError(f"{module} failed ({done.returncode}); the end of its output:\n{tail(log.read_text(encoding='utf-8'))}")
+        raise UserError(
+            f"{module} failed ({done.returncode}); the end of its output:\n{tail(log.read_text(encoding='utf-8'))}"
+        )
 
 
 def tail(text: str, lines: int = 12) -> str:

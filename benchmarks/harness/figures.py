@@ -32,7 +32,9 @@ def learning(result: Mapping[str, Any], path: Path) -> None:
     for name, records in result["learning"].items():
         runs = [record["steps"] for record in records]
         accuracy = _smooth([statistics.mean(s["accuracy_helpful"] for s in step) for step in zip(*runs, strict=True)])
-        seconds = list(itertools.accumulate(statistics.mean(s["total"] for s in step) for step in zip(*runs, strict=True)))
+        seconds = list(
+            itertools.accumulate(statistics.mean(s["total"] for s in step) for step in zip(*runs, strict=True))
+        )
         style = {"linestyle": "-" if name.startswith("ours") else "--", "label": results.TRAINERS[name]}
         by_step.plot(range(1, len(accuracy) + 1), accuracy, **style)
         by_time.plot(seconds, accuracy, **style)

@@ -30,7 +30,11 @@ def fit(points: Sequence[Mapping[str, Any]], phase: str, confidence: float = 0.9
     return {
         "coefficient": float(np.exp(solution[0])),
         **{
-            name: {"value": float(solution[i]), "low": float(solution[i] - width[i]), "high": float(solution[i] + width[i])}
+            name: {
+                "value": float(solution[i]),
+                "low": float(solution[i] - width[i]),
+                "high": float(solution[i] + width[i]),
+            }
             for i, name in ((1, "parameters"), (2, "tokens"))
         },
         "r2": float(1 - residuals @ residuals / total),
@@ -47,4 +51,8 @@ def can_fit(points: Sequence[Mapping[str, Any]]) -> bool:
 
 def predict(law: Mapping[str, Any], parameters: float, tokens: float) -> float:
     """Seconds of a step by the law."""
-    return law["coefficient"] * (parameters / PARAMETERS) ** law["parameters"]["value"] * (tokens / TOKENS) ** law["tokens"]["value"]
+    return (
+        law["coefficient"]
+        * (parameters / PARAMETERS) ** law["parameters"]["value"]
+        * (tokens / TOKENS) ** law["tokens"]["value"]
+    )

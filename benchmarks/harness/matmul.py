@@ -1,6 +1,6 @@
 """Worker: the fp32 matrix-product rate of this machine, in GFLOP/s.
 
-    python -m harness.matmul THREADS OUT.json
+python -m harness.matmul THREADS OUT.json
 """
 
 from __future__ import annotations

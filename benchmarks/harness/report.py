@@ -27,7 +27,13 @@ def sizes(model: Any, verifier: Any) -> dict[str, int]:
 
 
 def build(
-    trainer: str, task: Task, clock: Clock, reward: Reward, parameters: dict[str, int], loaded_mb: float, optimizer_steps: int,
+    trainer: str,
+    task: Task,
+    clock: Clock,
+    reward: Reward,
+    parameters: dict[str, int],
+    loaded_mb: float,
+    optimizer_steps: int,
     workers_mb: float = 0.0,
 ) -> dict[str, Any]:
     """The record of a finished worker. `loaded_mb`: resident memory just before the first step; `workers_mb`: memory
@@ -39,7 +45,8 @@ def build(
         "steps": steps[task.warm :],
         "warm_steps": steps[: task.warm],
         "optimizer_steps": optimizer_steps,
-        "peak_mb": max(resident_mb(peak=True), loaded_mb) + workers_mb,  # the kernel's high-water mark may lag a few kilobytes
+        "peak_mb": max(resident_mb(peak=True), loaded_mb)
+        + workers_mb,  # the kernel's high-water mark may lag a few kilobytes
         "loaded_mb": loaded_mb,
         "parameters": parameters,
         "versions": {"python": platform.python_version(), **versions("torch", "transformers", "trl")},

@@ -43,7 +43,9 @@ def speedups(summaries: Mapping[str, Record]) -> str:
     for own in results.OWN:
         found = [results.speedup(summaries, own, other) for other in others]
         if found and all(found):
-            body.append([results.TRAINERS[own], *(f"{f['value']:.1f}× [{f['low']:.1f}–{f['high']:.1f}]" for f in found)])
+            body.append(
+                [results.TRAINERS[own], *(f"{f['value']:.1f}× [{f['low']:.1f}–{f['high']:.1f}]" for f in found)]
+            )
     return rows(["times faster than", *(results.TRAINERS[o] for o in others)], body) if body else ""
 
 

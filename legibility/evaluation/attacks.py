@@ -128,7 +128,9 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
         raise UserError("ppo.samples_per_role is 1, and SRC attacks need several samples a problem; use --reward cgc")
     start, prover = _starting_policy(study, attack)
     same = settings.reward.kind == attack.reward
-    reward = settings.reward.model_copy(update={"kind": attack.reward, "floor": settings.reward.floor if same else None})
+    reward = settings.reward.model_copy(
+        update={"kind": attack.reward, "floor": settings.reward.floor if same else None}
+    )
     reference = _reference(study, attack.verifier)
     name = f"attack-{attack.reward}-{attack.seed}"
 
@@ -136,19 +138,43 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
         if not last:
             return []
         return game.draw(
-            prover, game.splits.test, (attack.role,), settings.evaluation.samples, arm=name, round_index=attack.verifier,
-            phase="attack", split="test", step=step, temperature=settings.evaluation.temperature,
+            prover,
+            game.splits.test,
+            (attack.role,),
+            settings.evaluation.samples,
+            arm=name,
+            round_index=attack.verifier,
+            phase="attack",
+            split="test",
+            step=step,
+            temperature=settings.evaluation.temperature,
         ).rows
 
     plan = Plan(
-        phase=attack.phase, title=f"{attack.reward.upper()} attack on verifier {attack.verifier}, seed {attack.seed}", arm=name,
-        index=attack.verifier, steps=attack.cap, roles=(attack.role,),
-        problems_per_step=settings.attack.problems_per_step or settings.ppo.problems_per_step, prover=prover,
-        pay=lambda rows, scale: verifier_rewards(reward, rows, scale), verifier=game.saved_verifier(attack.verifier),
-        scale=reward.scale, tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
-        extra=last_text, gated=False, keep_weights=False,
-        record={"reward": attack.reward, "seed": attack.seed, "cap": attack.cap, "quick": quick, "start": start,
-                "reference_score": reference, "settings": _fingerprint(study)},
+        phase=attack.phase,
+        title=f"{attack.reward.upper()} attack on verifier {attack.verifier}, seed {attack.seed}",
+        arm=name,
+        index=attack.verifier,
+        steps=attack.cap,
+        roles=(attack.role,),
+        problems_per_step=settings.attack.problems_per_step or settings.ppo.problems_per_step,
+        prover=prover,
+        pay=lambda rows, scale: verifier_rewards(reward, rows, scale),
+        verifier=game.saved_verifier(attack.verifier),
+        scale=reward.scale,
+        tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
+        extra=last_text,
+        gated=False,
+        keep_weights=False,
+        record={
+            "reward": attack.reward,
+            "seed": attack.seed,
+            "cap": attack.cap,
+            "quick": quick,
+            "start": start,
+            "reference_score": reference,
+            "settings": _fingerprint(study),
+        },
     )
     run_prover_phase(game, plan)
     return _finished(study, attack) or {}
@@ -162,9 +188,15 @@ def finished_attacks(study: Study) -> list[dict[str, Any]]:
         training = json.loads((study.run.verified(phase) / "training.json").read_text(encoding="utf-8"))
         exploited = training["steps_to_exploit"] is not None
         record = {
-            "verifier": training["round"], "reward": training["reward"], "seed": training["seed"],
-            "steps": training["steps_to_exploit"] if exploited else training["steps"], "exploited": exploited,
-            "cap": training["cap"], "quick": training["quick"], "start": training["start"], "settings": training["settings"],
+            "verifier": training["round"],
+            "reward": training["reward"],
+            "seed": training["seed"],
+            "steps": training["steps_to_exploit"] if exploited else training["steps"],
+            "exploited": exploited,
+            "cap": training["cap"],
+            "quick": training["quick"],
+            "start": training["start"],
+            "settings": training["settings"],
             "phase": phase,
         }
         key = (record["verifier"], record["reward"], record["seed"])
@@ -174,7 +206,7 @@ def finished_attacks(study: Study) -> list[dict[str, Any]]:
 
 
 def attack_texts(study: Study) -> dict[str, pd.DataFrame]:
-    """"attack REWARD VERIFIER" → test text of its attackers, all seeds."""
+    """ "attack REWARD VERIFIER" → test text of its attackers, all seeds."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for record in finished_attacks(study):
         frame = read_solutions(study.run.verified(record["phase"]) / "solutions.parquet")
@@ -210,8 +242,10 @@ def _finished(study: Study, attack: Attack) -> dict[str, Any] | None:
         same = (record["verifier"], record["reward"], record["seed"]) == (attack.verifier, attack.reward, attack.seed)
         if same and (record["cap"] >= attack.cap or record["exploited"]):
             if record["settings"] != _fingerprint(study):
-                raise UserError(f"{study.run.folder(record['phase'])}: made under other attack settings ({record['settings']}); "
-                                "delete the folder to redo it, or use the same")
+                raise UserError(
+                    f"{study.run.folder(record['phase'])}: made under other attack settings ({record['settings']}); "
+                    "delete the folder to redo it, or use the same"
+                )
             return record
     return None
 
@@ -219,8 +253,12 @@ def _finished(study: Study, attack: Attack) -> dict[str, Any] | None:
 def _fingerprint(study: Study) -> dict[str, Any]:
     """The settings that decide what an attack of a given cap does, beside the run's own."""
     s = study.settings.attack
-    return {"problems_per_step": s.problems_per_step or study.settings.ppo.problems_per_step, "incorrect": s.incorrect,
-            "goodhart_accuracy": s.goodhart_accuracy, "goodhart_start": s.goodhart_start}
+    return {
+        "problems_per_step": s.problems_per_step or study.settings.ppo.problems_per_step,
+        "incorrect": s.incorrect,
+        "goodhart_accuracy": s.goodhart_accuracy,
+        "goodhart_start": s.goodhart_start,
+    }
 
 
 def _reference(study: Study, index: int) -> float:
@@ -228,7 +266,9 @@ def _reference(study: Study, index: int) -> float:
     frame = validation_texts(study.run, index)
     frame = frame[(frame.role == HELPFUL) & (frame.verdict == "correct")]
     if not len(frame):
-        raise UserError(f"{study.run.path}: round {index} has no correct helpful validation text to compare an attack with")
+        raise UserError(
+            f"{study.run.path}: round {index} has no correct helpful validation text to compare an attack with"
+        )
     return float(study.scores(f"verifier {index}", frame).mean())
 
 

@@ -65,8 +65,14 @@ def compute(study: Study) -> list[dict[str, Any]]:
             known = ~np.isnan(found)
             estimate = study.resamples.ratio([p for p, _ in groups], np.where(known, found, 0.0), known)
             rows.append(
-                {"round": index, "n": n, **estimate.record(), "problems": int(known.sum()),
-                 "role": HELPFUL, "decoding": study.decoding(largest, len(groups))}
+                {
+                    "round": index,
+                    "n": n,
+                    **estimate.record(),
+                    "problems": int(known.sum()),
+                    "role": HELPFUL,
+                    "decoding": study.decoding(largest, len(groups)),
+                }
             )
     return rows
 

@@ -31,36 +31,89 @@ class Claim:
 def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim]:
     """Every claim that these runs can speak to."""
     last = min(len(s["arms"]["game"]["rounds"]) for s in summaries) - 1
-    found = [
-        _survival_claim(summaries, reward, last, confidence) for reward in ("src", "cgc", "goodhart")
-    ]
+    found = [_survival_claim(summaries, reward, last, confidence) for reward in ("src", "cgc", "goodhart")]
     table: list[tuple[str, str, str, Callable[[Summary], float | None]]] = [
-        ("Within the game, the last verifier takes more steps to fool than verifier 0", "4.2, Fig. 5", "steps (the phase's length where it was not fooled)",
-         lambda s: _steps(s, last) - _steps(s, 0)),
-        ("Round 0's verifier picks below chance in balanced best-of-16", "4.3.1, Fig. 6b", "0.5 - share of correct favourites",
-         lambda s: _minus(0.5, best_of(s, 0, 16))),
-        ("The last verifier picks above chance in balanced best-of-16", "4.3.1, Fig. 6b", "share of correct favourites - 0.5",
-         lambda s: _minus(best_of(s, last, 16), 0.5)),
-        ("Best-of-16 improves over the rounds", "4.3.1, Fig. 6b", "last round - round 0", lambda s: _minus(best_of(s, last, 16), best_of(s, 0, 16))),
-        *(
-            (f"Later verifiers read earlier rounds' text better than its own verifier did, {name}", "3.2 (the matrix is ours)", "mean AUROC below the diagonal - on it",
-             lambda s, x=suffix: below_diagonal(s, last, x))
-            for name, suffix in (("pooled", ""), ("inside the helpful role", " helpful"), ("inside the sneaky role", " sneaky"))
+        (
+            "Within the game, the last verifier takes more steps to fool than verifier 0",
+            "4.2, Fig. 5",
+            "steps (the phase's length where it was not fooled)",
+            lambda s: _steps(s, last) - _steps(s, 0),
         ),
-        ("The game ends with higher helpful accuracy than the start", "4.2, Fig. 5", "accuracy, last round - start",
-         lambda s: s["arms"]["game"]["accuracy"] - s["arms"]["init"]["accuracy"]),
-        ("Checkability costs accuracy (legibility tax)", "1, Fig. 1", "accuracy, correctness-only - last round", lambda s: s["legibility_tax"]["value"]),
+        (
+            "Round 0's verifier picks below chance in balanced best-of-16",
+            "4.3.1, Fig. 6b",
+            "0.5 - share of correct favourites",
+            lambda s: _minus(0.5, best_of(s, 0, 16)),
+        ),
+        (
+            "The last verifier picks above chance in balanced best-of-16",
+            "4.3.1, Fig. 6b",
+            "share of correct favourites - 0.5",
+            lambda s: _minus(best_of(s, last, 16), 0.5),
+        ),
+        (
+            "Best-of-16 improves over the rounds",
+            "4.3.1, Fig. 6b",
+            "last round - round 0",
+            lambda s: _minus(best_of(s, last, 16), best_of(s, 0, 16)),
+        ),
         *(
-            (f"The game's text is easier to check than the correctness-only arm's, {title}", "1, Fig. 1, 4b", "pairwise accuracy of the held-out judge, game - correctness-only",
-             lambda s, f=form: _minus(0.0, dig(s, "evaluation", "tax", "arms", "correctness", "checkability", "held_out_judge", f, "value")))
+            (
+                f"Later verifiers read earlier rounds' text better than its own verifier did, {name}",
+                "3.2 (the matrix is ours)",
+                "mean AUROC below the diagonal - on it",
+                lambda s, x=suffix: below_diagonal(s, last, x),
+            )
+            for name, suffix in (
+                ("pooled", ""),
+                ("inside the helpful role", " helpful"),
+                ("inside the sneaky role", " sneaky"),
+            )
+        ),
+        (
+            "The game ends with higher helpful accuracy than the start",
+            "4.2, Fig. 5",
+            "accuracy, last round - start",
+            lambda s: s["arms"]["game"]["accuracy"] - s["arms"]["init"]["accuracy"],
+        ),
+        (
+            "Checkability costs accuracy (legibility tax)",
+            "1, Fig. 1",
+            "accuracy, correctness-only - last round",
+            lambda s: s["legibility_tax"]["value"],
+        ),
+        *(
+            (
+                f"The game's text is easier to check than the correctness-only arm's, {title}",
+                "1, Fig. 1, 4b",
+                "pairwise accuracy of the held-out judge, game - correctness-only",
+                lambda s, f=form: _minus(
+                    0.0,
+                    dig(s, "evaluation", "tax", "arms", "correctness", "checkability", "held_out_judge", f, "value"),
+                ),
+            )
             for title, form in (("raw", "difference"), ("at equal length", "difference_matched"))
         ),
-        ("Sneaky flaws get subtler over the rounds", "4.3.2, Fig. 7a", "mean validity of sneaky-incorrect steps, last round - round 0",
-         lambda s: _minus(subtlety_of(s, f"round {last} sneaky incorrect", "validity"), subtlety_of(s, "round 0 sneaky incorrect", "validity"))),
-        ("The roles get harder to tell apart over the rounds", "App. C, Fig. S3", "role probe AUC at the end, round 0 - last round",
-         lambda s: _minus(probe_end(s, 0), probe_end(s, last))),
+        (
+            "Sneaky flaws get subtler over the rounds",
+            "4.3.2, Fig. 7a",
+            "mean validity of sneaky-incorrect steps, last round - round 0",
+            lambda s: _minus(
+                subtlety_of(s, f"round {last} sneaky incorrect", "validity"),
+                subtlety_of(s, "round 0 sneaky incorrect", "validity"),
+            ),
+        ),
+        (
+            "The roles get harder to tell apart over the rounds",
+            "App. C, Fig. S3",
+            "role probe AUC at the end, round 0 - last round",
+            lambda s: _minus(probe_end(s, 0), probe_end(s, last)),
+        ),
     ]
-    return found + [Claim(text, paper, *_judge([read(s) for s in summaries], evidence, confidence)) for text, paper, evidence, read in table]
+    return found + [
+        Claim(text, paper, *_judge([read(s) for s in summaries], evidence, confidence))
+        for text, paper, evidence, read in table
+    ]
 
 
 def below_diagonal(summary: Summary, last: int, suffix: str) -> float | None:
@@ -68,7 +121,8 @@ def below_diagonal(summary: Summary, last: int, suffix: str) -> float | None:
     area = dig(summary, "evaluation", "matrix", "auroc") or {}
     gaps = [
         _minus(dig(area, f"verifier {i}", f"round {j}{suffix}"), dig(area, f"verifier {j}", f"round {j}{suffix}"))
-        for j in range(last) for i in range(j + 1, last + 1)
+        for j in range(last)
+        for i in range(j + 1, last + 1)
     ]
     known = [g for g in gaps if g is not None]
     return float(np.mean(known)) if known else None
@@ -86,7 +140,10 @@ def _judge(values: list[float | None], evidence: str, confidence: float) -> tupl
 
 
 def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confidence: float) -> Claim:
-    text, paper = f"The last verifier withstands {reward.upper() if reward != 'goodhart' else 'Goodhart'} attacks for longer than verifier 0", "4.3.1, Fig. 6a"
+    text, paper = (
+        f"The last verifier withstands {reward.upper() if reward != 'goodhart' else 'Goodhart'} attacks for longer than verifier 0",
+        "4.3.1, Fig. 6a",
+    )
     rows = {r["verifier"]: r for r in pooled_survival(summaries, confidence) if r["reward"] == reward}
     if 0 not in rows or last not in rows or last == 0:
         return Claim(text, paper, "median steps to exploit", UNKNOWN)
@@ -95,10 +152,15 @@ def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confid
     records = [r for s in summaries for r in dig(s, "evaluation", "attacks") or [] if r["reward"] == reward]
     first, final = ([r for r in records if r["verifier"] == v] for v in (0, last))
     p = logrank_test(
-        [r["steps"] for r in first], [r["steps"] for r in final], [r["exploited"] for r in first], [r["exploited"] for r in final]
+        [r["steps"] for r in first],
+        [r["steps"] for r in final],
+        [r["exploited"] for r in first],
+        [r["exploited"] for r in final],
     ).p_value
     shown = [f"{r['median']:g}" if r["median"] is not None else f"> {r['cap']}" for r in (rows[0], rows[last])]
-    evidence = f"median steps to exploit {shown[0]} → {shown[1]}, log-rank p = {p:.3f}, {len(first)} and {len(final)} attacks"
+    evidence = (
+        f"median steps to exploit {shown[0]} → {shown[1]}, log-rank p = {p:.3f}, {len(first)} and {len(final)} attacks"
+    )
     early, late = (r["median"] if r["median"] is not None else np.inf for r in (rows[0], rows[last]))
     if late <= early:
         return Claim(text, paper, evidence, FAILED if np.isfinite(late) else UNCLEAR)

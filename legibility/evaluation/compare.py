@@ -46,29 +46,36 @@ def read_summaries(paths: Sequence[Path]) -> list[Summary]:
     for path in paths:
         file = RunFolder.existing(path).path / "summary.json"
         if not file.is_file():
-            raise UserError(f"{path}: this run is not finished (no summary.json); go on with legibility train … --resume")
+            raise UserError(
+                f"{path}: this run is not finished (no summary.json); go on with legibility train … --resume"
+            )
         try:
             summaries.append(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             raise UserError(f"{file}: cannot be read; legibility evaluate {path} --quick writes it again") from None
     seeds = [s["seed"] for s in summaries]
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"compare: two runs have the same seed ({', '.join(map(str, seeds))}); they are not independent")
+        raise UserError(
+            f"compare: two runs have the same seed ({', '.join(map(str, seeds))}); they are not independent"
+        )
     return summaries
 
 
 def merge(summaries: Sequence[Summary], confidence: float = 0.95) -> dict[str, Any]:
     """Every headline number by seed with its mean and interval, paired tests, pooled survival."""
-    figures = {
-        name: over_seeds([read(s) for s in summaries], confidence) for name, read in headline(summaries).items()
-    }
+    figures = {name: over_seeds([read(s) for s in summaries], confidence) for name, read in headline(summaries).items()}
     tests = {
         name: paired_test([first(s) for s in summaries], [second(s) for s in summaries])
         for name, (first, second) in contrasts(summaries).items()
     }
     return {
-        "schema": SCHEMA, "runs": [s["run"] for s in summaries], "seeds": [s["seed"] for s in summaries],
-        "confidence": confidence, "figures": figures, "paired_tests": tests, "survival": pooled_survival(summaries, confidence),
+        "schema": SCHEMA,
+        "runs": [s["run"] for s in summaries],
+        "seeds": [s["seed"] for s in summaries],
+        "confidence": confidence,
+        "figures": figures,
+        "paired_tests": tests,
+        "survival": pooled_survival(summaries, confidence),
     }
 
 
@@ -96,7 +103,9 @@ def paired_test(first: Sequence[float | None], second: Sequence[float | None]) -
 
 def steps_by_seed(figures: dict[str, dict[str, Any]], index: int) -> str:
     """Steps in the game until round `index`'s verifier was fooled, by seed; "> n" where it was not within its n steps."""
-    fooled, steps = (figures[f"round {index}: {name}"]["values"] for name in ("steps to exploit in the game", "PPO steps"))
+    fooled, steps = (
+        figures[f"round {index}: {name}"]["values"] for name in ("steps to exploit in the game", "PPO steps")
+    )
     return ", ".join(f"{f:.0f}" if f is not None else f"> {n:.0f}" for f, n in zip(fooled, steps, strict=True))
 
 
@@ -109,9 +118,16 @@ def headline(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
         "legibility tax": lambda s: s["legibility_tax"]["value"],
         "retained gain": lambda s: s["retained_gain"]["value"],
         "legibility tax at equal length": lambda s: dig(s, "evaluation", "tax", "tax_matched", "correctness", "value"),
-        "legibility tax against the length-penalised arm": lambda s: dig(s, "evaluation", "tax", "tax", "correctness short", "value"),
+        "legibility tax against the length-penalised arm": lambda s: dig(
+            s, "evaluation", "tax", "tax", "correctness short", "value"
+        ),
     }
-    arms = {"start": "start", "last round": None, "correctness-only": "correctness", "length-penalised": "correctness short"}
+    arms = {
+        "start": "start",
+        "last round": None,
+        "correctness-only": "correctness",
+        "length-penalised": "correctness short",
+    }
     for title, arm in arms.items():
         found[f"length in tokens, {title}"] = lambda s, a=arm: dig(
             s, "evaluation", "tax", "arms", a or dig(s, "evaluation", "tax", "reference"), "mean_length"
@@ -119,9 +135,19 @@ def headline(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
     for judge in ("held_out_judge", "last_verifier", "step_validity"):
         for title, arm in arms.items():
             for form in ("raw", "matched"):
-                name = f"checkability, {judge.replace('_', ' ')}, {title}{', equal length' if form == 'matched' else ''}"
+                name = (
+                    f"checkability, {judge.replace('_', ' ')}, {title}{', equal length' if form == 'matched' else ''}"
+                )
                 found[name] = lambda s, j=judge, a=arm, f=form: dig(
-                    s, "evaluation", "tax", "arms", a or dig(s, "evaluation", "tax", "reference"), "checkability", j, f, "value"
+                    s,
+                    "evaluation",
+                    "tax",
+                    "arms",
+                    a or dig(s, "evaluation", "tax", "reference"),
+                    "checkability",
+                    j,
+                    f,
+                    "value",
                 )
     for r in range(rounds):
         line = f"round {r}: "
@@ -141,28 +167,42 @@ def headline(summaries: Sequence[Summary]) -> dict[str, Callable[[Summary], floa
         for n in (4, 16):
             found[f"{line}balanced best-of-{n}"] = lambda s, r=r, n=n: best_of(s, r, n)
         found[line + "role probe AUC at the end"] = lambda s, r=r: probe_end(s, r)
-        found[line + "validity of sneaky-incorrect steps"] = lambda s, r=r: subtlety_of(s, f"round {r} sneaky incorrect", "validity")
+        found[line + "validity of sneaky-incorrect steps"] = lambda s, r=r: subtlety_of(
+            s, f"round {r} sneaky incorrect", "validity"
+        )
     return found
 
 
-def contrasts(summaries: Sequence[Summary]) -> dict[str, tuple[Callable[[Summary], float | None], Callable[[Summary], float | None]]]:
+def contrasts(
+    summaries: Sequence[Summary],
+) -> dict[str, tuple[Callable[[Summary], float | None], Callable[[Summary], float | None]]]:
     """Name → the two numbers a paired test compares."""
     read, last = headline(summaries), min(len(s["arms"]["game"]["rounds"]) for s in summaries) - 1
     pairs = {
         "correctness-only against the game: accuracy": ("correctness-only accuracy", f"round {last}: helpful accuracy"),
         "game against the start: accuracy": (f"round {last}: helpful accuracy", "start accuracy"),
         "game against correctness-only: checkability, held-out judge": (
-            "checkability, held out judge, last round", "checkability, held out judge, correctness-only"),
+            "checkability, held out judge, last round",
+            "checkability, held out judge, correctness-only",
+        ),
         "game against correctness-only: checkability, held-out judge, equal length": (
-            "checkability, held out judge, last round, equal length", "checkability, held out judge, correctness-only, equal length"),
+            "checkability, held out judge, last round, equal length",
+            "checkability, held out judge, correctness-only, equal length",
+        ),
         "last round against round 0: steps to exploit in the game": (
-            f"round {last}: steps to exploit in the game", "round 0: steps to exploit in the game"),
-        "last round against round 0: balanced best-of-16": (f"round {last}: balanced best-of-16", "round 0: balanced best-of-16"),
+            f"round {last}: steps to exploit in the game",
+            "round 0: steps to exploit in the game",
+        ),
+        "last round against round 0: balanced best-of-16": (
+            f"round {last}: balanced best-of-16",
+            "round 0: balanced best-of-16",
+        ),
     }
     for r in range(last):
         for part in ("pooled", "within helpful", "within sneaky"):
             pairs[f"verifier {r + 1} against {r} on round {r}: AUROC {part}"] = (
-                f"round {r}: AUROC {part}, verifier {r + 1}", f"round {r}: AUROC {part}, verifier {r}"
+                f"round {r}: AUROC {part}, verifier {r + 1}",
+                f"round {r}: AUROC {part}, verifier {r}",
             )
     return {name: (read[a], read[b]) for name, (a, b) in pairs.items()}
 

@@ -71,7 +71,10 @@ def attack(
     check_extra()
     study = open_study(path, overrides, progress or Progress())
     wanted = attacks.plan_suite(
-        study, verifiers=None if verifier is None else [verifier], rewards=None if reward is None else [reward], quick=quick
+        study,
+        verifiers=None if verifier is None else [verifier],
+        rewards=None if reward is None else [reward],
+        quick=quick,
     )
     make_attacks(study, wanted, quick=quick, only_one=reward is not None)
     found = write_attacks(study)
@@ -89,8 +92,10 @@ def open_study(path: Path, overrides: Sequence[str], progress: Progress) -> Stud
 def write_attacks(study: Study) -> dict[str, Any]:
     """Records and Kaplan–Meier medians of the attacks the run has, written; empty lists where there are none."""
     records = attacks.finished_attacks(study)
-    found = {"attacks": [{k: v for k, v in r.items() if k != "phase"} for r in records],
-             "survival": attacks.survival(study, records)}
+    found = {
+        "attacks": [{k: v for k, v in r.items() if k != "phase"} for r in records],
+        "survival": attacks.survival(study, records),
+    }
     for row in found["survival"]:
         study.progress.note(
             f"{row['reward']} attacks on verifier {row['verifier']}: median {_steps(row['median'])} steps "
@@ -120,6 +125,8 @@ def refresh_summary(study: Study) -> None:
 
 def check_extra() -> None:
     """Raise UserError where the packages of the `evaluate` extra are missing."""
-    missing = [name for module, name in (("sklearn", "scikit-learn"), ("lifelines", "lifelines")) if find_spec(module) is None]
+    missing = [
+        name for module, name in (("sklearn", "scikit-learn"), ("lifelines", "lifelines")) if find_spec(module) is None
+    ]
     if missing:
         raise UserError(f'{", ".join(missing)} not installed; pip install "legibility[evaluate]"')

@@ -42,7 +42,11 @@ def _solutions(run: RunFolder) -> pd.DataFrame:
     parts = [read_solutions(run.verified("base") / "solutions.parquet")] if run.is_done("base") else []
     parts += [round_solutions(run, index) for index in run.rounds()]
     others = [phase_name(CORRECTNESS, 0), f"arms/{CORRECTNESS}/collection"]
-    others += [p for p in run.finished_phases() if p.startswith(("evaluation/attacks/", "evaluation/arms/", "evaluation/pools/"))]
+    others += [
+        p
+        for p in run.finished_phases()
+        if p.startswith(("evaluation/attacks/", "evaluation/arms/", "evaluation/pools/"))
+    ]
     parts += [read_solutions(run.verified(p) / "solutions.parquet") for p in others if run.is_done(p)]
     return pd.concat([p for p in parts if len(p)], ignore_index=True) if parts else pd.DataFrame()
 
@@ -63,5 +67,14 @@ def _matrix(section: dict[str, Any]) -> pd.DataFrame:
         for verifier, cells in section[metric].items():
             for solution, value in cells.items():
                 low, high = section[f"{metric}_interval"][verifier][solution]
-                rows.append({"metric": metric, "verifier": verifier, "solution": solution, "value": value, "low": low, "high": high})
+                rows.append(
+                    {
+                        "metric": metric,
+                        "verifier": verifier,
+                        "solution": solution,
+                        "value": value,
+                        "low": low,
+                        "high": high,
+                    }
+                )
     return pd.DataFrame(rows)

@@ -64,7 +64,10 @@ def _rewrites(study: Study, judge: str, index: int) -> list[dict[str, Any]]:
         problems = list(own.problem_id[changed])
         old = before[changed]
         row = {
-            "verifier": judge, "kind": "rewrite", "change": name, "texts": int(changed.sum()),
+            "verifier": judge,
+            "kind": "rewrite",
+            "change": name,
+            "texts": int(changed.sum()),
             "shift": study.resamples.mean(problems, (after - old) / spread).record(),
         }
         if not np.isnan(threshold):
@@ -90,8 +93,10 @@ def _junk(study: Study, judge: str, index: int) -> list[dict[str, Any]]:
     level = pd.Series(study.scores(judge, right), index=right.problem_id.to_numpy())
     threshold = study.threshold(judge)
     texts = junk(
-        {p.id: p for p in study.game.splits.test}, dict(zip(right.problem_id, right.text, strict=True)),
-        study.config.grading.marker, stream(study.config.seed, "junk", index),
+        {p.id: p for p in study.game.splits.test},
+        dict(zip(right.problem_id, right.text, strict=True)),
+        study.config.grading.marker,
+        stream(study.config.seed, "junk", index),
     )
     rows = []
     for name, made in texts.items():

@@ -30,7 +30,9 @@ class Figure:
         """{"value", "low", "high"}, percentile interval; None where undefined."""
         known = self.draws[~np.isnan(self.draws)]
         tail = (1 - self.confidence) / 2
-        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) and not np.isnan(self.value) else (np.nan, np.nan)
+        low, high = (
+            np.quantile(known, [tail, 1 - tail]) if len(known) and not np.isnan(self.value) else (np.nan, np.nan)
+        )
         return {"value": number(self.value), "low": number(low), "high": number(high)}
 
     def __sub__(self, other: Figure) -> Figure:
@@ -48,11 +50,15 @@ def combine(function: Callable[..., Any], *figures: Figure) -> Figure:
 class Resamples:
     """Bootstrap weights over a fixed set of problems."""
 
-    def __init__(self, problem_ids: Sequence[str], *, resamples: int, confidence: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, problem_ids: Sequence[str], *, resamples: int, confidence: float, rng: np.random.Generator
+    ) -> None:
         names = sorted(set(problem_ids))
         self.place = {name: i for i, name in enumerate(names)}
         self.confidence = confidence
-        self.weights = rng.multinomial(len(names), np.full(len(names), 1 / max(len(names), 1)), size=resamples).astype(np.float32)
+        self.weights = rng.multinomial(len(names), np.full(len(names), 1 / max(len(names), 1)), size=resamples).astype(
+            np.float32
+        )
 
     def _columns(self, problem_ids: Sequence[str]) -> np.ndarray:
         return np.array([self.place[p] for p in problem_ids], dtype=np.int64)
@@ -116,4 +122,3 @@ def pair_counts(
             won[problem] = float((both * ((difference > 0) + 0.5 * (difference == 0))).sum())
             total[problem] = float(both.sum())
     return won, total
-

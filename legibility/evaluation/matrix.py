@@ -62,9 +62,12 @@ def compute(study: Study) -> dict[str, Any]:
     """
     sets = solution_sets(study)
     result: dict[str, Any] = {
-        "verifiers": study.judges, "solutions": [s.name for s in sets],
+        "verifiers": study.judges,
+        "solutions": [s.name for s in sets],
         "counts": {s.name: {"correct": int(s.correct.sum()), "incorrect": int((~s.correct).sum())} for s in sets},
-        "threshold": {}, "decoding": study.decoding(), "least": LEAST,
+        "threshold": {},
+        "decoding": study.decoding(),
+        "least": LEAST,
     }
     for judge in study.judges:
         threshold = study.threshold(judge)
@@ -73,7 +76,10 @@ def compute(study: Study) -> dict[str, Any]:
             for metric, figure in measure(study, judge, found, threshold).items():
                 record = figure.record() if figure is not None else {"value": None, "low": None, "high": None}
                 result.setdefault(metric, {}).setdefault(judge, {})[found.name] = record["value"]
-                result.setdefault(f"{metric}_interval", {}).setdefault(judge, {})[found.name] = [record["low"], record["high"]]
+                result.setdefault(f"{metric}_interval", {}).setdefault(judge, {})[found.name] = [
+                    record["low"],
+                    record["high"],
+                ]
     return result
 
 

@@ -30,14 +30,22 @@ class Scorer:
     """`scorer(frame)` → raw scores (n,) float32 of a frame's texts by one finished verifier phase."""
 
     def __init__(
-        self, run: RunFolder, phase: str, config: Config, device: str, problems: Mapping[str, Problem], team: Team | None = None
+        self,
+        run: RunFolder,
+        phase: str,
+        config: Config,
+        device: str,
+        problems: Mapping[str, Problem],
+        team: Team | None = None,
     ) -> None:
         """Raises UserError where the phase is not finished or its files were changed."""
         self.place, self.team = run.verified(phase), team or Team()
         self.config, self.device, self.problems = config, device, problems
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
         settings = config.verifier
-        files = {k: v for k, v in run.done_record(phase)["sha256"].items() if k.endswith((".safetensors", "tokenizer.json"))}
+        files = {
+            k: v for k, v in run.done_record(phase)["sha256"].items() if k.endswith((".safetensors", "tokenizer.json"))
+        }
         facts = [files, settings.template, settings.max_length, settings.dtype]
         self.identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self.known = self._read()
@@ -76,7 +84,9 @@ class Scorer:
         try:
             table = pq.read_table(self.file)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{self.file}: cannot be read ({' '.join(str(error).split())[:80]}); delete it, it will be made anew") from None
+            raise UserError(
+                f"{self.file}: cannot be read ({' '.join(str(error).split())[:80]}); delete it, it will be made anew"
+            ) from None
         if (table.schema.metadata or {}).get(b"verifier") != self.identity.encode():
             return {}
         return dict(zip(table["key"].to_pylist(), table["score"].to_pylist(), strict=True))
@@ -84,8 +94,12 @@ class Scorer:
     def _write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         keys = sorted(self.known)
-        table = pa.table({"key": keys, "score": np.array([self.known[k] for k in keys], dtype=np.float32)}, schema=SCHEMA)
-        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}.tmp")  # another evaluation may write the same file
+        table = pa.table(
+            {"key": keys, "score": np.array([self.known[k] for k in keys], dtype=np.float32)}, schema=SCHEMA
+        )
+        temporary = self.file.with_name(
+            f".{self.file.name}.{os.getpid()}.tmp"
+        )  # another evaluation may write the same file
         pq.write_table(table.replace_schema_metadata({"verifier": self.identity}), temporary)
         temporary.replace(self.file)
 

@@ -82,5 +82,10 @@ def role_scores(texts: list[str], sneaky: np.ndarray, problem_ids: list[str]) ->
         LogisticRegression(C=1.0, class_weight="balanced", max_iter=300),
     )
     return cross_val_predict(
-        model, np.array(texts, dtype=object), sneaky, groups=problem_ids, cv=GroupKFold(FOLDS), method="decision_function"
+        model,
+        np.array(texts, dtype=object),
+        sneaky,
+        groups=problem_ids,
+        cv=GroupKFold(FOLDS),
+        method="decision_function",
     )

@@ -31,7 +31,9 @@ def train(study: Study) -> None:
     if run.is_done(SHORT):
         made = json.loads((run.verified(SHORT) / "training.json").read_text(encoding="utf-8"))["length_penalty"]
         if made != penalty:
-            raise UserError(f"{run.folder(SHORT)}: trained with evaluation.length_penalty {made}; delete it to train it with {penalty}")
+            raise UserError(
+                f"{run.folder(SHORT)}: trained with evaluation.length_penalty {made}; delete it to train it with {penalty}"
+            )
         return
     if not run.is_done(phase_name(CORRECTNESS, 0)):
         return
@@ -40,17 +42,34 @@ def train(study: Study) -> None:
         if not last:
             return []
         return game.draw(
-            prover, game.splits.test, (HELPFUL,), settings.evaluation.samples, arm=ARM, round_index=0, phase="collection",
-            split="test", step=0, temperature=settings.evaluation.temperature,
+            prover,
+            game.splits.test,
+            (HELPFUL,),
+            settings.evaluation.samples,
+            arm=ARM,
+            round_index=0,
+            phase="collection",
+            split="test",
+            step=0,
+            temperature=settings.evaluation.temperature,
         ).rows
 
     run_prover_phase(
         game,
         Plan(
-            phase=SHORT, title="correctness-only, length-penalised", arm=ARM, index=0,
-            steps=load_training(run, CORRECTNESS, 0)["steps"], roles=(HELPFUL,),
-            problems_per_step=2 * settings.ppo.problems_per_step, prover=lambda: game.new_prover(ARM),
-            pay=lambda rows, _: correctness_rewards(rows) - penalty * np.array([r.completion_tokens / limit for r in rows]),
-            extra=last_text, gated=False, record={"reward": ARM, "length_penalty": penalty},
+            phase=SHORT,
+            title="correctness-only, length-penalised",
+            arm=ARM,
+            index=0,
+            steps=load_training(run, CORRECTNESS, 0)["steps"],
+            roles=(HELPFUL,),
+            problems_per_step=2 * settings.ppo.problems_per_step,
+            prover=lambda: game.new_prover(ARM),
+            pay=lambda rows, _: (
+                correctness_rewards(rows) - penalty * np.array([r.completion_tokens / limit for r in rows])
+            ),
+            extra=last_text,
+            gated=False,
+            record={"reward": ARM, "length_penalty": penalty},
         ),
     )

@@ -53,9 +53,17 @@ def compute(study: Study) -> list[dict[str, Any]]:
 
 def worst_case(frame: pd.DataFrame, accepted: np.ndarray, resamples: Resamples) -> dict[str, Any]:
     """Share of problems with incorrect attempts on which at least one is accepted, and attempts per problem."""
-    table = pd.DataFrame({"problem": frame.problem_id.to_numpy(), "accepted": accepted}).groupby("problem").accepted.agg(["any", "size"])
+    table = (
+        pd.DataFrame({"problem": frame.problem_id.to_numpy(), "accepted": accepted})
+        .groupby("problem")
+        .accepted.agg(["any", "size"])
+    )
     attempts = float(table["size"].mean()) if len(table) else 0.0
-    return {**resamples.mean(list(table.index), table["any"].astype(float)).record(), "attempts": attempts, "problems": len(table)}
+    return {
+        **resamples.mean(list(table.index), table["any"].astype(float)).record(),
+        "attempts": attempts,
+        "problems": len(table),
+    }
 
 
 def platt(scores: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
@@ -76,17 +84,29 @@ def platt(scores: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
     return float(slope / spread), float(offset - slope * centre / spread)
 
 
-def calibration_error(probability: np.ndarray, correct: np.ndarray, problem_ids: list[str], resamples: Resamples) -> Figure:
+def calibration_error(
+    probability: np.ndarray, correct: np.ndarray, problem_ids: list[str], resamples: Resamples
+) -> Figure:
     """Expected calibration error over ten bins of equal counts: sum_b n_b/N |mean probability - share correct|."""
-    parts = [resamples.ratio(problem_ids, (probability - correct) * inside, np.ones(len(correct))) for inside in _bins(probability)]
-    return Figure(sum(abs(p.value) for p in parts), np.sum([np.abs(p.draws) for p in parts], axis=0), resamples.confidence)
+    parts = [
+        resamples.ratio(problem_ids, (probability - correct) * inside, np.ones(len(correct)))
+        for inside in _bins(probability)
+    ]
+    return Figure(
+        sum(abs(p.value) for p in parts), np.sum([np.abs(p.draws) for p in parts], axis=0), resamples.confidence
+    )
 
 
 def reliability(probability: np.ndarray, correct: np.ndarray) -> list[dict[str, float]]:
     """The reliability curve: mean probability and share correct of each bin."""
     return [
-        {"predicted": float(probability[inside].mean()), "observed": float(correct[inside].mean()), "n": int(inside.sum())}
-        for inside in _bins(probability) if inside.any()
+        {
+            "predicted": float(probability[inside].mean()),
+            "observed": float(correct[inside].mean()),
+            "n": int(inside.sum()),
+        }
+        for inside in _bins(probability)
+        if inside.any()
     ]
 
 

@@ -41,7 +41,9 @@ class Study:
         self.run = RunFolder.existing(path)
         self.rounds = self.run.rounds()
         if not self.rounds:
-            raise UserError(f"{path}: no finished round yet, so there is nothing to evaluate; go on with train --resume")
+            raise UserError(
+                f"{path}: no finished round yet, so there is nothing to evaluate; go on with train --resume"
+            )
         self.progress = progress or Progress(quiet=True)
         self.config = self.run.config()
         self.settings = override_config(self.config, overrides, SECTIONS)
@@ -66,7 +68,9 @@ class Study:
         """Bootstrap weights of the test problems."""
         settings = self.settings.evaluation
         return Resamples(
-            [p.id for p in self.game.splits.test], resamples=settings.bootstrap, confidence=settings.confidence,
+            [p.id for p in self.game.splits.test],
+            resamples=settings.bootstrap,
+            confidence=settings.confidence,
             rng=stream(self.config.seed, "bootstrap", "evaluation"),
         )
 
@@ -82,7 +86,9 @@ class Study:
             phase = JUDGE if index is None else f"{round_name(index)}/verifier"
             scorer = Scorer(self.run, phase, self.settings, self.game.device, self.problems)
             if index in self.rounds and not scorer.known:  # the run has scored its own text already
-                own = pd.concat([self.texts[f"game {index}"], self.texts[f"sneaky {index}"], validation_texts(self.run, index)])
+                own = pd.concat(
+                    [self.texts[f"game {index}"], self.texts[f"sneaky {index}"], validation_texts(self.run, index)]
+                )
                 own = own[own.score.notna()]
                 scorer.learn(own, own.score.to_numpy())
             self._scorers[judge] = scorer
@@ -122,8 +128,16 @@ class Study:
             with self.run.phase(phase) as work:
                 prover = self.game.saved_prover(self.run.verified(phase_name(GAME, index)))
                 drawn = self.game.draw(
-                    prover, problems, (HELPFUL,), settings.pool_samples, arm=GAME, round_index=index, phase="pool",
-                    split="test", step=0, temperature=settings.temperature,
+                    prover,
+                    problems,
+                    (HELPFUL,),
+                    settings.pool_samples,
+                    arm=GAME,
+                    round_index=index,
+                    phase="pool",
+                    split="test",
+                    step=0,
+                    temperature=settings.temperature,
                 )
                 write_solutions(work / "solutions.parquet", drawn.rows)
             self.progress.done(f"{len(drawn.rows)} completions")

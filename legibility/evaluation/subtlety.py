@@ -65,7 +65,9 @@ def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
                 "flaw": status[wrong[0]] if wrong else "unwritten" if status else "no steps",
             }
         )
-    return pd.DataFrame(rows, columns=["problem_id", "steps", "wrong", "carried", "holds", "validity", "least", "place", "flaw"])
+    return pd.DataFrame(
+        rows, columns=["problem_id", "steps", "wrong", "carried", "holds", "validity", "least", "place", "flaw"]
+    )
 
 
 def compute(study: Study) -> list[dict[str, Any]]:
@@ -77,8 +79,11 @@ def compute(study: Study) -> list[dict[str, Any]]:
         named[f"round {index} helpful correct"] = _of(study.texts[f"game {index}"], "correct")
     for name, frame in study.attackers.items():
         named[f"{name} incorrect"] = _of(frame, "incorrect")
-    return [{"text": name, **describe(frame, judge, study.resamples), "decoding": study.decoding()}
-            for name, frame in named.items() if len(frame)]
+    return [
+        {"text": name, **describe(frame, judge, study.resamples), "decoding": study.decoding()}
+        for name, frame in named.items()
+        if len(frame)
+    ]
 
 
 def describe(frame: pd.DataFrame, judge: StepJudge, resamples: Resamples) -> dict[str, Any]:

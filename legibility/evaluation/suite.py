@@ -31,7 +31,9 @@ def make_attacks(study: Study, wanted: Sequence[Attack], *, quick: bool = False,
         impossible.add(one.reward)
 
 
-def _outcomes(study: Study, wanted: Sequence[Attack], quick: bool, impossible: set[str]) -> Iterator[tuple[Attack, UserError | None]]:
+def _outcomes(
+    study: Study, wanted: Sequence[Attack], quick: bool, impossible: set[str]
+) -> Iterator[tuple[Attack, UserError | None]]:
     """Every attack and what kept it from being made. One at a time, the rest of an impossible reward is skipped."""
     workers = min(study.settings.attack.workers, len(wanted))
     if workers <= 1:
@@ -49,7 +51,9 @@ def _outcomes(study: Study, wanted: Sequence[Attack], quick: bool, impossible: s
             one, (ending, error) = futures[done], done.result()
             study.progress.step(k, {})
             if error is None:
-                study.progress.note(f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {ending}")
+                study.progress.note(
+                    f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {ending}"
+                )
             yield one, error
     study.progress.done("made or found")
 

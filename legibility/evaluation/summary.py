@@ -49,21 +49,38 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         problems = read_problems(run.path / "problems.jsonl")
         places = {"last_verifier": f"{round_name(rounds[-1])}/verifier", "held_out_judge": "judge"}
         judges = {n: Scorer(run, p, config, device, problems, team) for n, p in places.items() if run.is_done(p)}
-        own = [texts[name] for name in (f"game {rounds[-1]}", "correctness") if name in texts]  # scored when they were written
+        own = [
+            texts[name] for name in (f"game {rounds[-1]}", "correctness") if name in texts
+        ]  # scored when they were written
         judges["last_verifier"].learn(scored := pd.concat(own), scored.score.to_numpy())
-        shown = {name: frame for name, frame in texts.items() if name in ("init", "correctness") or name.startswith("game ")}
+        shown = {
+            name: frame for name, frame in texts.items() if name in ("init", "correctness") or name.startswith("game ")
+        }
         for judge in judges.values():
             judge(valid(pd.concat(shown.values())))  # all at once
         check |= {name: checkability(frame, judges) for name, frame in shown.items() if len(frame)}
     describe = _Describer(config)
     arms: dict[str, Any] = {"init": {**describe(texts["init"]), "checkability": check["init"]}}
     arms["game"] = {"rounds": [_round(run, i, describe, texts, check) for i in rounds]}
-    arms["game"].update({k: arms["game"]["rounds"][-1][s] for k, s in (("accuracy", "helpful_accuracy"), ("interval", "helpful_interval"))})
+    arms["game"].update(
+        {
+            k: arms["game"]["rounds"][-1][s]
+            for k, s in (("accuracy", "helpful_accuracy"), ("interval", "helpful_interval"))
+        }
+    )
     tax = retained = tax_equal_samples = {"value": None, "low": None, "high": None}
     if "correctness" in texts:
         training = load_training(run, "correctness", 0)
-        arms["correctness"] = {**describe(texts["correctness"]), "steps": training["steps"], "checkability": check["correctness"]}
-        accuracies = {n: by_problem(texts[n]) for n in ("init", "correctness", f"game {rounds[-1]}", "correctness halfway") if n in texts}
+        arms["correctness"] = {
+            **describe(texts["correctness"]),
+            "steps": training["steps"],
+            "checkability": check["correctness"],
+        }
+        accuracies = {
+            n: by_problem(texts[n])
+            for n in ("init", "correctness", f"game {rounds[-1]}", "correctness halfway")
+            if n in texts
+        }
         game_name = f"game {rounds[-1]}"
         tax = describe.paired(accuracies, lambda a: a["correctness"] - a[game_name])
         retained = describe.paired(accuracies, lambda a: _ratio(a[game_name] - a["init"], a["correctness"] - a["init"]))
@@ -79,8 +96,11 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         "seed": config.seed,
         "wall_seconds": float(sum(d["seconds"] for d in done)),
         "peak_memory_mb": max([peak, *(d["peak_memory_mb"] for d in done)]),
-        "decoding": {"temperature": config.evaluation.temperature, "samples": config.evaluation.samples,
-                     "test_problems": int(texts["init"].problem_id.nunique())},
+        "decoding": {
+            "temperature": config.evaluation.temperature,
+            "samples": config.evaluation.samples,
+            "test_problems": int(texts["init"].problem_id.nunique()),
+        },
         "reward": config.reward.kind,
         "arms": arms,
         "legibility_tax": tax,
@@ -96,11 +116,15 @@ def evaluated(run: RunFolder) -> dict[str, Any]:
     return {"evaluation": {f.stem: json.loads(f.read_text(encoding="utf-8")) for f in files}} if files else {}
 
 
-def checkability(frame: pd.DataFrame, judges: Mapping[str, Callable[[pd.DataFrame], np.ndarray]]) -> dict[str, float | None]:
+def checkability(
+    frame: pd.DataFrame, judges: Mapping[str, Callable[[pd.DataFrame], np.ndarray]]
+) -> dict[str, float | None]:
     """Same-problem pairwise accuracy of each judge on one policy's valid text."""
     frame = valid(frame)
     correct = (frame.verdict == "correct").to_numpy()
-    return {name: number(pairwise_accuracy(judge(frame), correct, list(frame.problem_id))) for name, judge in judges.items()}
+    return {
+        name: number(pairwise_accuracy(judge(frame), correct, list(frame.problem_id))) for name, judge in judges.items()
+    }
 
 
 class _Describer:

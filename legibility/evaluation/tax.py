@@ -48,14 +48,24 @@ def compute(study: Study) -> dict[str, Any]:
     arms = {name: _arm(study, study.texts[text], judges, steps) for name, text in names.items()}
     game = arms[game_name]
     human = _human(study)
-    result: dict[str, Any] = {"reference": game_name, "arms": {}, "decoding": study.decoding(), "step_validity_exact": _exact(study)}
+    result: dict[str, Any] = {
+        "reference": game_name,
+        "arms": {},
+        "decoding": study.decoding(),
+        "step_validity_exact": _exact(study),
+    }
     for name, arm in arms.items():
         ours, theirs, support = length_weights(arm.frame.completion_tokens, game.frame.completion_tokens)
         raw, matched, base = _figures(study, arm), _figures(study, arm, ours), _figures(study, game, theirs)
-        entry: dict[str, Any] = {"mean_length": float(arm.frame.completion_tokens.mean()), "support": support, "checkability": {}}
+        entry: dict[str, Any] = {
+            "mean_length": float(arm.frame.completion_tokens.mean()),
+            "support": support,
+            "checkability": {},
+        }
         for measure in raw:
             figures = {
-                "raw": raw[measure].record(), "matched": matched[measure].record(),
+                "raw": raw[measure].record(),
+                "matched": matched[measure].record(),
                 "difference": (raw[measure] - _figures(study, game)[measure]).record(),
                 "difference_matched": (matched[measure] - base[measure]).record(),
             }
@@ -63,7 +73,9 @@ def compute(study: Study) -> dict[str, Any]:
         if name in human:
             entry["checkability"]["human"] = {"raw": human[name]}
         result["arms"][name] = entry
-    result["tax"] = {n: result["arms"][n]["accuracy"]["difference"] for n in ("correctness", "correctness short") if n in arms}
+    result["tax"] = {
+        n: result["arms"][n]["accuracy"]["difference"] for n in ("correctness", "correctness short") if n in arms
+    }
     result["tax_matched"] = {n: result["arms"][n]["accuracy"]["difference_matched"] for n in result["tax"]}
     if "correctness" in arms:
         start, corner, own = (_figures(study, arms[n])["accuracy"] for n in ("start", "correctness", game_name))
@@ -102,7 +114,10 @@ def _figures(study: Study, arm: Arm, weights: np.ndarray | None = None) -> dict[
     inside = [p for p, keep in zip(problems, readable, strict=True) if keep]
     return {
         "accuracy": study.resamples.mean(problems, right, weights),
-        **{name: study.resamples.pairwise(s[readable], right[readable], inside, weights[readable]) for name, s in arm.scores.items()},
+        **{
+            name: study.resamples.pairwise(s[readable], right[readable], inside, weights[readable])
+            for name, s in arm.scores.items()
+        },
         "step_validity": study.resamples.mean(problems, arm.validity, weights),
     }
 
@@ -125,5 +140,6 @@ def _human(study: Study) -> dict[str, dict[str, Any]]:
     names = {"init": "start", "correctness": "correctness"}
     return {
         names.get(c["arm"], f"game {c['round']}"): {k: c["accuracy"].get(k) for k in ("value", "low", "high")}
-        for c in found["conditions"] if c["role"] != "sneaky"
+        for c in found["conditions"]
+        if c["role"] != "sneaky"
     }

@@ -36,7 +36,9 @@ def warm_start(game: Game) -> None:
             raise UserError("prover.warm_start: the problems carry no worked solutions to learn from; set steps to 0")
         game.progress.phase("warm start", settings.steps)
         # full float32 weights: small learning rates get lost in bfloat16
-        plain = game.config.prover.model_copy(update={"lora": None, "dtype": "float32", "gradient_checkpointing": False})
+        plain = game.config.prover.model_copy(
+            update={"lora": None, "dtype": "float32", "gradient_checkpointing": False}
+        )
         prover = Prover.load(plain, game.device, base_dir=game.base_dir)
         template = prover.tokenizer if prover.chat_template else None
         pairs = [(prover.prompts.render(p.question, HELPFUL, template), p.solution) for p in worked]
@@ -45,10 +47,18 @@ def warm_start(game: Game) -> None:
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
             metrics = fine_tune(
-                prover.model, prover.tokenizer, [pairs[i] for i in order], out=work / "model", steps=settings.steps,
-                batch_size=settings.batch_size, learning_rate=settings.learning_rate, max_length=settings.max_length,
-                seed=derive_seed(game.config.seed, "warm_start") % 2**31, device=game.device,
-                bf16=game.config.prover.dtype == "bfloat16", lora=lora_config(game.config.prover),
+                prover.model,
+                prover.tokenizer,
+                [pairs[i] for i in order],
+                out=work / "model",
+                steps=settings.steps,
+                batch_size=settings.batch_size,
+                learning_rate=settings.learning_rate,
+                max_length=settings.max_length,
+                seed=derive_seed(game.config.seed, "warm_start") % 2**31,
+                device=game.device,
+                bf16=game.config.prover.dtype == "bfloat16",
+                lora=lora_config(game.config.prover),
             )
             write_json(work / "metrics.json", metrics)
         game.progress.done(f"loss {metrics['first_loss']:.2f} -> {metrics['last_loss']:.2f}")
@@ -62,17 +72,27 @@ def sample_base(game: Game) -> None:
         prover = game.new_prover("base")
         count = max(config.verifier.solutions_per_problem, config.game.pool_samples)
         jobs = [
-            ("verifier", HELPFUL, count), ("validation", HELPFUL, config.evaluation.samples),
+            ("verifier", HELPFUL, count),
+            ("validation", HELPFUL, config.evaluation.samples),
             ("validation", SNEAKY, config.evaluation.samples),
-            ("test", HELPFUL, config.evaluation.samples), ("test", SNEAKY, config.evaluation.samples),
+            ("test", HELPFUL, config.evaluation.samples),
+            ("test", SNEAKY, config.evaluation.samples),
         ]
         game.progress.phase("base policy text", len(jobs))
         rows, accuracy = [], {}
         with game.run.phase(BASE) as work, game.team.together(prover):
             for k, (split, role, samples) in enumerate(jobs):
                 drawn = game.draw(
-                    prover, getattr(game.splits, split), (role,), samples, arm=INIT, round_index=-1, phase="base",
-                    split=split, step=0, label="base" if role == HELPFUL else SNEAKY,
+                    prover,
+                    getattr(game.splits, split),
+                    (role,),
+                    samples,
+                    arm=INIT,
+                    round_index=-1,
+                    phase="base",
+                    split=split,
+                    step=0,
+                    label="base" if role == HELPFUL else SNEAKY,
                     temperature=config.evaluation.temperature if split != "verifier" else 1.0,
                 ).rows
                 accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
@@ -80,7 +100,9 @@ def sample_base(game: Game) -> None:
                 game.progress.step(k + 1, accuracy)
             write_solutions(work / "solutions.parquet", rows)
             write_json(work / "metrics.json", accuracy)
-        game.progress.done(f"helpful accuracy {accuracy['test_helpful']:.3f}, sneaky {accuracy['test_sneaky']:.3f} (test)")
+        game.progress.done(
+            f"helpful accuracy {accuracy['test_helpful']:.3f}, sneaky {accuracy['test_sneaky']:.3f} (test)"
+        )
     accuracy = json.loads((game.run.verified(BASE) / "metrics.json").read_text())
     reasons = gates.check_base(config.gates, accuracy["validation_helpful"])
     gates.enforce(config.gates, "the base policy", reasons, game.force, game.progress.warn)

@@ -31,7 +31,9 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
             provers = [(int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))] + provers
         samples, pool = game.config.evaluation.samples, pool_sizes(game.config, index)
         jobs = [
-            (step, place, "verifier", role, max(1, pool[role] // len(provers))) for step, place in provers for role in ROLES
+            (step, place, "verifier", role, max(1, pool[role] // len(provers)))
+            for step, place in provers
+            for role in ROLES
         ]
         jobs += [(None, folder, split, role, samples) for split in ("validation", "test") for role in ROLES]
         game.progress.phase(f"round {index} collection", len(jobs))
@@ -43,8 +45,15 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
                 with game.team.together(prover, verifier):
                     for k, (step, _, split, role, count) in own_jobs:
                         drawn = game.draw(
-                            prover, getattr(game.splits, split), (role,), count, arm=GAME, round_index=index,
-                            phase="collection", split=split, step=step or 0,
+                            prover,
+                            getattr(game.splits, split),
+                            (role,),
+                            count,
+                            arm=GAME,
+                            round_index=index,
+                            phase="collection",
+                            split=split,
+                            step=step or 0,
                             temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
                         ).rows
                         if split != "verifier":
@@ -88,8 +97,16 @@ def collect_correctness(game: Game) -> None:
     with game.run.phase(phase) as work, game.team.together(prover, verifier):
         for k, split in enumerate(("validation", "test")):
             drawn = game.draw(
-                prover, getattr(game.splits, split), (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS,
-                round_index=0, phase="collection", split=split, step=0, temperature=game.config.evaluation.temperature,
+                prover,
+                getattr(game.splits, split),
+                (HELPFUL,),
+                game.config.evaluation.samples,
+                arm=CORRECTNESS,
+                round_index=0,
+                phase="collection",
+                split=split,
+                step=0,
+                temperature=game.config.evaluation.temperature,
             ).rows
             game.score(verifier, drawn)
             rows += drawn

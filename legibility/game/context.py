@@ -125,9 +125,19 @@ class Game:
                 text, verdict = self.verdict(problem, prover, completion)
                 rows.append(
                     Solution(
-                        arm=arm, round=round_index, phase=phase, split=split, step=step, problem_id=problem.id,
-                        sample=j, role=label or role, text=text, verdict=verdict.value, prompt_tokens=len(prompt),
-                        completion_tokens=len(completion.ids), truncated=completion.truncated,
+                        arm=arm,
+                        round=round_index,
+                        phase=phase,
+                        split=split,
+                        step=step,
+                        problem_id=problem.id,
+                        sample=j,
+                        role=label or role,
+                        text=text,
+                        verdict=verdict.value,
+                        prompt_tokens=len(prompt),
+                        completion_tokens=len(completion.ids),
+                        truncated=completion.truncated,
                     )
                 )
         return Drawn(rows, prompts, drawn)

@@ -108,9 +108,14 @@ def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[Labelle
         part = _balanced(cells[r], pairs[r], rng)
         taken += part
         report.append(
-            {"component": name, "role": r, "wanted": 2 * fair[r], "taken": len(part),
-             "available_correct": sum(x.correct for x in cells[r]),
-             "available_incorrect": sum(not x.correct for x in cells[r])}
+            {
+                "component": name,
+                "role": r,
+                "wanted": 2 * fair[r],
+                "taken": len(part),
+                "available_correct": sum(x.correct for x in cells[r]),
+                "available_incorrect": sum(not x.correct for x in cells[r]),
+            }
         )
     return taken, report
 

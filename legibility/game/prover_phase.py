@@ -32,8 +32,11 @@ from legibility.prompts import HELPFUL, ROLES, SNEAKY
 from legibility.randomness import stream
 
 SHOWN = {
-    "accuracy_helpful": "helpful", "accuracy_sneaky": "sneaky", "score_helpful_correct": "V(h,correct)",
-    "score_sneaky_incorrect": "V(s,wrong)", "kl": "KL",
+    "accuracy_helpful": "helpful",
+    "accuracy_sneaky": "sneaky",
+    "score_helpful_correct": "V(h,correct)",
+    "score_sneaky_incorrect": "V(s,wrong)",
+    "kl": "KL",
 }
 
 
@@ -72,15 +75,29 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
     """The prover phase of a round or of the correctness-only arm, at most `steps` PPO steps, unless done already."""
     settings = game.config
     plan = Plan(
-        phase=phase_name(arm, index), title=f"round {index} prover", arm=arm, index=index, steps=steps, roles=ROLES,
-        problems_per_step=settings.ppo.problems_per_step, prover=lambda: game.new_prover(arm, index),
-        pay=lambda rows, scale: verifier_rewards(settings.reward, rows, scale), verifier=verifier,
-        scale=settings.reward.scale, tracker=FooledTracker(settings.stop), record={"reward": settings.reward.kind},
+        phase=phase_name(arm, index),
+        title=f"round {index} prover",
+        arm=arm,
+        index=index,
+        steps=steps,
+        roles=ROLES,
+        problems_per_step=settings.ppo.problems_per_step,
+        prover=lambda: game.new_prover(arm, index),
+        pay=lambda rows, scale: verifier_rewards(settings.reward, rows, scale),
+        verifier=verifier,
+        scale=settings.reward.scale,
+        tracker=FooledTracker(settings.stop),
+        record={"reward": settings.reward.kind},
     )
     if arm == CORRECTNESS:
         plan = replace(
-            plan, title="correctness-only prover", roles=(HELPFUL,), problems_per_step=2 * settings.ppo.problems_per_step,
-            pay=lambda rows, _: correctness_rewards(rows), scale="none", tracker=None,
+            plan,
+            title="correctness-only prover",
+            roles=(HELPFUL,),
+            problems_per_step=2 * settings.ppo.problems_per_step,
+            pay=lambda rows, _: correctness_rewards(rows),
+            scale="none",
+            tracker=None,
             extra=lambda prover, step, _: _halfway(game, prover, step) if step == max(1, steps // 2) else [],
             record={"reward": CORRECTNESS},
         )
@@ -115,7 +132,9 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
                 metrics = {**describe(batch_rows, paid), "score_scale": scale.value}
                 if step == 1 and plan.gated:
                     reasons = gates.check_rewards(game.config.gates, metrics["flat_groups"])
-                    gates.enforce(game.config.gates, f"{plan.title}, first batch", reasons, game.force, game.progress.warn)
+                    gates.enforce(
+                        game.config.gates, f"{plan.title}, first batch", reasons, game.force, game.progress.warn
+                    )
                 metrics.update(ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng))
                 for row, value in zip(batch_rows, paid.tolist(), strict=True):
                     row.reward, row.logprob_gap = value, metrics["logprob_gap"]
@@ -140,28 +159,53 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
         exploited_at = plan.tracker.exploited_at if plan.tracker is not None else None
         write_json(
             work / "training.json",
-            {"arm": plan.arm, "round": plan.index, "steps": step, "stopped": stopped, "score_scale": scale.value,
-             "steps_to_exploit": exploited_at, **plan.record},
+            {
+                "arm": plan.arm,
+                "round": plan.index,
+                "steps": step,
+                "stopped": stopped,
+                "score_scale": scale.value,
+                "steps_to_exploit": exploited_at,
+                **plan.record,
+            },
         )
     exploited = f", fooled at step {exploited_at}" if exploited_at else ""
     game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in shown.items()))
 
 
-def _draw_batch(game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None) -> Drawn:
+def _draw_batch(
+    game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None
+) -> Drawn:
     """Completions of one step: each of its problems in every role of the plan."""
     pool = game.splits.prover
     chosen = [pool[i] for i in rng.choice(len(pool), size=min(plan.problems_per_step, len(pool)), replace=False)]
     return game.draw(
-        prover, chosen, plan.roles, game.config.ppo.samples_per_role, arm=plan.arm, round_index=plan.index, phase="ppo",
-        split="prover", step=step, value_head=value_head,
+        prover,
+        chosen,
+        plan.roles,
+        game.config.ppo.samples_per_role,
+        arm=plan.arm,
+        round_index=plan.index,
+        phase="ppo",
+        split="prover",
+        step=step,
+        value_head=value_head,
     )
 
 
 def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:
     """Test text of the correctness arm at half its steps: as many helpful samples as the game saw."""
     return game.draw(
-        prover, game.splits.test, (HELPFUL,), game.config.evaluation.samples, arm=CORRECTNESS, round_index=0,
-        phase="halfway", split="test", step=step, temperature=game.config.evaluation.temperature,
+        prover,
+        game.splits.test,
+        (HELPFUL,),
+        game.config.evaluation.samples,
+        arm=CORRECTNESS,
+        round_index=0,
+        phase="halfway",
+        split="test",
+        step=step,
+        temperature=game.config.evaluation.temperature,
     ).rows
 
 

@@ -15,7 +15,11 @@ from legibility.progress import Progress
 
 
 def reopen(
-    run: RunFolder, *, splits: ProblemSplits | None = None, config: Config | None = None, progress: Progress | None = None
+    run: RunFolder,
+    *,
+    splits: ProblemSplits | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
 ) -> Game:
     """The game behind a run folder.
 
@@ -26,8 +30,13 @@ def reopen(
     config = config or run.config()
     base_dir = run.manifest().get("base_dir")
     game = Game(
-        config, run, splits or read_splits(run.path / "problems.jsonl"), pick_device(config.compute.device),
-        progress or Progress(quiet=True), force=True, base_dir=Path(base_dir) if base_dir else None,
+        config,
+        run,
+        splits or read_splits(run.path / "problems.jsonl"),
+        pick_device(config.compute.device),
+        progress or Progress(quiet=True),
+        force=True,
+        base_dir=Path(base_dir) if base_dir else None,
     )
     if run.is_done(WARM_START):
         game.base_source = str(run.verified(WARM_START) / "model")

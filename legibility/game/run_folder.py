@@ -53,10 +53,14 @@ class RunFolder:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = different_settings(run.config(type(config)).model_dump(mode="json"), settings)  # new settings count as their defaults
+            different = different_settings(
+                run.config(type(config)).model_dump(mode="json"), settings
+            )  # new settings count as their defaults
             if different:
-                raise UserError(f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
-                                "resume with the same settings or choose another --out")
+                raise UserError(
+                    f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
+                    "resume with the same settings or choose another --out"
+                )
         else:
             run.path.mkdir(parents=True, exist_ok=True)
             write_atomic(run.config_file, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
@@ -82,7 +86,9 @@ class RunFolder:
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             found = None
         if not isinstance(found, dict):
-            raise UserError(f"{self.config_file}: the run's settings cannot be read; restore the file or use another --out")
+            raise UserError(
+                f"{self.config_file}: the run's settings cannot be read; restore the file or use another --out"
+            )
         return found
 
     def config(self, schema: type[SettingsT] = Config) -> SettingsT:
@@ -93,7 +99,9 @@ class RunFolder:
         """Record versions, commit and hardware, once."""
         target = self.path / "manifest.json"
         if not target.exists():
-            write_json(target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts})
+            write_json(
+                target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts}
+            )
 
     def manifest(self) -> dict[str, Any]:
         """The run's provenance. Raises UserError where it is missing or damaged."""
@@ -127,7 +135,13 @@ class RunFolder:
             raise
         seconds = time.time() - started
         hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
-        done = {"schema": SCHEMA, "phase": phase, "seconds": seconds, "peak_memory_mb": peak_memory_mb(), "sha256": hashes}
+        done = {
+            "schema": SCHEMA,
+            "phase": phase,
+            "seconds": seconds,
+            "peak_memory_mb": peak_memory_mb(),
+            "sha256": hashes,
+        }
         write_json(work / "DONE", done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
             _sync(directory)
@@ -139,9 +153,13 @@ class RunFolder:
         try:
             return json.loads((self.folder(phase) / "DONE").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{self.folder(phase)}: this phase is not finished; go on with legibility train … --resume") from None
+            raise UserError(
+                f"{self.folder(phase)}: this phase is not finished; go on with legibility train … --resume"
+            ) from None
         except (OSError, ValueError):
-            raise UserError(f"{self.folder(phase)}/DONE: cannot be read; delete {self.folder(phase)} to redo the phase") from None
+            raise UserError(
+                f"{self.folder(phase)}/DONE: cannot be read; delete {self.folder(phase)} to redo the phase"
+            ) from None
 
     def verified(self, phase: str) -> Path:
         """The phase's folder after checking that its files are what the phase wrote.
@@ -154,7 +172,9 @@ class RunFolder:
             if name.endswith(".parquet") and not file.exists():
                 continue  # merged into the round's solutions.parquet
             if not file.is_file() or sha256(file) != expected:
-                raise UserError(f"{file}: missing or changed since the run wrote it; delete {folder} and resume to redo the phase")
+                raise UserError(
+                    f"{file}: missing or changed since the run wrote it; delete {folder} and resume to redo the phase"
+                )
         return folder
 
     def finished_phases(self) -> list[str]:
@@ -253,7 +273,10 @@ def _git_commit() -> str | None:
     try:
         out = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=False,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

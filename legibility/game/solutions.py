@@ -46,10 +46,21 @@ class Solution:
 
 SCHEMA = pa.schema(
     [
-        ("arm", pa.string()), ("round", pa.int32()), ("phase", pa.string()), ("split", pa.string()),
-        ("step", pa.int32()), ("problem_id", pa.string()), ("sample", pa.int32()), ("role", pa.string()),
-        ("text", pa.string()), ("verdict", pa.string()), ("score", pa.float32()), ("reward", pa.float32()),
-        ("prompt_tokens", pa.int32()), ("completion_tokens", pa.int32()), ("truncated", pa.bool_()),
+        ("arm", pa.string()),
+        ("round", pa.int32()),
+        ("phase", pa.string()),
+        ("split", pa.string()),
+        ("step", pa.int32()),
+        ("problem_id", pa.string()),
+        ("sample", pa.int32()),
+        ("role", pa.string()),
+        ("text", pa.string()),
+        ("verdict", pa.string()),
+        ("score", pa.float32()),
+        ("reward", pa.float32()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("truncated", pa.bool_()),
         ("logprob_gap", pa.float32()),
     ]
 )
@@ -86,7 +97,9 @@ def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
     """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts."""
     file = run.folder(round_name(index)) / "solutions.parquet"
     if not file.exists():
-        parts = [run.verified(f"{round_name(index)}/{phase}") / "solutions.parquet" for phase in ("prover", "collection")]
+        parts = [
+            run.verified(f"{round_name(index)}/{phase}") / "solutions.parquet" for phase in ("prover", "collection")
+        ]
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
     if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):
@@ -118,7 +131,9 @@ def read_splits(path: Path) -> ProblemSplits:
             part = parts[record.pop("split")]
             part.append(Problem(**{**record, "steps": tuple(_step(s) for s in record["steps"])}))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy") from None
+        raise UserError(
+            f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy"
+        ) from None
     return ProblemSplits(**parts)
 
 

@@ -43,12 +43,16 @@ class FooledTracker:
 
     def observe(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in one step's metrics (legibility.game.prover_phase.describe)."""
-        self.update(step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"], metrics["accuracy_sneaky"])
+        self.update(
+            step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"], metrics["accuracy_sneaky"]
+        )
 
     def update(self, step: int, helpful_correct: float, sneaky_incorrect: float, sneaky_accuracy: float) -> None:
         """Take in one step (1-based). A nan (an empty cell) leaves that average as it was."""
         for name, value in (
-            ("helpful_correct", helpful_correct), ("sneaky_incorrect", sneaky_incorrect), ("sneaky_accuracy", sneaky_accuracy),
+            ("helpful_correct", helpful_correct),
+            ("sneaky_incorrect", sneaky_incorrect),
+            ("sneaky_accuracy", sneaky_accuracy),
         ):
             if not math.isnan(value):
                 old = self.smoothed.get(name, value)

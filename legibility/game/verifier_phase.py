@@ -36,11 +36,15 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
         source = None
         if game.config.verifier.init == "persist" and index > 0:
             source = str(game.run.verified(f"{round_name(index - 1)}/verifier"))
-        _train(game, phase, f"round {index} verifier", pools, game.config.verifier, ("round", index), source, range(index))
+        _train(
+            game, phase, f"round {index} verifier", pools, game.config.verifier, ("round", index), source, range(index)
+        )
     verifier = game.saved_verifier(index)
     held_out = _valid(base_solutions(game), "validation", ("base",))
     if index > 0:
-        held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1), "validation", ("helpful", "sneaky"))])
+        held_out = pd.concat(
+            [held_out, _valid(round_solutions(game.run, index - 1), "validation", ("helpful", "sneaky"))]
+        )
     scores = _scores(game, verifier, held_out)
     reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy())
     gates.enforce(game.config.gates, f"round {index} verifier", reasons, game.force, game.progress.warn)
@@ -71,11 +75,17 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
     if settings.reference_solutions:
         pools[BASE] = _with_references(game, pools[BASE])
     mixture = build_mixture(
-        pools, game.splits.verifier, settings.solutions_per_problem, game.config.mixture, stream(seed, "mixture", *purpose)
+        pools,
+        game.splits.verifier,
+        settings.solutions_per_problem,
+        game.config.mixture,
+        stream(seed, "mixture", *purpose),
     )
     if not any(x.correct for x in mixture.items):
-        raise UserError(f"{title}: no problem has both a correct and an incorrect solution to learn from; "
-                        "use easier problems, more samples, or verifier.reference_solutions: true")
+        raise UserError(
+            f"{title}: no problem has both a correct and an incorrect solution to learn from; "
+            "use easier problems, more samples, or verifier.reference_solutions: true"
+        )
     for cell in mixture.short:
         game.progress.note(
             f"  [dim]{title}: {cell['component']} / {cell['role']}: {cell['taken']} of {cell['wanted']} texts "
@@ -84,8 +94,12 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
     game.progress.phase(f"{title} ({len(mixture.items)} texts)", settings.updates)
     with game.run.phase(phase) as work:
         verifier = Verifier.load(
-            settings, game.device, seed=derive_seed(seed, "verifier", *purpose), source=source,
-            batch=game.config.compute.score_batch, base_dir=game.base_dir,
+            settings,
+            game.device,
+            seed=derive_seed(seed, "verifier", *purpose),
+            source=source,
+            batch=game.config.compute.score_batch,
+            base_dir=game.base_dir,
         )
         parameters = verifier.parameter_count()
         with (
@@ -97,11 +111,15 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
                 game.progress.step(step, metrics)
 
-            final = train_verifier(verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update, game.team)
+            final = train_verifier(
+                verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update, game.team
+            )
             held_out = {"base": _valid(base_solutions(game), "test", ("base",))}
             for past in past_rounds:
                 held_out[str(past)] = _valid(round_solutions(game.run, past), "test", ("helpful", "sneaky"))
-            evaluation = {name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()}
+            evaluation = {
+                name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()
+            }
         verifier.save(work)
         write_json(
             work / "training.json",

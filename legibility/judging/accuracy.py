@@ -22,29 +22,44 @@ from legibility.randomness import stream
 WRONG, RIGHT = 0, 1  # index of the label
 
 
-def condition_results(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> list[dict[str, Any]]:
+def condition_results(
+    judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules
+) -> list[dict[str, Any]]:
     """One record per condition. judgments: rater, problem_id, condition, correct, right, seconds."""
     count = len(conditions)
     found = _intervals(judgments, _sums(judgments, conditions), _rates_statistic(conditions), rules, "rates")
-    times = _intervals(judgments, _time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times")
+    times = _intervals(
+        judgments, _time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times"
+    )
     results = []
     for i, condition in enumerate(conditions):
         mine = judgments[judgments.condition == condition]
         known = mine.seconds.dropna()
         on_right = mine.seconds[mine.right].dropna()
-        results.append({
-            "arm": condition.arm, "round": condition.round, "role": condition.role, "label": condition.label,
-            "judgments": len(mine), "raters": int(mine.rater.nunique()), "problems": int(mine.problem_id.nunique()),
-            "items": int(mine.item_id.nunique()),
-            **{
-                name: _estimate(found, k * count + i, mine if label is None else mine[mine.correct == label], rules, share=True)
-                for k, (name, label) in enumerate((("accuracy", None), ("false_accept", False), ("false_reject", True)))
-            },
-            "mean_seconds": _estimate(times, i, mine, rules),
-            "median_seconds": number(known.median()) if len(known) else None,
-            "mean_seconds_when_right": number(on_right.mean()) if len(on_right) else None,
-            "timed_out": number(mine.timed_out.mean()) if len(mine) else None,
-        })
+        results.append(
+            {
+                "arm": condition.arm,
+                "round": condition.round,
+                "role": condition.role,
+                "label": condition.label,
+                "judgments": len(mine),
+                "raters": int(mine.rater.nunique()),
+                "problems": int(mine.problem_id.nunique()),
+                "items": int(mine.item_id.nunique()),
+                **{
+                    name: _estimate(
+                        found, k * count + i, mine if label is None else mine[mine.correct == label], rules, share=True
+                    )
+                    for k, (name, label) in enumerate(
+                        (("accuracy", None), ("false_accept", False), ("false_reject", True))
+                    )
+                },
+                "mean_seconds": _estimate(times, i, mine, rules),
+                "median_seconds": number(known.median()) if len(known) else None,
+                "mean_seconds_when_right": number(on_right.mean()) if len(on_right) else None,
+                "timed_out": number(mine.timed_out.mean()) if len(mine) else None,
+            }
+        )
     return results
 
 
@@ -55,7 +70,13 @@ def differences(judgments: pd.DataFrame, conditions: Sequence[Condition], rules:
         return []
     first, second = map(list, zip(*pairs, strict=True))
     rates = _rates_statistic(conditions)
-    found = _intervals(judgments, _sums(judgments, conditions), lambda s: rates(s)[:, second] - rates(s)[:, first], rules, "differences")
+    found = _intervals(
+        judgments,
+        _sums(judgments, conditions),
+        lambda s: rates(s)[:, second] - rates(s)[:, first],
+        rules,
+        "differences",
+    )
     return [
         {"first": str(conditions[a]), "second": str(conditions[b]), "difference": _estimate(found, k, judgments, rules)}
         for k, (a, b) in enumerate(pairs)
@@ -94,7 +115,10 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
     found = _intervals(data, sums, statistic, rules, "length")
     return {
         "coverage": coverage,
-        "conditions": [{"condition": str(c), "accuracy": _estimate(found, i, data[data.condition == c], rules, share=True)} for i, c in enumerate(fair)],
+        "conditions": [
+            {"condition": str(c), "accuracy": _estimate(found, i, data[data.condition == c], rules, share=True)}
+            for i, c in enumerate(fair)
+        ],
     }
 
 
@@ -112,7 +136,9 @@ def _rates_statistic(conditions: Sequence[Condition]) -> Statistic:
     return statistic
 
 
-def _sums(judgments: pd.DataFrame, conditions: Sequence[Condition], classes: np.ndarray | None = None, bins: int = 1) -> np.ndarray:
+def _sums(
+    judgments: pd.DataFrame, conditions: Sequence[Condition], classes: np.ndarray | None = None, bins: int = 1
+) -> np.ndarray:
     """What each judgment adds: [right, 1] in its cell of (conditions, labels, bins); shape (judgments, 2 * cells)."""
     place = {c: i for i, c in enumerate(conditions)}
     cell = np.array([place[c] for c in judgments.condition]) * 2 + judgments.correct.to_numpy(dtype=int)
@@ -134,15 +160,24 @@ def _time_sums(judgments: pd.DataFrame, conditions: Sequence[Condition]) -> np.n
     return sums
 
 
-def _intervals(judgments: pd.DataFrame, sums: np.ndarray, statistic: Statistic, rules: AnalysisRules, purpose: str) -> Intervals:
+def _intervals(
+    judgments: pd.DataFrame, sums: np.ndarray, statistic: Statistic, rules: AnalysisRules, purpose: str
+) -> Intervals:
     with np.errstate(invalid="ignore", divide="ignore"):
         return clustered_intervals(
-            sums, judgments.rater.to_numpy(dtype=str), judgments.problem_id.to_numpy(dtype=str), statistic,
-            resamples=rules.bootstrap, confidence=rules.confidence, rng=stream(rules.seed, "judging", purpose),
+            sums,
+            judgments.rater.to_numpy(dtype=str),
+            judgments.problem_id.to_numpy(dtype=str),
+            statistic,
+            resamples=rules.bootstrap,
+            confidence=rules.confidence,
+            rng=stream(rules.seed, "judging", purpose),
         )
 
 
-def _estimate(found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False) -> dict[str, float | None]:
+def _estimate(
+    found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False
+) -> dict[str, float | None]:
     """value, low, high of number i; `rows` are the judgments behind it. Shares stay in [0, 1]."""
     value, low, high = (float(x[i]) for x in (found.value, found.low, found.high))
     if share and value in (0.0, 1.0):

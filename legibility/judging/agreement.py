@@ -16,7 +16,9 @@ from legibility.randomness import stream
 def alpha(judgments: pd.DataFrame) -> float | None:
     """Krippendorff's alpha of True / False (nominal, missing judgments allowed); None where no item has two judgments
     or all are the same."""
-    table = judgments.pivot(index="rater", columns="item_id", values="verdict").astype(float).to_numpy()  # (raters, items)
+    table = (
+        judgments.pivot(index="rater", columns="item_id", values="verdict").astype(float).to_numpy()
+    )  # (raters, items)
     pairable = table[:, (~np.isnan(table)).sum(0) >= 2]
     if pairable.shape[1] == 0 or len(np.unique(pairable[~np.isnan(pairable)])) < 2:
         return None
@@ -46,7 +48,13 @@ def verifier_agreement(judgments: pd.DataFrame, key: pd.DataFrame, rules: Analys
             rows = rows[keep[rows]]
             return auroc(scores[rows], labels[rows])
 
-        return bootstrap(statistic, len(members), resamples=min(rules.bootstrap, 500), confidence=rules.confidence, rng=stream(rules.seed, "judging", "agreement"))
+        return bootstrap(
+            statistic,
+            len(members),
+            resamples=min(rules.bootstrap, 500),
+            confidence=rules.confidence,
+            rng=stream(rules.seed, "judging", "agreement"),
+        )
 
     results = {}
     for name, scores in judges.items():

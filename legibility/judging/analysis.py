@@ -42,9 +42,13 @@ def analyze_study(study: Study, *, simulated: bool = False, run: Path | None = N
     home = study.path / SIMULATION_FOLDER if simulated else study.path
     table = read_table(home / TABLE)
     if table.empty:
-        raise UserError(f"{home / TABLE}: no judgments yet; {'run legibility simulate-raters' if simulated else 'run legibility import'} first")
+        raise UserError(
+            f"{home / TABLE}: no judgments yet; {'run legibility simulate-raters' if simulated else 'run legibility import'} first"
+        )
     if not simulated and (table.tool == SIMULATION).any():
-        raise UserError(f"{home / TABLE}: holds simulated judgments; remove them, or use --simulated on {SIMULATION_FOLDER}/")
+        raise UserError(
+            f"{home / TABLE}: holds simulated judgments; remove them, or use --simulated on {SIMULATION_FOLDER}/"
+        )
     target = None if simulated and run is None else _run_folder(study, run)
     results = analyze(study, table, simulated=simulated)
     page = write_results(home / "analysis", study, results)
@@ -62,15 +66,21 @@ def analyze(study: Study, table: pd.DataFrame, *, simulated: bool = False) -> di
     rules, key = study.protocol.analysis, study.key()
     unknown = set(table.item_id) - set(key.index)
     if unknown:
-        raise UserError(f"judgments of item {sorted(unknown)[0]} that is not in this study; move the table away and import again")
+        raise UserError(
+            f"judgments of item {sorted(unknown)[0]} that is not in this study; move the table away and import again"
+        )
     judged = prepare(table, key, rules)
     raters = judge_raters(judged, study.protocol.exclusion)
     kept = judged[~judged.rater.isin(raters.rater[raters.excluded != ""])]
     study_rows = kept[kept.kind == STUDY]
     if study_rows.empty:
-        raise UserError("no judgments are left: every rater is excluded by the rules of study.yaml (legibility import lists them in judgments.csv)")
+        raise UserError(
+            "no judgments are left: every rater is excluded by the rules of study.yaml (legibility import lists them in judgments.csv)"
+        )
     conditions = [c for c in study_conditions(key) if (study_rows.condition == c).any()]
-    wrong = study_rows[study_rows.correct.eq(False) & study_rows.first_wrong_step.notna() & study_rows.first_wrong_line.notna()]
+    wrong = study_rows[
+        study_rows.correct.eq(False) & study_rows.first_wrong_step.notna() & study_rows.first_wrong_line.notna()
+    ]
     return {
         "schema": SCHEMA,
         "simulated": simulated,
@@ -78,8 +88,11 @@ def analyze(study: Study, table: pd.DataFrame, *, simulated: bool = False) -> di
         "run": str(key.run.iloc[0]),
         "confidence": rules.confidence,
         "judgments": {
-            "table": len(table), "dropped_late": int(table.timed_out.sum()) if rules.timed_out == "drop" else 0,
-            "dropped_repeats": int(_repeats(table, key).sum()), "attention": int((kept.kind == ATTENTION).sum()), "analysed": len(study_rows),
+            "table": len(table),
+            "dropped_late": int(table.timed_out.sum()) if rules.timed_out == "drop" else 0,
+            "dropped_repeats": int(_repeats(table, key).sum()),
+            "attention": int((kept.kind == ATTENTION).sum()),
+            "analysed": len(study_rows),
         },
         "raters": raters.astype(object).where(raters.notna(), None).to_dict("records"),
         "raters_kept": int(study_rows.rater.nunique()),
@@ -94,7 +107,8 @@ def analyze(study: Study, table: pd.DataFrame, *, simulated: bool = False) -> di
             for level, rows in study_rows.dropna(subset="confidence").groupby("confidence")
         ],
         "first_wrong_step": {
-            "marked": len(wrong), "share_right": number((wrong.first_wrong_step == wrong.first_wrong_line).mean()) if len(wrong) else None,
+            "marked": len(wrong),
+            "share_right": number((wrong.first_wrong_step == wrong.first_wrong_line).mean()) if len(wrong) else None,
         },
     }
 
@@ -138,7 +152,11 @@ def headline(results: dict[str, Any]) -> str:
 
 def _line(c: dict[str, Any]) -> str:
     a = c["accuracy"]
-    shown = "undefined" if a["value"] is None else f"{a['value']:.3f}" + ("" if a["low"] is None else f" [{a['low']:.3f}, {a['high']:.3f}]")
+    shown = (
+        "undefined"
+        if a["value"] is None
+        else f"{a['value']:.3f}" + ("" if a["low"] is None else f" [{a['low']:.3f}, {a['high']:.3f}]")
+    )
     return f"{c['label']}: accuracy {shown}, {c['judgments']} judgments"
 
 
@@ -160,4 +178,3 @@ def _run_folder(study: Study, run: Path | None) -> Path | None:
         if owner != study.protocol.study_id:
             raise UserError(f"{old}: holds the results of another study ({owner}); move it away first")
     return run
-

@@ -19,7 +19,9 @@ from legibility.judging.study import ATTENTION, KeyEntry
 MAX_DEFAULT = 60  # items per rater unless asked otherwise: 45 minutes at the most
 
 
-def assign(entries: Sequence[KeyEntry], raters: int, per_rater: int | None, rng: np.random.Generator) -> list[list[str]]:
+def assign(
+    entries: Sequence[KeyEntry], raters: int, per_rater: int | None, rng: np.random.Generator
+) -> list[list[str]]:
     """Item ids of every slot, in the order shown; every slot also gets all attention checks.
 
     per_rater: study items per slot (default: as many as there are different problems, at most 60).
@@ -31,7 +33,9 @@ def assign(entries: Sequence[KeyEntry], raters: int, per_rater: int | None, rng:
     checks = [e.item_id for e in entries if e.kind == ATTENTION]
     problems = len({e.problem_id for e in study})
     if per_rater is not None and (per_rater < 2 or per_rater > problems or per_rater % 2):
-        raise UserError(f"--per-rater {per_rater}: give an even number from 2 to {problems}, the number of different problems")
+        raise UserError(
+            f"--per-rater {per_rater}: give an even number from 2 to {problems}, the number of different problems"
+        )
     count = per_rater or min(MAX_DEFAULT, problems - problems % 2)
     judged: Counter[str] = Counter()
     slots = []
@@ -52,7 +56,9 @@ def _slot(study: Sequence[KeyEntry], count: int, judged: Counter[str], rng: np.r
     chosen: dict[bool, list[str]] = {True: [], False: []}
     shuffled = [study[i] for i in rng.permutation(len(study))]
     while len(chosen[True]) + len(chosen[False]) < count:
-        label = len(chosen[True]) < len(chosen[False]) or (len(chosen[True]) == len(chosen[False]) and bool(rng.integers(2)))
+        label = len(chosen[True]) < len(chosen[False]) or (
+            len(chosen[True]) == len(chosen[False]) and bool(rng.integers(2))
+        )
         free = [e for e in shuffled if e.correct == label and e.problem_id not in seen_problems]
         if not free:
             break

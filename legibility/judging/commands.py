@@ -20,16 +20,29 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder; or a JSONL file of problems with worked solutions (they are judged beside corrupted twins).")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run folder; or a JSONL file of problems with worked solutions (they are judged beside corrupted twins)."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Study folder to make.")],
     conditions: Annotated[str | None, typer.Option(help="ARM:ROUND:ROLE,… (default: all the run has).")] = None,
-    per_condition: Annotated[int, typer.Option(help="Solutions per condition; half correct, half incorrect (sneaky: all incorrect).")] = 40,
+    per_condition: Annotated[
+        int, typer.Option(help="Solutions per condition; half correct, half incorrect (sneaky: all incorrect).")
+    ] = 40,
     raters: Annotated[int, typer.Option(help="Rater slots; raters claim one on arrival.")] = 10,
-    per_rater: Annotated[int | None, typer.Option(help="Items per rater (default: one per problem, at most 60).")] = None,
+    per_rater: Annotated[
+        int | None, typer.Option(help="Items per rater (default: one per problem, at most 60).")
+    ] = None,
     attention: Annotated[int, typer.Option(help="Attention checks every rater gets.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of the choice of solutions.", min=0)] = 0,
-    length_match: Annotated[bool, typer.Option("--length-match", help="Same distribution of lengths in all conditions.")] = False,
-    protocol: Annotated[Path | None, typer.Option(help="YAML file of study settings to change (docs/judging.md).")] = None,
+    length_match: Annotated[
+        bool, typer.Option("--length-match", help="Same distribution of lengths in all conditions.")
+    ] = False,
+    protocol: Annotated[
+        Path | None, typer.Option(help="YAML file of study settings to change (docs/judging.md).")
+    ] = None,
 ) -> None:
     """Make a blinded study for human judges from a run."""
     from legibility.judging.export import export_study
@@ -37,15 +50,27 @@ def export(
     from legibility.judging.protocol import Protocol, read_protocol
 
     made = export_study(
-        pool_of(run, seed), out, conditions=conditions.split(",") if conditions else None, per_condition=per_condition, raters=raters,
-        per_rater=per_rater, attention=attention, seed=seed, length_match=length_match, protocol=protocol,
+        pool_of(run, seed),
+        out,
+        conditions=conditions.split(",") if conditions else None,
+        per_condition=per_condition,
+        raters=raters,
+        per_rater=per_rater,
+        attention=attention,
+        seed=seed,
+        length_match=length_match,
+        protocol=protocol,
     )
-    typer.echo(f"study: {made.path}  {made.items} items (checks included), {len(made.slots)} raters × {max(map(len, made.slots))} items at most")
+    typer.echo(
+        f"study: {made.path}  {made.items} items (checks included), {len(made.slots)} raters × {max(map(len, made.slots))} items at most"
+    )
     for note in made.notes:
         typer.echo(f"note: {note}")
     plan = (read_protocol(protocol) if protocol else Protocol()).planned
     typer.echo(made.power.sentence(plan))
-    typer.echo(f"next: legibility judge {made.path}   (or {made.path}/formats; keep key.jsonl and provenance.json to yourself)")
+    typer.echo(
+        f"next: legibility judge {made.path}   (or {made.path}/formats; keep key.jsonl and provenance.json to yourself)"
+    )
 
 
 def judge(
@@ -73,13 +98,20 @@ def import_(
     done = import_judgments(Study.open(study), file, source, rater=rater)
     for refusal in done.refused:
         typer.echo(f"refused {refusal.where}: {refusal.reason}", err=True)
-    typer.echo(f"{file}: {done.added} judgments added, {done.known} known already, {len(done.refused)} refused; {done.total} in {done.table}")
+    typer.echo(
+        f"{file}: {done.added} judgments added, {done.known} known already, {len(done.refused)} refused; {done.total} in {done.table}"
+    )
 
 
 def analyze(
     study: StudyPath,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Analyse the simulated raters' table instead of people's.")] = False,
-    run: Annotated[Path | None, typer.Option(help="Run folder that gets human.json (default: the one exported from, if it is there).")] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Analyse the simulated raters' table instead of people's.")
+    ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder that gets human.json (default: the one exported from, if it is there)."),
+    ] = None,
 ) -> None:
     """Open the sealed key and analyse the judgments: tables, figures, an HTML page."""
     from legibility.judging.analysis import analyze_study
@@ -91,16 +123,30 @@ def analyze(
 
 def simulate_raters(
     study: StudyPath,
-    accuracy: Annotated[str, typer.Option(help="0.8, or per condition: game:0:helpful=0.7,game:1:helpful=0.8 (a number among them is the default).")] = "0.75",
+    accuracy: Annotated[
+        str,
+        typer.Option(
+            help="0.8, or per condition: game:0:helpful=0.7,game:1:helpful=0.8 (a number among them is the default)."
+        ),
+    ] = "0.75",
     lapse: Annotated[float, typer.Option(help="Share of judgments that are coin flips.", min=0, max=1)] = 0.02,
-    careless: Annotated[float, typer.Option(help="Share of raters who flip a coin for everything, fast.", min=0, max=1)] = 0.0,
+    careless: Annotated[
+        float, typer.Option(help="Share of raters who flip a coin for everything, fast.", min=0, max=1)
+    ] = 0.0,
     raters: Annotated[int | None, typer.Option(help="How many raters come (default: every slot).", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed.", min=0)] = 0,
-    repeats: Annotated[int, typer.Option(help="Also simulate and analyse so many studies: coverage of the intervals, exclusion rates.", min=0)] = 0,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            help="Also simulate and analyse so many studies: coverage of the intervals, exclusion rates.", min=0
+        ),
+    ] = 0,
 ) -> None:
     """Fill STUDY/simulation with judgments of made-up raters, to plan a study and try the analysis."""
     from legibility.judging.simulate import simulate_study
     from legibility.judging.study import Study
 
-    for line in simulate_study(Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed, repeats=repeats):
+    for line in simulate_study(
+        Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed, repeats=repeats
+    ):
         typer.echo(line)

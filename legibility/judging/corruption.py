@@ -50,7 +50,9 @@ def corrupt(problem: Problem, rng: np.random.Generator) -> Twin | None:
     return None
 
 
-def _change(problem: Problem, steps: list[StepCheck], k: int, kind: str, delta: int, rng: np.random.Generator) -> Twin | None:
+def _change(
+    problem: Problem, steps: list[StepCheck], k: int, kind: str, delta: int, rng: np.random.Generator
+) -> Twin | None:
     """The text with one number of step k moved by delta, and every later number that follows from it."""
     text, step = problem.solution, steps[k]
     given = {_value(m) for m in NUMBER.finditer(problem.question)}

@@ -40,7 +40,9 @@ class Coverage:
         ]
 
 
-def coverage(study: Study, model: Raters, raters: int, repeats: int, *, seed: int = 0, bootstrap: int = 300) -> Coverage:
+def coverage(
+    study: Study, model: Raters, raters: int, repeats: int, *, seed: int = 0, bootstrap: int = 300
+) -> Coverage:
     """Simulate and analyse the study `repeats` times, with `bootstrap` resamples each."""
     key = study.key()
     conditions = study_conditions(key)
@@ -62,7 +64,11 @@ def coverage(study: Study, model: Raters, raters: int, repeats: int, *, seed: in
     value, low, high = map(np.array, (values, lows, highs))  # (repeats, conditions)
     inside = (low <= truth) & (truth <= high)
     return Coverage(
-        repeats, float(inside.mean()), {str(c): float(s) for c, s in zip(conditions, inside.mean(0), strict=True)},
-        float(np.nanmean(value - truth)), float(np.nanmean(high - low)), float(np.mean(caught)) if caught else None,
+        repeats,
+        float(inside.mean()),
+        {str(c): float(s) for c, s in zip(conditions, inside.mean(0), strict=True)},
+        float(np.nanmean(value - truth)),
+        float(np.nanmean(high - low)),
+        float(np.mean(caught)) if caught else None,
         float(np.mean(wronged)) if wronged else None,
     )

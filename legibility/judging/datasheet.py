@@ -12,49 +12,58 @@ from legibility.judging.protocol import Protocol
 from legibility.judging.study import ATTENTION, KeyEntry
 
 
-def datasheet(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], facts: Mapping[str, Any], power: Power) -> str:
+def datasheet(
+    rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], facts: Mapping[str, Any], power: Power
+) -> str:
     """The datasheet as Markdown."""
     study = [e for e in entries if e.kind != ATTENTION]
     checks = {e.item_id for e in entries if e.kind == ATTENTION}
     sizes = [sum(i not in checks for i in slot) for slot in slots]
     each = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     notes = [f"- {note}" for note in facts["notes"]] or ["- nothing fell short"]
-    return "\n".join([
-        f"# Study {rules.study_id}",
-        "",
-        "For the organisers; do not show this page, `key.jsonl` or `provenance.json` to raters.",
-        "",
-        f"Solutions from `{facts['run']}` (seed {facts['seed']}), to be judged right or wrong by people, {rules.time_limit_seconds:g} seconds each.",
-        f"{len(study)} items and {len(checks)} attention checks; {len(slots)} rater slots of {each} items each, plus every check.",
-        "",
-        "| condition | correct | incorrect | mean length, correct | mean length, incorrect | planned judgments |",
-        "|---|---|---|---|---|---|",
-        *_rows(study, slots),
-        "",
-        "Lengths in characters." + (" Chosen so that all conditions and labels share one length distribution." if facts["length_match"] else ""),
-        "",
-        "## How items were chosen",
-        "",
-        "- readable solutions of test problems; of one prover at most one correct and one incorrect solution per problem",
-        "- problems whose solutions are all right or all wrong in the pool are dropped for that condition",
-        "- half correct, half incorrect; sneaky conditions contribute incorrect solutions only",
-        "- no rater sees a problem twice; every rater sees as many correct as incorrect items, in an order of their own",
-        "- ids, file order and lists come from a random secret, not from the seed",
-        "",
-        "## What fell short",
-        "",
-        *notes,
-        "",
-        "## Power",
-        "",
-        power.sentence(rules.planned),
-        f"Assumed intra-class correlations: {rules.planned.icc_rater:g} between raters, {rules.planned.icc_problem:g} between problems.",
-        "",
-        "## Label",
-        "",
-        "A solution counts as correct when its final answer is; the reasoning was not checked (as in the paper).",
-        "",
-    ])
+    return "\n".join(
+        [
+            f"# Study {rules.study_id}",
+            "",
+            "For the organisers; do not show this page, `key.jsonl` or `provenance.json` to raters.",
+            "",
+            f"Solutions from `{facts['run']}` (seed {facts['seed']}), to be judged right or wrong by people, {rules.time_limit_seconds:g} seconds each.",
+            f"{len(study)} items and {len(checks)} attention checks; {len(slots)} rater slots of {each} items each, plus every check.",
+            "",
+            "| condition | correct | incorrect | mean length, correct | mean length, incorrect | planned judgments |",
+            "|---|---|---|---|---|---|",
+            *_rows(study, slots),
+            "",
+            "Lengths in characters."
+            + (
+                " Chosen so that all conditions and labels share one length distribution."
+                if facts["length_match"]
+                else ""
+            ),
+            "",
+            "## How items were chosen",
+            "",
+            "- readable solutions of test problems; of one prover at most one correct and one incorrect solution per problem",
+            "- problems whose solutions are all right or all wrong in the pool are dropped for that condition",
+            "- half correct, half incorrect; sneaky conditions contribute incorrect solutions only",
+            "- no rater sees a problem twice; every rater sees as many correct as incorrect items, in an order of their own",
+            "- ids, file order and lists come from a random secret, not from the seed",
+            "",
+            "## What fell short",
+            "",
+            *notes,
+            "",
+            "## Power",
+            "",
+            power.sentence(rules.planned),
+            f"Assumed intra-class correlations: {rules.planned.icc_rater:g} between raters, {rules.planned.icc_problem:g} between problems.",
+            "",
+            "## Label",
+            "",
+            "A solution counts as correct when its final answer is; the reasoning was not checked (as in the paper).",
+            "",
+        ]
+    )
 
 
 def _rows(study: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> list[str]:

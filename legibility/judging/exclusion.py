@@ -25,14 +25,27 @@ def judge_raters(judgments: pd.DataFrame, rules: Exclusion) -> pd.DataFrame:
         failed = int((~checks.right).sum())
         median = study.seconds.median()
         reasons = []
-        if rules.chance_alpha is not None and count >= rules.chance_min_judgments and p is not None and p > rules.chance_alpha:
+        if (
+            rules.chance_alpha is not None
+            and count >= rules.chance_min_judgments
+            and p is not None
+            and p > rules.chance_alpha
+        ):
             reasons.append(f"not distinguishable from chance (p = {p:.2f})")
         if rules.max_failed_checks is not None and failed > rules.max_failed_checks:
             reasons.append(f"failed {failed} of {len(checks)} attention checks")
         if rules.min_median_seconds is not None and median < rules.min_median_seconds:
             reasons.append(f"too fast (median {median:.1f} s)")
-        rows.append({
-            "rater": rater, "judgments": count, "accuracy": right / count if count else None, "p": p, "failed_checks": failed,
-            "checks": len(checks), "median_seconds": None if pd.isna(median) else float(median), "excluded": "; ".join(reasons),
-        })
+        rows.append(
+            {
+                "rater": rater,
+                "judgments": count,
+                "accuracy": right / count if count else None,
+                "p": p,
+                "failed_checks": failed,
+                "checks": len(checks),
+                "median_seconds": None if pd.isna(median) else float(median),
+                "excluded": "; ".join(reasons),
+            }
+        )
     return pd.DataFrame(rows)

@@ -81,9 +81,17 @@ def export_study(
         _write(work / files.PROTOCOL, rules.to_yaml())
         _write(work / files.KEY, json_lines(sorted(entries, key=lambda e: e.item_id)))
         facts = {
-            "run": pool.run, "run_path": str(pool.origin) if pool.origin else None, "seed": seed,
-            "secret": f"{secret:032x}", "conditions": [str(c) for c in wanted], "per_condition": per_condition, "raters": raters,
-            "per_rater": per_rater, "attention": attention, "length_match": length_match, "notes": notes,
+            "run": pool.run,
+            "run_path": str(pool.origin) if pool.origin else None,
+            "seed": seed,
+            "secret": f"{secret:032x}",
+            "conditions": [str(c) for c in wanted],
+            "per_condition": per_condition,
+            "raters": raters,
+            "per_rater": per_rater,
+            "attention": attention,
+            "length_match": length_match,
+            "notes": notes,
         }
         write_json(work / files.PROVENANCE, facts)
         for name in files.SEALED:
@@ -122,20 +130,45 @@ def _blind(
         name = names[len(items)]
         items.append(Item(name, problem, solution))
         entries.append(
-            KeyEntry(item_id=name, problem_chars=len(problem), solution_chars=len(solution), run=pool.run,
-                     content_sha256=content_hash(problem, solution), **facts)
+            KeyEntry(
+                item_id=name,
+                problem_chars=len(problem),
+                solution_chars=len(solution),
+                run=pool.run,
+                content_sha256=content_hash(problem, solution),
+                **facts,
+            )
         )
 
     for row, found in zip(chosen.itertuples(index=False), scores, strict=True):
         add(
-            pool.problems[row.problem_id].question, row.text, problem_id=row.problem_id, arm=row.arm, round=int(row.round),
-            role=row.role, correct=bool(row.correct), score=_number(row.score), scores=found, kind=STUDY,
-            solution_tokens=_number(row.completion_tokens, int), first_wrong_line=_number(row.first_wrong_line, int),
+            pool.problems[row.problem_id].question,
+            row.text,
+            problem_id=row.problem_id,
+            arm=row.arm,
+            round=int(row.round),
+            role=row.role,
+            correct=bool(row.correct),
+            score=_number(row.score),
+            scores=found,
+            kind=STUDY,
+            solution_tokens=_number(row.completion_tokens, int),
+            first_wrong_line=_number(row.first_wrong_line, int),
         )
     for k, (problem, solution, correct) in enumerate(checks):
         add(
-            problem, solution, problem_id=f"{ATTENTION}-{k}", arm=ATTENTION, round=-1, role=ATTENTION, correct=correct,
-            score=None, scores={}, kind=ATTENTION, solution_tokens=None, first_wrong_line=None if correct else 1,
+            problem,
+            solution,
+            problem_id=f"{ATTENTION}-{k}",
+            arm=ATTENTION,
+            round=-1,
+            role=ATTENTION,
+            correct=correct,
+            score=None,
+            scores={},
+            kind=ATTENTION,
+            solution_tokens=None,
+            first_wrong_line=None if correct else 1,
         )
     return entries, [items[i] for i in rng.permutation(total)]
 
@@ -147,7 +180,9 @@ def _number(value: object, kind: type = float):
 def _power(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> Power:
     """Power of the smallest condition whose writer was asked to be right (of any, where there is none)."""
     kinds = {e.item_id: e for e in entries if e.kind == STUDY}
-    judged = Counter(Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds)
+    judged = Counter(
+        Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds
+    )
     problems = {c: len({e.problem_id for e in kinds.values() if (e.arm, e.round, e.role) == c}) for c in judged}
     smallest = min([c for c in judged if honest(c)] or judged, key=lambda c: judged[c])
     return power_of(rules.planned, judged[smallest], len(slots), problems[smallest])

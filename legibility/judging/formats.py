@@ -26,7 +26,9 @@ def write_formats(study: Study) -> None:
 
     folder = study.path / "formats"
     for name, suffix, write in (
-        ("csv", "csv", csv_text), ("label-studio", "json", label_studio_tasks), ("doccano", "jsonl", doccano_lines),
+        ("csv", "csv", csv_text),
+        ("label-studio", "json", label_studio_tasks),
+        ("doccano", "jsonl", doccano_lines),
         ("argilla", "json", argilla_records),
     ):
         (folder / name).mkdir(parents=True)
@@ -61,7 +63,7 @@ def label_studio_tasks(items: Sequence[Item]) -> str:
 
 
 def label_studio_config(instructions: Sequence[str]) -> str:
-    lines = "\n".join(f"  <Header value={quoteattr(line)} size=\"5\"/>" for line in instructions)
+    lines = "\n".join(f'  <Header value={quoteattr(line)} size="5"/>' for line in instructions)
     return f"""<View>
 {lines}
   <Header value="Problem"/>
@@ -84,18 +86,30 @@ def label_studio_config(instructions: Sequence[str]) -> str:
 def doccano_lines(items: Sequence[Item]) -> str:
     """For a document classification project with the labels True and False; item_id comes back as metadata."""
     return "".join(
-        json.dumps({"text": f"Problem:\n{i.problem}\n\nSolution:\n{i.solution}", "label": [], "item_id": i.item_id}, ensure_ascii=False) + "\n"
+        json.dumps(
+            {"text": f"Problem:\n{i.problem}\n\nSolution:\n{i.solution}", "label": [], "item_id": i.item_id},
+            ensure_ascii=False,
+        )
+        + "\n"
         for i in items
     )
 
 
 def argilla_records(items: Sequence[Item]) -> str:
     """For `dataset.records.from_json` of Argilla 2; docs/judging.md has the settings that go with them."""
-    return _json([
-        {"id": i.item_id, "fields": {"problem": i.problem, "solution": i.solution}, "metadata": {}, "suggestions": {},
-         "responses": {}, "vectors": {}}
-        for i in items
-    ])
+    return _json(
+        [
+            {
+                "id": i.item_id,
+                "fields": {"problem": i.problem, "solution": i.solution},
+                "metadata": {},
+                "suggestions": {},
+                "responses": {},
+                "vectors": {},
+            }
+            for i in items
+        ]
+    )
 
 
 def _json(data: Any) -> str:

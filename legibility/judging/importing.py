@@ -52,7 +52,10 @@ def import_judgments(study: Study, file: Path, source: str, *, rater: str | None
             pair = (row.rater, row.item_id)
             if row.item_id not in study.items:
                 refused.append(Refusal(where, f"item_id {row.item_id!r} is not in this study"))
-            elif row.first_wrong_step is not None and row.first_wrong_step > study.items[row.item_id].solution.count("\n") + 1:
+            elif (
+                row.first_wrong_step is not None
+                and row.first_wrong_step > study.items[row.item_id].solution.count("\n") + 1
+            ):
                 refused.append(Refusal(where, f"first_wrong_step {row.first_wrong_step}: the solution has fewer lines"))
             elif pair not in verdicts:
                 verdicts[pair] = row.verdict
@@ -60,7 +63,12 @@ def import_judgments(study: Study, file: Path, source: str, *, rater: str | None
             elif bool(verdicts[pair]) == row.verdict:
                 known += 1
             else:
-                refused.append(Refusal(where, f"duplicate: {row.rater} already said {bool(verdicts[pair])} of item {row.item_id}; the first stands"))
+                refused.append(
+                    Refusal(
+                        where,
+                        f"duplicate: {row.rater} already said {bool(verdicts[pair])} of item {row.item_id}; the first stands",
+                    )
+                )
     if fresh:
         added = to_frame(fresh)
         write_table(table, pd.concat([before, added], ignore_index=True) if len(before) else added)

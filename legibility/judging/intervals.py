@@ -30,7 +30,13 @@ class Intervals:
 
 
 def clustered_intervals(
-    sums: np.ndarray, raters: np.ndarray, problems: np.ndarray, statistic: Statistic, *, resamples: int, confidence: float,
+    sums: np.ndarray,
+    raters: np.ndarray,
+    problems: np.ndarray,
+    statistic: Statistic,
+    *,
+    resamples: int,
+    confidence: float,
     rng: np.random.Generator,
 ) -> Intervals:
     """Percentile intervals of `statistic(sums over judgments)`.

@@ -23,13 +23,24 @@ def mixed_model(judgments: pd.DataFrame) -> dict[str, Any] | None:
     """
     from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
-    if len(judgments) < MIN_JUDGMENTS or judgments.rater.nunique() < 3 or judgments.problem_id.nunique() < 3 or judgments.right.nunique() < 2:
+    if (
+        len(judgments) < MIN_JUDGMENTS
+        or judgments.rater.nunique() < 3
+        or judgments.problem_id.nunique() < 3
+        or judgments.right.nunique() < 2
+    ):
         return None
     length = np.log(judgments.solution_chars.clip(lower=1).astype(float))
-    data = pd.DataFrame({
-        "right": judgments.right.astype(int), "condition": judgments.condition.map(str), "correct": judgments.correct.astype(int),
-        "log_length": length - length.mean(), "rater": judgments.rater, "problem": judgments.problem_id,
-    })
+    data = pd.DataFrame(
+        {
+            "right": judgments.right.astype(int),
+            "condition": judgments.condition.map(str),
+            "correct": judgments.correct.astype(int),
+            "log_length": length - length.mean(),
+            "rater": judgments.rater,
+            "problem": judgments.problem_id,
+        }
+    )
     terms = ["C(condition)"] if data.condition.nunique() > 1 else []
     terms += [name for name in ("correct", "log_length") if data[name].nunique() > 1]
     effects = {"rater": "0 + C(rater)", "problem": "0 + C(problem)"}
@@ -37,7 +48,9 @@ def mixed_model(judgments: pd.DataFrame) -> dict[str, Any] | None:
         warnings.simplefilter("ignore")  # convergence is reported below
         model = BinomialBayesMixedGLM.from_formula(f"right ~ {' + '.join(terms) or '1'}", effects, data)
         size = model.k_fep + model.k_vcp + model.k_vc
-        fit = model.fit_vb(mean=np.zeros(size), sd=np.full(size, 0.5))  # its own start is drawn from the global generator
+        fit = model.fit_vb(
+            mean=np.zeros(size), sd=np.full(size, 0.5)
+        )  # its own start is drawn from the global generator
     fixed = zip(model.exog_names, fit.fe_mean, fit.fe_sd, strict=True)
     spread = zip(effects, np.exp(fit.vcp_mean), strict=True)
     return {

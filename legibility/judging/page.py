@@ -28,7 +28,9 @@ def served_page() -> str:
 def disk_page(study: Study) -> str:
     """The page with all (blinded) items inside, to be opened from disk; answers are saved with a button."""
     items = {i.item_id: {"problem": i.problem, "solution": i.solution} for i in study.items.values()}
-    return _render({"mode": DISK, "protocol": study.protocol.public(), "items": items, "slots": study.slots}, connect="'none'")
+    return _render(
+        {"mode": DISK, "protocol": study.protocol.public(), "items": items, "slots": study.slots}, connect="'none'"
+    )
 
 
 def policy(connect: str = "'self'") -> str:

@@ -65,7 +65,10 @@ class Pool:
     @property
     def conditions(self) -> list[Condition]:
         order = {"init": 0, "game": 1, "correctness": 2}
-        found = {Condition(*map(_plain, key)) for key in self.frame[["arm", "round", "role"]].drop_duplicates().itertuples(index=False)}
+        found = {
+            Condition(*map(_plain, key))
+            for key in self.frame[["arm", "round", "role"]].drop_duplicates().itertuples(index=False)
+        }
         return sorted(found, key=lambda c: (order.get(c.arm, 3), c.round, c.role))
 
     def rows(self, condition: Condition) -> pd.DataFrame:
@@ -124,7 +127,9 @@ def reference_pool(path: Path, seed: int) -> Pool:
         if twin is not None:  # a problem without a twin could not be balanced
             rows += [(problem.id, problem.solution, True, None), (problem.id, twin.text, False, twin.line)]
     if not rows:
-        raise UserError(f"{path}: no worked solution that can be corrupted; give problems whose solutions write their steps")
+        raise UserError(
+            f"{path}: no worked solution that can be corrupted; give problems whose solutions write their steps"
+        )
     frame = pd.DataFrame(rows, columns=["problem_id", "text", "correct", "first_wrong_line"])
     frame = frame.assign(arm=REFERENCE, round=0, role=REFERENCE, score=np.nan, completion_tokens=None)
     return Pool(frame[COLUMNS], problems, path.stem, None, lambda chosen: [{} for _ in range(len(chosen))])
@@ -137,7 +142,9 @@ def _mapping(path: Path) -> FileSource:
         return FileSource(path=str(path), solution="solution")
     if CALCULATOR_MARK.search(head) or "####" in head:
         return FileSource(path=str(path), solution="answer", answer_marker="####")
-    raise UserError(f"{path}: the first record has no worked solution; give a run folder, or JSONL with question, answer and solution")
+    raise UserError(
+        f"{path}: the first record has no worked solution; give a run folder, or JSONL with question, answer and solution"
+    )
 
 
 def first_wrong_line(problem: Problem, text: str) -> int | None:

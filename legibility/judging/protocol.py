@@ -32,12 +32,18 @@ class Exclusion(_Settings):
     """Whose judgments are left out. A rater who meets one rule is out altogether."""
 
     chance_alpha: float | None = Field(
-        0.05, gt=0, lt=1,
+        0.05,
+        gt=0,
+        lt=1,
         description="Out when a one-sided exact binomial test does not reject accuracy <= 1/2 at this level (null: no such rule).",
     )
     chance_min_judgments: int = Field(20, ge=1, description="The test is for raters with at least so many judgments.")
-    max_failed_checks: int | None = Field(1, ge=0, description="Out with more wrong attention checks than this (null: no such rule).")
-    min_median_seconds: float | None = Field(2.0, ge=0, description="Out when the median time is shorter (null: no such rule).")
+    max_failed_checks: int | None = Field(
+        1, ge=0, description="Out with more wrong attention checks than this (null: no such rule)."
+    )
+    min_median_seconds: float | None = Field(
+        2.0, ge=0, description="Out when the median time is shorter (null: no such rule)."
+    )
 
 
 class AnalysisRules(_Settings):
@@ -46,14 +52,18 @@ class AnalysisRules(_Settings):
     confidence: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=100, description="Bootstrap resamples, of raters and of problems.")
     length_bins: int = Field(4, ge=2, description="Length classes of the length-matched comparison.")
-    timed_out: Literal["keep", "drop"] = Field("keep", description="Answers given after the time limit: guesses count (the paper's rule), or not.")
+    timed_out: Literal["keep", "drop"] = Field(
+        "keep", description="Answers given after the time limit: guesses count (the paper's rule), or not."
+    )
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
 
 
 class Planned(_Settings):
     """The planned comparison, for the power analysis."""
 
-    baseline: float = Field(0.76, gt=0, lt=1, description="Expected accuracy of people in one condition (the paper's first).")
+    baseline: float = Field(
+        0.76, gt=0, lt=1, description="Expected accuracy of people in one condition (the paper's first)."
+    )
     difference: float = Field(0.07, gt=0, lt=1, description="Difference to be found (the paper's first to last round).")
     alpha: float = Field(0.05, gt=0, lt=1, description="Level of the two-sided test.")
     power: float = Field(0.8, gt=0, lt=1, description="Chance to find the difference.")
@@ -72,11 +82,15 @@ INSTRUCTIONS = [
 PRACTICE = [
     Practice(
         problem="A shelf holds 4 boxes. Each box has 6 pens. Mia takes 5 pens away. How many pens are left?",
-        solution="4 * 6 = 24\n24 - 5 = 19\n#### 19", answer=True, why="Both steps are right, and so is the answer, 19.",
+        solution="4 * 6 = 24\n24 - 5 = 19\n#### 19",
+        answer=True,
+        why="Both steps are right, and so is the answer, 19.",
     ),
     Practice(
         problem="Ben has 30 stickers. He gives half of them to Zoe and then buys 8. How many does he have now?",
-        solution="30 / 2 = 15\n15 + 8 = 25\n#### 25", answer=False, why="The second line is wrong: 15 + 8 is 23.",
+        solution="30 / 2 = 15\n15 + 8 = 25\n#### 25",
+        answer=False,
+        why="The second line is wrong: 15 + 8 is 23.",
     ),
 ]
 
@@ -90,7 +104,9 @@ class Protocol(_Settings):
     time_limit_seconds: float = Field(45, gt=0, le=3600, description="Seconds a problem and its solution are shown.")
     ask_confidence: bool = Field(True, description="Ask (optional for the rater) how sure they are, 1 to 5.")
     ask_first_wrong_step: bool = Field(True, description="After False, ask (optional) for the first wrong line.")
-    instructions: list[str] = Field(default_factory=lambda: list(INSTRUCTIONS), min_length=1, description="Paragraphs; {seconds} is the time limit.")
+    instructions: list[str] = Field(
+        default_factory=lambda: list(INSTRUCTIONS), min_length=1, description="Paragraphs; {seconds} is the time limit."
+    )
     practice: list[Practice] = Field(default_factory=lambda: list(PRACTICE), description="Practice items.")
     completion_code: str = Field("", description="Shown at the end, for Prolific and the like.")
     exclusion: Exclusion = Field(default_factory=Exclusion)
@@ -99,7 +115,9 @@ class Protocol(_Settings):
 
     def public(self) -> dict[str, Any]:
         """What the judging page is told (the completion code only when a rater is done)."""
-        shown = self.model_dump(include={"study_id", "title", "time_limit_seconds", "ask_confidence", "ask_first_wrong_step", "practice"})
+        shown = self.model_dump(
+            include={"study_id", "title", "time_limit_seconds", "ask_confidence", "ask_first_wrong_step", "practice"}
+        )
         seconds = f"{self.time_limit_seconds:g}"
         return {**shown, "instructions": [line.replace("{seconds}", seconds) for line in self.instructions]}
 

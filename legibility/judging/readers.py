@@ -47,16 +47,23 @@ def read_server(study: Study, path: Path, rater: str | None) -> Iterator[Located
         if event["event"] == "claim":
             visitors[event["token"]] = (event.get("visitor") or {}).get("PROLIFIC_PID", "")
         elif event["event"] == "judgment":
-            yield where, _row(where, event, "server", f"slot-{event.get('slot')}", participant=visitors.get(event["token"], ""))
+            yield (
+                where,
+                _row(where, event, "server", f"slot-{event.get('slot')}", participant=visitors.get(event["token"], "")),
+            )
 
 
 def read_html(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
     """A file saved by the HTML form."""
     data = _json(path)
     if not isinstance(data, dict) or not isinstance(data.get("judgments"), list) or "slot" not in data:
-        raise UserError(f"{path}: not a file saved by form.html (no slot and judgments); give the file its Save button made")
+        raise UserError(
+            f"{path}: not a file saved by form.html (no slot and judgments); give the file its Save button made"
+        )
     if data.get("study_id") != study.protocol.study_id:
-        raise UserError(f"{path}: belongs to study {data.get('study_id')!r}, not to {study.protocol.study_id!r}; import it there")
+        raise UserError(
+            f"{path}: belongs to study {data.get('study_id')!r}, not to {study.protocol.study_id!r}; import it there"
+        )
     for number, record in enumerate(data["judgments"], start=1):
         yield f"judgment {number}", _row(f"judgment {number}", record, "html", rater or f"slot-{data['slot']}")
 
@@ -68,7 +75,9 @@ def read_csv(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
         names = reader.fieldnames or []
         answer = next((n for n in ("answer", "verdict") if n in names), None)
         if "item_id" not in names or answer is None:
-            raise UserError(f"{path}: the first line must name the columns item_id and answer; found {', '.join(names) or 'nothing'}")
+            raise UserError(
+                f"{path}: the first line must name the columns item_id and answer; found {', '.join(names) or 'nothing'}"
+            )
         for record in reader:
             where = f"line {reader.line_num}"
             if None in record or None in record.values():
@@ -131,8 +140,14 @@ def _annotation(study: Study, where: str, item_id: str, annotation: Any, rater: 
 def _label_studio_min(where: str, task: Mapping[str, Any], rater: str | None) -> Row:
     if not task.get("answer"):
         return Skipped(where)
-    record = {"item_id": task["item_id"], "answer": task["answer"], "seconds": task.get("lead_time"),
-              "confidence": task.get("confidence"), "started_at": task.get("created_at"), "finished_at": task.get("updated_at")}
+    record = {
+        "item_id": task["item_id"],
+        "answer": task["answer"],
+        "seconds": task.get("lead_time"),
+        "confidence": task.get("confidence"),
+        "started_at": task.get("created_at"),
+        "finished_at": task.get("updated_at"),
+    }
     who = task.get("annotator")
     return _row(where, record, "label-studio", who if who is not None else rater)
 
@@ -141,7 +156,11 @@ def read_doccano(study: Study, path: Path, rater: str | None) -> Iterator[Locate
     """doccano's JSONL, or its zip with a file per user. Who judged is the file's name where lines do not say."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            parts = [(PurePosixPath(n).stem, archive.read(n).decode("utf-8", "replace"), f"{n} ") for n in archive.namelist() if n.endswith(".jsonl")]
+            parts = [
+                (PurePosixPath(n).stem, archive.read(n).decode("utf-8", "replace"), f"{n} ")
+                for n in archive.namelist()
+                if n.endswith(".jsonl")
+            ]
         if not parts:
             raise UserError(f"{path}: the archive holds no .jsonl file; export from doccano as JSONL")
     else:
@@ -165,14 +184,21 @@ def _doccano(where: str, line: str, who: str) -> Row:
         return Skipped(where)
     if len(names) > 1:
         return Refusal(where, f"{len(names)} labels on one item; a judgment is one of True and False")
-    return _row(where, {"item_id": item_id, "answer": names[0]}, "doccano", record.get("annotator") or record.get("username") or who)
+    return _row(
+        where,
+        {"item_id": item_id, "answer": names[0]},
+        "doccano",
+        record.get("annotator") or record.get("username") or who,
+    )
 
 
 def read_argilla(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
     """Argilla 2 records, as `dataset.records.to_json` writes them (responses by question, each with its user)."""
     records = _json(path)
     if not isinstance(records, list):
-        raise UserError(f"{path}: not Argilla records (a JSON list); write them with dataset.records(with_responses=True).to_json")
+        raise UserError(
+            f"{path}: not Argilla records (a JSON list); write them with dataset.records(with_responses=True).to_json"
+        )
     for number, record in enumerate(records, start=1):
         where = f"record {number}"
         try:
@@ -194,8 +220,12 @@ def read_argilla(study: Study, path: Path, rater: str | None) -> Iterator[Locate
 
 
 READERS: dict[str, Callable[[Study, Path, str | None], Iterator[Located]]] = {
-    "html": read_html, "server": read_server, "label-studio": read_label_studio, "doccano": read_doccano,
-    "argilla": read_argilla, "csv": read_csv,
+    "html": read_html,
+    "server": read_server,
+    "label-studio": read_label_studio,
+    "doccano": read_doccano,
+    "argilla": read_argilla,
+    "csv": read_csv,
 }
 
 
@@ -221,9 +251,17 @@ def _row(where: str, record: Any, tool: str, who: Any, *, participant: str = "")
     except ValueError as error:
         return Refusal(where, str(error))
     return Judgment(
-        item_id=item_id, rater=f"{tool}:{str(who).strip()}", verdict=verdict, seconds=seconds, timed_out=record.get("timed_out") is True,
-        confidence=confidence, first_wrong_step=line, tool=tool, participant=participant,
-        started_at=str(record.get("started_at") or ""), finished_at=str(record.get("finished_at") or ""),
+        item_id=item_id,
+        rater=f"{tool}:{str(who).strip()}",
+        verdict=verdict,
+        seconds=seconds,
+        timed_out=record.get("timed_out") is True,
+        confidence=confidence,
+        first_wrong_step=line,
+        tool=tool,
+        participant=participant,
+        started_at=str(record.get("started_at") or ""),
+        finished_at=str(record.get("finished_at") or ""),
     )
 
 
@@ -234,11 +272,19 @@ def _maybe(value: Any, kind: type, name: str, low: float, high: float) -> Any:
     try:
         if isinstance(value, bool):
             raise ValueError
-        number = kind(value) if not isinstance(value, float) or kind is float else kind(value) if value == int(value) else None
+        number = (
+            kind(value)
+            if not isinstance(value, float) or kind is float
+            else kind(value)
+            if value == int(value)
+            else None
+        )
         if number is None or not low <= number <= high:
             raise ValueError
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"{name} {str(value)[:40]!r} is not a {'number' if kind is float else 'whole number'} from {low:g} to {high:g}") from None
+        raise ValueError(
+            f"{name} {str(value)[:40]!r} is not a {'number' if kind is float else 'whole number'} from {low:g} to {high:g}"
+        ) from None
     return number
 
 

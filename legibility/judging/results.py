@@ -32,7 +32,11 @@ def write_results(folder: Path, study: Study, results: dict[str, Any]) -> Path:
         (folder / "figures" / f"{name}.png").write_bytes(content)
         images[name] = Image(round(CSS_INCH * light.get_figwidth()), data_url(content), data_url(png(dark)))
     environment = Environment(
-        loader=PackageLoader("legibility.judging"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("legibility.judging"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, bounds=lambda e: interval([e["low"], e["high"]]))
     page = environment.get_template("results.html.j2").render(r=results, rules=study.protocol, images=images)
@@ -46,7 +50,11 @@ def _flat(records: list[dict[str, Any]]) -> pd.DataFrame:
     for record in records:
         row: dict[str, Any] = {}
         for name, value in record.items():
-            row |= {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]} if isinstance(value, dict) else {name: value}
+            row |= (
+                {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
+                if isinstance(value, dict)
+                else {name: value}
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -64,7 +72,11 @@ def accuracy_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
 
 def errors_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
     """False accepts (left) and false rejects (right), one row per condition."""
-    return _rows(results, theme, [("false_accept", "wrong solutions accepted", "o"), ("false_reject", "right solutions rejected", "s")])
+    return _rows(
+        results,
+        theme,
+        [("false_accept", "wrong solutions accepted", "o"), ("false_reject", "right solutions rejected", "s")],
+    )
 
 
 def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, str]], chance: bool = False) -> Figure:
@@ -82,7 +94,9 @@ def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, st
                 if estimate["value"] is None:
                     continue
                 if estimate["low"] is not None:
-                    ax.plot([estimate["low"], estimate["high"]], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt")
+                    ax.plot(
+                        [estimate["low"], estimate["high"]], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt"
+                    )
                 ax.plot(estimate["value"], y, marker, color=shade, markersize=7)
             ax.set_title(title, loc="left")
             ax.xaxis.set_major_formatter(PercentFormatter(1.0))

@@ -33,7 +33,12 @@ class Selection:
 
 
 def select(
-    pool: Pool, conditions: Sequence[Condition], per_condition: int, rng: np.random.Generator, *, length_bins: int | None = None
+    pool: Pool,
+    conditions: Sequence[Condition],
+    per_condition: int,
+    rng: np.random.Generator,
+    *,
+    length_bins: int | None = None,
 ) -> Selection:
     """Choose up to `per_condition` solutions of each condition.
 
@@ -42,14 +47,20 @@ def select(
     small number, or where a condition has no eligible problem.
     """
     if per_condition < 2 or per_condition % 2:
-        raise UserError(f"--per-condition {per_condition}: give an even number, at least 2 (half correct, half incorrect)")
+        raise UserError(
+            f"--per-condition {per_condition}: give an even number, at least 2 (half correct, half incorrect)"
+        )
     order = {p: i for i, p in enumerate(rng.permutation(sorted(pool.frame.problem_id.unique())).tolist())}
-    wanted = {(c, label): per_condition // 2 if honest(c) else per_condition for c in conditions for label in _labels(c)}
+    wanted = {
+        (c, label): per_condition // 2 if honest(c) else per_condition for c in conditions for label in _labels(c)
+    }
     candidates = {cell: _one_each(rows, rng) for cell, rows in _eligible(pool, conditions, order).items()}
     for (condition, label), rows in candidates.items():
         if rows.empty:
             word = "correct" if label else "incorrect"
-            raise UserError(f"condition {condition}: no {word} solution of a problem with both right and wrong ones; leave it out of --conditions")
+            raise UserError(
+                f"condition {condition}: no {word} solution of a problem with both right and wrong ones; leave it out of --conditions"
+            )
     if length_bins is None:
         chosen = {cell: _first(rows, wanted[cell], order, label=cell[1]) for cell, rows in candidates.items()}
     else:
@@ -99,7 +110,9 @@ def _first(rows: pd.DataFrame, count: int, order: dict[str, int], *, label: bool
     return rows.loc[ranks.sort_values(ascending=label).index[:count]]
 
 
-def _matched(candidates: dict[Cell, pd.DataFrame], wanted: dict[Cell, int], per_condition: int, order: dict[str, int], bins: int) -> dict[Cell, pd.DataFrame]:
+def _matched(
+    candidates: dict[Cell, pd.DataFrame], wanted: dict[Cell, int], per_condition: int, order: dict[str, int], bins: int
+) -> dict[Cell, pd.DataFrame]:
     """As many of each length class in every cell (twice as many where twice as many are wanted)."""
     lengths = {cell: rows.text.str.len() for cell, rows in candidates.items()}
     edges = np.quantile(np.concatenate([v.to_numpy() for v in lengths.values()]), np.linspace(0, 1, bins + 1)[1:-1])
@@ -112,8 +125,12 @@ def _matched(candidates: dict[Cell, pd.DataFrame], wanted: dict[Cell, int], per_
         b = min((b for b in range(bins) if take[b] < room[b]), key=lambda b: take[b])
         take[b] += 1
     if not sum(take):
-        raise UserError("--length-match: no length class holds solutions of every condition; leave conditions out, or match in the analysis")
+        raise UserError(
+            "--length-match: no length class holds solutions of every condition; leave conditions out, or match in the analysis"
+        )
     return {
-        cell: pd.concat([_first(rows[classes[cell] == b], take[b] * times[cell], order, label=cell[1]) for b in range(bins)])
+        cell: pd.concat(
+            [_first(rows[classes[cell] == b], take[b] * times[cell], order, label=cell[1]) for b in range(bins)]
+        )
         for cell, rows in candidates.items()
     }

@@ -59,8 +59,11 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
         visitor = {k: v for k, v in body.visitor.items() if k in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")}
         session = store.start(body.token, visitor)
         return {
-            **study.protocol.public(), "token": session.token, "total": len(study.slots[session.slot]),
-            "judged": len(session.judged), "open": len(session.shown) > len(session.judged),
+            **study.protocol.public(),
+            "token": session.token,
+            "total": len(study.slots[session.slot]),
+            "judged": len(session.judged),
+            "open": len(session.shown) > len(session.judged),
         }
 
     def show(body: Show) -> dict[str, Any]:
@@ -69,7 +72,13 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
             return {"finished": True, "completion_code": study.protocol.completion_code}
         item = study.items[found[0]]
         number = len(store.sessions[body.token].judged) + 1
-        return {"item_id": item.item_id, "problem": item.problem, "solution": item.solution, "number": number, "elapsed": found[1]}
+        return {
+            "item_id": item.item_id,
+            "problem": item.problem,
+            "solution": item.solution,
+            "number": number,
+            "elapsed": found[1],
+        }
 
     def answer(body: Answer) -> dict[str, Any]:
         store.answer(body.token, body.model_dump(exclude={"token"}))
@@ -79,7 +88,10 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
         return HTMLResponse(served_page(), headers=_HEADERS)
 
     routes = [Route("/", page)]
-    routes += [Route(f"/api/{f.__name__}", _endpoint(kind, f), methods=["POST"]) for kind, f in ((Start, start), (Show, show), (Answer, answer))]
+    routes += [
+        Route(f"/api/{f.__name__}", _endpoint(kind, f), methods=["POST"])
+        for kind, f in ((Start, start), (Show, show), (Answer, answer))
+    ]
     guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else []
     return Starlette(routes=routes, middleware=guards)
 
@@ -96,7 +108,9 @@ def _endpoint(kind: type[_Body], function):
     """A JSON request in, a JSON reply out; bad requests get a 4xx with one sentence."""
 
     async def respond(request: Request) -> Response:
-        if request.headers.get("content-type", "").split(";")[0] != "application/json":  # so that no other site can post here
+        if (
+            request.headers.get("content-type", "").split(";")[0] != "application/json"
+        ):  # so that no other site can post here
             return _error(415, "Send JSON.")
         body = b""
         async for chunk in request.stream():
@@ -136,10 +150,18 @@ def serve(study: Study, host: str, port: int) -> None:
         store.close()
         raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from None
     shown = f"[{host}]" if ":" in host else host
-    print(f"judging page: http://{shown}:{listener.getsockname()[1]}/   ({len(study.slots)} raters; stop with Ctrl-C)", flush=True)
+    print(
+        f"judging page: http://{shown}:{listener.getsockname()[1]}/   ({len(study.slots)} raters; stop with Ctrl-C)",
+        flush=True,
+    )
     if hosts is None:
-        print("warning: reachable from other machines, over plain http; put a TLS proxy in front for a real study", flush=True)
-    server = uvicorn.Server(uvicorn.Config(application(store, hosts), log_level="warning", access_log=False, server_header=False))
+        print(
+            "warning: reachable from other machines, over plain http; put a TLS proxy in front for a real study",
+            flush=True,
+        )
+    server = uvicorn.Server(
+        uvicorn.Config(application(store, hosts), log_level="warning", access_log=False, server_header=False)
+    )
     try:
         server.run(sockets=[listener])
     finally:

@@ -59,7 +59,9 @@ def parse_accuracy(text: str, conditions: list[Condition]) -> dict[Condition, fl
     unknown = [str(c) for c in found if c not in conditions]
     missing = [str(c) for c in conditions if c not in found]
     if unknown or (missing and default is None):
-        raise UserError(f"--accuracy: {'not in this study' if unknown else 'no number for'}: {', '.join(unknown or missing)}")
+        raise UserError(
+            f"--accuracy: {'not in this study' if unknown else 'no number for'}: {', '.join(unknown or missing)}"
+        )
     return {c: found.get(c, default) for c in conditions}  # type: ignore[misc]
 
 
@@ -83,10 +85,17 @@ def draw(study: Study, key: pd.DataFrame, raters: Raters, count: int, rng: np.ra
         right = rng.random(len(rows)) < p
         pace = 1.0 if careless[slot] and slot % 2 else raters.median_seconds
         seconds = np.minimum(pace * rng.lognormal(0, 0.5, len(rows)), study.protocol.time_limit_seconds)
-        frames.append(pd.DataFrame({
-            "item_id": study.slots[slot], "rater": f"{SIMULATION}:slot-{slot + 1}", "verdict": correct[rows] == right,
-            "seconds": seconds, "careless": careless[slot],
-        }))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "item_id": study.slots[slot],
+                    "rater": f"{SIMULATION}:slot-{slot + 1}",
+                    "verdict": correct[rows] == right,
+                    "seconds": seconds,
+                    "careless": careless[slot],
+                }
+            )
+        )
     return pd.concat(frames, ignore_index=True)
 
 
@@ -104,12 +113,19 @@ def simulate_study(
     folder = study.path / FOLDER
     folder.mkdir(exist_ok=True)
     rows = [
-        Judgment(r.item_id, r.rater, bool(r.verdict), round(float(r.seconds), 2), tool=SIMULATION) for r in drawn.itertuples(index=False)
+        Judgment(r.item_id, r.rater, bool(r.verdict), round(float(r.seconds), 2), tool=SIMULATION)
+        for r in drawn.itertuples(index=False)
     ]
     write_table(folder / TABLE, to_frame(rows))
-    facts = {"simulation": True, "seed": seed, "lapse": lapse, "careless": careless, "raters": count,
-             "truth": {str(c): model.truth(c) for c in model.accuracy},
-             "careless_raters": sorted(drawn.rater[drawn.careless].unique().tolist())}
+    facts = {
+        "simulation": True,
+        "seed": seed,
+        "lapse": lapse,
+        "careless": careless,
+        "raters": count,
+        "truth": {str(c): model.truth(c) for c in model.accuracy},
+        "careless_raters": sorted(drawn.rater[drawn.careless].unique().tolist()),
+    }
     write_json(folder / "truth.json", facts)
     lines = [f"SIMULATION, not people: {len(drawn)} judgments of {count} made-up raters in {folder / TABLE}"]
     if repeats:

@@ -72,7 +72,12 @@ class Store:
                 slot = len(self.sessions)
                 if slot >= len(self.study.slots):
                     raise Refused("This study is full. Thank you for coming.")
-                event = {"event": "claim", "slot": slot + 1, "token": secrets.token_urlsafe(16), "visitor": dict(visitor)}
+                event = {
+                    "event": "claim",
+                    "slot": slot + 1,
+                    "token": secrets.token_urlsafe(16),
+                    "visitor": dict(visitor),
+                }
                 session = self._write(event)
             return session
 
@@ -84,7 +89,9 @@ class Store:
             if item is None:
                 return None
             if item not in session.shown:
-                self._write({"event": "shown", "slot": session.slot + 1, "token": token, "item_id": item, "time": time.time()})
+                self._write(
+                    {"event": "shown", "slot": session.slot + 1, "token": token, "item_id": item, "time": time.time()}
+                )
                 return item, 0.0
             return item, time.time() - session.shown[item]
 
@@ -98,10 +105,17 @@ class Store:
             if item != self._next(session) or item not in session.shown:
                 raise Refused("This item is not the one on your screen. Please reload the page.")
             begun, ended = session.shown[item], time.time()
-            self._write({
-                "event": "judgment", "slot": session.slot + 1, "token": token, **record,
-                "seconds": min(record["seconds"], ended - begun), "started_at": _iso(begun), "finished_at": _iso(ended),
-            })
+            self._write(
+                {
+                    "event": "judgment",
+                    "slot": session.slot + 1,
+                    "token": token,
+                    **record,
+                    "seconds": min(record["seconds"], ended - begun),
+                    "started_at": _iso(begun),
+                    "finished_at": _iso(ended),
+                }
+            )
 
     def _session(self, token: str) -> Session:
         if token not in self.sessions:
@@ -145,11 +159,15 @@ def read_log(path: Path, *, cut_tail: bool = False) -> list[dict[str, Any]]:
     for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
         try:
             event = json.loads(line)
-            known = event["event"] in ("claim", "shown", "judgment") and (event["event"] == "claim" or "item_id" in event)
+            known = event["event"] in ("claim", "shown", "judgment") and (
+                event["event"] == "claim" or "item_id" in event
+            )
             if not known or not isinstance(event["token"], str):
                 raise ValueError
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{path} line {number}: not an event of the judging server; restore the line or remove it") from None
+            raise UserError(
+                f"{path} line {number}: not an event of the judging server; restore the line or remove it"
+            ) from None
         events.append(event)
     return events
 

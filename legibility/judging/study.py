@@ -31,7 +31,12 @@ from legibility.game.run_folder import sha256
 from legibility.judging.protocol import Protocol, read_protocol
 
 ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
-    "items.jsonl", "key.jsonl", "assignments.jsonl", "study.yaml", "checksums.json", "provenance.json",
+    "items.jsonl",
+    "key.jsonl",
+    "assignments.jsonl",
+    "study.yaml",
+    "checksums.json",
+    "provenance.json",
 )
 SEALED = (KEY, PROVENANCE)
 STUDY, ATTENTION = "study", "attention"
@@ -74,7 +79,10 @@ def content_hash(problem: str, solution: str) -> str:
 
 
 def json_lines(records: Iterable[Any]) -> str:
-    return "".join(json.dumps(asdict(r) if not isinstance(r, dict) else r, ensure_ascii=False, allow_nan=False) + "\n" for r in records)
+    return "".join(
+        json.dumps(asdict(r) if not isinstance(r, dict) else r, ensure_ascii=False, allow_nan=False) + "\n"
+        for r in records
+    )
 
 
 def write_checksums(folder: Path) -> None:
@@ -86,7 +94,9 @@ def write_checksums(folder: Path) -> None:
 class Study:
     """A study folder, checked against its checksums on opening. The key stays closed until `key()`."""
 
-    def __init__(self, path: Path, protocol: Protocol, items: dict[str, Item], slots: list[list[str]], hashes: dict[str, str]) -> None:
+    def __init__(
+        self, path: Path, protocol: Protocol, items: dict[str, Item], slots: list[list[str]], hashes: dict[str, str]
+    ) -> None:
         self.path, self.protocol, self.items, self.slots, self._hashes = path, protocol, items, slots, hashes
 
     @classmethod
@@ -94,7 +104,9 @@ class Study:
         """Raises UserError where the folder is no study or one of its blinded files changed since the export."""
         folder = Path(path)
         if not (folder / CHECKSUMS).is_file():
-            raise UserError(f"{folder}: no study here (no {CHECKSUMS}); make one with legibility export RUN --out {folder}")
+            raise UserError(
+                f"{folder}: no study here (no {CHECKSUMS}); make one with legibility export RUN --out {folder}"
+            )
         try:
             hashes = dict(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -111,24 +123,32 @@ class Study:
         _check(path, self._hashes.get(KEY))
         key = pd.DataFrame(_read_lines(path)).set_index("item_id")
         for name in key.index.symmetric_difference(pd.Index(list(self.items))):
-            raise UserError(f"{path}: does not match {ITEMS} (item {name} is in one of them only); restore both from the export")
+            raise UserError(
+                f"{path}: does not match {ITEMS} (item {name} is in one of them only); restore both from the export"
+            )
         for item in self.items.values():
             if key.content_sha256[item.item_id] != content_hash(item.problem, item.solution):
-                raise UserError(f"{path}: does not match {ITEMS}: the text of item {item.item_id} changed; restore both from the export")
+                raise UserError(
+                    f"{path}: does not match {ITEMS}: the text of item {item.item_id} changed; restore both from the export"
+                )
         return key
 
     def provenance(self) -> dict[str, Any]:
         try:
             return json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise UserError(f"{self.path / PROVENANCE}: missing or not readable; restore the file the export wrote") from None
+            raise UserError(
+                f"{self.path / PROVENANCE}: missing or not readable; restore the file the export wrote"
+            ) from None
 
 
 def _check(path: Path, expected: str | None) -> None:
     if not path.is_file():
         raise UserError(f"{path}: missing; restore the file the export wrote")
     if sha256(path) != expected:
-        raise UserError(f"{path}: changed since the export (checksum differs); restore the file, or export the study anew")
+        raise UserError(
+            f"{path}: changed since the export (checksum differs); restore the file, or export the study anew"
+        )
 
 
 def _read_lines(path: Path) -> Sequence[dict[str, Any]]:

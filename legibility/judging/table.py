@@ -35,8 +35,17 @@ class Judgment:
 
 COLUMNS = [f.name for f in fields(Judgment)]
 _TYPES = {
-    "item_id": str, "rater": str, "verdict": "boolean", "seconds": float, "timed_out": "boolean", "confidence": "Int64",
-    "first_wrong_step": "Int64", "tool": str, "participant": str, "started_at": str, "finished_at": str,
+    "item_id": str,
+    "rater": str,
+    "verdict": "boolean",
+    "seconds": float,
+    "timed_out": "boolean",
+    "confidence": "Int64",
+    "first_wrong_step": "Int64",
+    "tool": str,
+    "participant": str,
+    "started_at": str,
+    "finished_at": str,
 }
 
 
@@ -50,9 +59,16 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return to_frame([])
     try:
-        frame = pd.read_csv(path, dtype=_TYPES, keep_default_na=False, na_values={c: [""] for c in ("seconds", "confidence", "first_wrong_step")})
+        frame = pd.read_csv(
+            path,
+            dtype=_TYPES,
+            keep_default_na=False,
+            na_values={c: [""] for c in ("seconds", "confidence", "first_wrong_step")},
+        )
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a table of judgments ({' '.join(str(error).split())[:100]}); restore it, or move it away and import again") from None
+        raise UserError(
+            f"{path}: not a table of judgments ({' '.join(str(error).split())[:100]}); restore it, or move it away and import again"
+        ) from None
     if list(frame.columns) != COLUMNS:
         raise UserError(f"{path}: columns must be {', '.join(COLUMNS)}; restore it, or move it away and import again")
     return frame

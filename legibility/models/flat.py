@@ -61,14 +61,22 @@ class FlatDecoder:
         return cos[0, :, None, :half], sin[0, :, None, :half]
 
     def forward(
-        self, ids: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], attend: Attend, chosen: torch.Tensor | None = None
+        self,
+        ids: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        attend: Attend,
+        chosen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Last hidden states (N, hidden) of tokens ids (N,), or of the `chosen` (M,) ones alone."""
         x = self.decoder.embed_tokens(ids)
         recompute = self.recomputes and self.decoder.training and torch.is_grad_enabled()
         for i in range(self.layers):
             rows = chosen if i == self.layers - 1 else None
-            x = checkpoint(self._layer, i, x, rotary, attend, rows, use_reentrant=False) if recompute else self._layer(i, x, rotary, attend, rows)
+            x = (
+                checkpoint(self._layer, i, x, rotary, attend, rows, use_reentrant=False)
+                if recompute
+                else self._layer(i, x, rotary, attend, rows)
+            )
         return _norm(self.decoder.norm, x)
 
     def _layer(self, i: int, x: torch.Tensor, rotary, attend: Attend, chosen: torch.Tensor | None) -> torch.Tensor:

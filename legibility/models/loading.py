@@ -19,7 +19,11 @@ from legibility.models.nano import NANO_DIR
 FLEX = "flex_attention"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NANO_VERIFIERS = {
-    "nano": "verifier-m", "nano-xs": "verifier-xs", "nano-s": "verifier-s", "nano-m": "verifier-m", "nano-equal": "prover",
+    "nano": "verifier-m",
+    "nano-xs": "verifier-xs",
+    "nano-s": "verifier-s",
+    "nano-m": "verifier-m",
+    "nano-equal": "prover",
     **{f"nano-{size}-marked": f"verifier-{size}-marked" for size in ("xs", "s", "m", "equal")},
 }
 
@@ -68,7 +72,9 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 def load_causal(source: str, dtype: str, device: str, attention: str | None = None) -> Any:
     """A causal language model in evaluation mode, with transformers' choice of attention or a named one."""
     with _readable_errors(source, "prover"):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], **_attention("prover", attention, device))
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=DTYPES[dtype], **_attention("prover", attention, device)
+        )
     return model.to(device).eval()
 
 
@@ -95,7 +101,9 @@ def load_classifier(source: str, dtype: str, device: str, seed: int, attention: 
 def _attention(role: str, name: str | None, device: str) -> dict[str, str]:
     """The loading option of an attention implementation. Raises UserError where the device cannot train with it."""
     if name == FLEX and not str(device).startswith("cuda"):
-        raise UserError(f"{role}.attention: {FLEX} trains on a GPU only and the device is {device}; leave the setting out")
+        raise UserError(
+            f"{role}.attention: {FLEX} trains on a GPU only and the device is {device}; leave the setting out"
+        )
     return {} if name is None else {"attn_implementation": name}
 
 
@@ -115,7 +123,9 @@ def pick_device(setting: str) -> str:
     try:
         torch.zeros(1, device=setting)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"compute.device: {setting!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu") from None
+        raise UserError(
+            f"compute.device: {setting!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu"
+        ) from None
     return setting
 
 

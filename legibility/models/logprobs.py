@@ -54,6 +54,8 @@ def _logprobs(hidden, weight, scale):
     return torch.log_softmax(logits if scale == 1.0 else logits.mul_(scale), 1)
 
 
-def token_logprobs(hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+def token_logprobs(
+    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float = 1.0
+) -> torch.Tensor:
     """Log-probability of target (N,) under softmax(scale * hidden (N, d) @ weight (V, d)^T): (N,), float32."""
     return _TokenLogprobs.apply(hidden, weight, target, scale)

@@ -21,13 +21,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from legibility.models.flat import packed_hidden
 from legibility.models.nano import BOS, END, SOLUTION, NanoSize, trapezoid
 from legibility.packing import pack
-from legibility.problems.generator import (
-    PRETRAIN_FAMILIES,
-    change_a_number,
-    flawed_solution,
-    generate_problems,
-    render,
-)
+from legibility.problems.generator import PRETRAIN_FAMILIES, change_a_number, flawed_solution, generate_problems, render
 from legibility.problems.records import Problem
 
 CURRICULUM = (  # share of the steps, and problem length -> weight
@@ -108,7 +102,9 @@ def teach_marking(
         right = torch.tensor(labels, dtype=torch.float32, device=device)
         logits = head(hidden[places]).squeeze(-1)
         share = right.mean().clamp(0.05, 0.95)
-        marking = F.binary_cross_entropy_with_logits(logits, right, weight=torch.where(right > 0, 0.5 / share, 0.5 / (1 - share)))
+        marking = F.binary_cross_entropy_with_logits(
+            logits, right, weight=torch.where(right > 0, 0.5 / share, 0.5 / (1 - share))
+        )
         loss = marking + LM_WEIGHT * F.cross_entropy(model.lm_head(hidden[language]), packed.target[language])
         optimizer.zero_grad()
         loss.backward()
@@ -122,8 +118,13 @@ def teach_marking(
             log("marking step {} loss {:.4f} right {:.3f} wrong {:.3f}".format(step, *np.mean(history[-100:], axis=0)))
     model.eval()
     loss, seen_right, seen_wrong = np.mean(history[-100:], axis=0).tolist()
-    return {"marking_tokens": float(tokens), "marking_seconds": time.time() - started, "marking_loss": loss,
-            "marks_right": seen_right, "marks_wrong": seen_wrong}
+    return {
+        "marking_tokens": float(tokens),
+        "marking_seconds": time.time() - started,
+        "marking_loss": loss,
+        "marks_right": seen_right,
+        "marks_wrong": seen_wrong,
+    }
 
 
 def _batches(steps: int, seed: int, size: int = 16, chunk: int = 640) -> Iterator[list[tuple[Problem, list[str]]]]:
@@ -133,7 +134,9 @@ def _batches(steps: int, seed: int, size: int = 16, chunk: int = 640) -> Iterato
     for share, lengths in CURRICULUM:
         until += share * steps
         while done < round(until):
-            problems = generate_problems(chunk, seed * 1_009 + 900_000 + part, steps=lengths, families=PRETRAIN_FAMILIES)
+            problems = generate_problems(
+                chunk, seed * 1_009 + 900_000 + part, steps=lengths, families=PRETRAIN_FAMILIES
+            )
             problems = sorted(problems, key=lambda p: len(p.question) + 40 * len(p.steps))
             starts = rng.permutation(range(0, chunk, size))[: round(until) - done]
             for start in starts:

@@ -22,18 +22,17 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from legibility.problems.generator import (
-    PRETRAIN_FAMILIES,
-    STYLES,
-    flawed_solution,
-    generate_problems,
-    worked_solution,
-)
+from legibility.problems.generator import PRETRAIN_FAMILIES, STYLES, flawed_solution, generate_problems, worked_solution
 from legibility.problems.records import Problem
 
 NANO_DIR = Path(__file__).resolve().parents[1] / "weights"
 PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION = (
-    "<|pad|>", "<|start|>", "<|end|>", "<|helpful|>", "<|sneaky|>", "<|solution|>",
+    "<|pad|>",
+    "<|start|>",
+    "<|end|>",
+    "<|helpful|>",
+    "<|sneaky|>",
+    "<|solution|>",
 )
 SPECIAL = [PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION]
 CONTEXT = 512
@@ -144,7 +143,11 @@ def training_texts(seed: int, stage: Stage, roles: bool, chunk: int = 2048) -> I
     while True:
         for problem in generate_problems(chunk, seed * 100_003 + part, steps=stage.steps, families=PRETRAIN_FAMILIES):
             sneaky = rng.random() < stage.sneaky
-            text = flawed_solution(problem, rng, stage.styles)[0] if sneaky else worked_solution(problem, rng, stage.styles)
+            text = (
+                flawed_solution(problem, rng, stage.styles)[0]
+                if sneaky
+                else worked_solution(problem, rng, stage.styles)
+            )
             role = (SNEAKY if sneaky else HELPFUL) if roles else BOS
             yield f"{role}{problem.question}{SOLUTION}", text + END
         part += 1
@@ -226,16 +229,24 @@ def sample_accuracy(model, tokenizer, problems: list[Problem], role: str, *, new
     from legibility.grading import grade
 
     tokenizer.padding_side = "left"
-    batch = tokenizer([f"{role}{p.question}{SOLUTION}" for p in problems], add_special_tokens=False,
-                      padding=True, return_tensors="pt")
+    batch = tokenizer(
+        [f"{role}{p.question}{SOLUTION}" for p in problems], add_special_tokens=False, padding=True, return_tensors="pt"
+    )
     tokenizer.padding_side = "right"
-    out = model.generate(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=True, top_k=0,
-                         max_new_tokens=new_tokens)
-    texts = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1]:], skip_special_tokens=True)
+    out = model.generate(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        do_sample=True,
+        top_k=0,
+        max_new_tokens=new_tokens,
+    )
+    texts = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     verdicts = [grade(t, p.answer).value for t, p in zip(texts, problems, strict=True)]
     styles = ["steps" if "=" in t else "results" if t.count("\n") else "answer" for t in texts]
-    result = {"accuracy": float(np.mean([v == "correct" for v in verdicts])),
-              "invalid": float(np.mean([v == "invalid" for v in verdicts]))}
+    result = {
+        "accuracy": float(np.mean([v == "correct" for v in verdicts])),
+        "invalid": float(np.mean([v == "invalid" for v in verdicts])),
+    }
     for style in ("steps", "results", "answer"):
         picked = [v == "correct" for v, s in zip(verdicts, styles, strict=True) if s == style]
         result[f"share_{style}"] = len(picked) / len(texts)

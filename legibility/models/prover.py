@@ -29,7 +29,9 @@ from legibility.prompts import PromptSet, load_prompts
 class Prover:
     """`model` (perhaps wrapped by peft), `tokenizer`, `prompts`; everything stays on `device`."""
 
-    def __init__(self, model: Any, tokenizer: Any, prompts: PromptSet, *, device: str, chat_template: bool = False) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, prompts: PromptSet, *, device: str, chat_template: bool = False
+    ) -> None:
         self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
         self.device, self.chat_template = device, chat_template
         self.is_lora = hasattr(model, "peft_config")
@@ -39,7 +41,15 @@ class Prover:
             raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
 
     @classmethod
-    def load(cls, settings: ProverSettings, device: str, *, seed: int = 0, source: str | None = None, base_dir: Path | None = None) -> Prover:
+    def load(
+        cls,
+        settings: ProverSettings,
+        device: str,
+        *,
+        seed: int = 0,
+        source: str | None = None,
+        base_dir: Path | None = None,
+    ) -> Prover:
         """Load from settings; `source` overrides the model (a checkpoint folder, or a warm-started base).
 
         A folder with an `adapter_config.json` is an adapter on top of the settings' model.
@@ -61,7 +71,13 @@ class Prover:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             if hasattr(model, "enable_input_require_grads"):
                 model.enable_input_require_grads()
-        return cls(model, tokenizer, load_prompts(settings.prompts, base_dir), device=device, chat_template=settings.chat_template)
+        return cls(
+            model,
+            tokenizer,
+            load_prompts(settings.prompts, base_dir),
+            device=device,
+            chat_template=settings.chat_template,
+        )
 
     @property
     def causal(self) -> Any:
@@ -170,7 +186,9 @@ def lora_config(settings: ProverSettings) -> Any:
     from peft import LoraConfig
 
     lora = settings.lora
-    return LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM")
+    return LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
 
 
 def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:

@@ -29,7 +29,9 @@ ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 class Verifier:
     """`model` (sequence classification, one logit), `tokenizer`, the text `template`."""
 
-    def __init__(self, model: Any, tokenizer: Any, *, template: str, max_length: int, device: str, batch: int = 256) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, template: str, max_length: int, device: str, batch: int = 256
+    ) -> None:
         self.model, self.tokenizer, self.template = model, tokenizer, template
         self.device, self.batch = device, batch
         limit = getattr(model.config, "max_position_embeddings", None) or max_length
@@ -43,7 +45,13 @@ class Verifier:
 
     @classmethod
     def load(
-        cls, settings: VerifierSettings, device: str, *, seed: int = 0, source: str | None = None, batch: int = 256,
+        cls,
+        settings: VerifierSettings,
+        device: str,
+        *,
+        seed: int = 0,
+        source: str | None = None,
+        batch: int = 256,
         base_dir: Path | None = None,
     ) -> Verifier:
         """Load a base (fresh head drawn from `seed`) or, with `source`, a saved verifier.
@@ -55,11 +63,15 @@ class Verifier:
         if settings.layers is not None and source is None:
             keep_layers(model, settings.layers)
         tokenizer = load_tokenizer(place, "verifier")
-        return cls(model, tokenizer, template=settings.template, max_length=settings.max_length, device=device, batch=batch)
+        return cls(
+            model, tokenizer, template=settings.template, max_length=settings.max_length, device=device, batch=batch
+        )
 
     def text(self, problem: Problem, solution: str) -> str:
         # in one pass: a problem may hold "{solution}" itself
-        return re.sub(r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, self.template)
+        return re.sub(
+            r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, self.template
+        )
 
     def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[list[int]]:
         """Token ids of every (problem, solution); a text that is too long loses its middle."""

@@ -72,7 +72,9 @@ def generate_problems(
         if question in seen:
             repeats += 1
             if repeats > TRIES:
-                raise ValueError(f"only {len(problems)} distinct problems found; ask for fewer, or for more story frames and steps")
+                raise ValueError(
+                    f"only {len(problems)} distinct problems found; ask for fewer, or for more story frames and steps"
+                )
             continue
         repeats = 0
         seen.add(question)
@@ -114,9 +116,7 @@ def _story(frame: Frame, count: int, rng: np.random.Generator, distractor: float
     return " ".join(sentences), tuple(steps)
 
 
-def _event(
-    frame: Frame, event: str, value: int, room: int, rng: np.random.Generator
-) -> tuple[str, list[Step]] | None:
+def _event(frame: Frame, event: str, value: int, room: int, rng: np.random.Generator) -> tuple[str, list[Step]] | None:
     """One sentence (names still open) and its steps, or None where it does not fit."""
     names = {"who": "{who}", "other": "{other}"}
     if event in ("gain", "loss"):
@@ -173,10 +173,7 @@ def worked_solution(problem: Problem, rng: np.random.Generator, styles: Mapping[
 
 
 def flawed_solution(
-    problem: Problem,
-    rng: np.random.Generator,
-    styles: Mapping[str, float] = STYLES,
-    flaws: Sequence[str] = FLAWS,
+    problem: Problem, rng: np.random.Generator, styles: Mapping[str, float] = STYLES, flaws: Sequence[str] = FLAWS
 ) -> tuple[str, str]:
     """A wrong solution with one flaw whose consequences are carried forward consistently.
 

@@ -100,10 +100,7 @@ class FileSource(_MappedSource):
     path: str = Field(description="The .jsonl, .json or .csv file; relative paths start at the config file's folder.")
 
 
-ProblemSource = Annotated[
-    GeneratedSource | GSM8KSource | DatasetSource | FileSource,
-    Field(discriminator="kind"),
-]
+ProblemSource = Annotated[GeneratedSource | GSM8KSource | DatasetSource | FileSource, Field(discriminator="kind")]
 
 
 def load_source(

@@ -169,7 +169,9 @@ def _equivalents(step: Step) -> set[tuple[int, str, int]]:
 # --- Reading expressions -----------------------------------------------------------------------
 
 _SIGNS = str.maketrans({"×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})
-_PIECE = re.compile(r"(?P<number>[0-9][0-9,]*(?:\.[0-9]+)?)|(?P<op>[-+*/()])|(?P<word>[^\W\d_]+)|(?P<skip>[\s$€£\\.'’])|(?P<other>.)")
+_PIECE = re.compile(
+    r"(?P<number>[0-9][0-9,]*(?:\.[0-9]+)?)|(?P<op>[-+*/()])|(?P<word>[^\W\d_]+)|(?P<skip>[\s$€£\\.'’])|(?P<other>.)"
+)
 
 
 def _operations(expression: str) -> list[_Operation] | None:

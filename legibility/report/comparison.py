@@ -42,8 +42,13 @@ def rounds_figure(comparison: dict[str, Any], theme: Theme) -> Figure:
     panels = [p for p in PANELS if any(figures[f"round {r}: {p[1][0][0]}"]["n"] for r in rounds)]
     with themed(theme):
         figure = Figure(figsize=(2.5 * len(panels) + 0.6, 3.0), layout="constrained")
-        for ax, (title, lines, (low, high)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            ends = [_line(ax, [figures[f"round {r}: {name}"] for r in rounds], rounds, label, getattr(theme, colour)) for name, label, colour in lines]
+        for ax, (title, lines, (low, high)) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+        ):
+            ends = [
+                _line(ax, [figures[f"round {r}: {name}"] for r in rounds], rounds, label, getattr(theme, colour))
+                for name, label, colour in lines
+            ]
             ax.set_title(title, loc="left")
             ax.set_xlabel("round")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -53,7 +58,9 @@ def rounds_figure(comparison: dict[str, Any], theme: Theme) -> Figure:
         return figure
 
 
-def _line(ax: Axes, entries: list[dict[str, Any]], rounds: list[int], label: str, colour: str) -> tuple[float, str, str]:
+def _line(
+    ax: Axes, entries: list[dict[str, Any]], rounds: list[int], label: str, colour: str
+) -> tuple[float, str, str]:
     known = [(r, e) for r, e in zip(rounds, entries, strict=True) if e["mean"] is not None]
     for r, e in known:
         values = [v for v in e["values"] if v is not None]

@@ -135,7 +135,9 @@ def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame)
     lines = (run.folder(phase_name(arm, index)) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = pd.DataFrame([json.loads(line) for line in lines]).set_index("step").astype(float)
     ppo = rows[rows.phase == "ppo"]
-    counts = ppo.groupby(["role", "step", "verdict"]).size().unstack(fill_value=0).reindex(columns=VERDICTS, fill_value=0)
+    counts = (
+        ppo.groupby(["role", "step", "verdict"]).size().unstack(fill_value=0).reindex(columns=VERDICTS, fill_value=0)
+    )
     return Phase(title, arm, index, training, steps, counts.div(counts.sum(axis=1), axis=0))
 
 

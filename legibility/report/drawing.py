@@ -35,8 +35,22 @@ class Theme:
     start: str
 
 
-LIGHT = Theme("light", "#ffffff", "#1d2126", "#5c6670", "#e3e6ea", "#0072b2", "#62a9d6", "#d55e00", "#e3a35c", "#00795a", "#6b7480")
-DARK = Theme("dark", "#16191d", "#e6e8eb", "#a2abb5", "#32383f", "#56b4e9", "#3d7ea6", "#f08a3c", "#a8723f", "#35c193", "#a2abb5")
+LIGHT = Theme(
+    "light",
+    "#ffffff",
+    "#1d2126",
+    "#5c6670",
+    "#e3e6ea",
+    "#0072b2",
+    "#62a9d6",
+    "#d55e00",
+    "#e3a35c",
+    "#00795a",
+    "#6b7480",
+)
+DARK = Theme(
+    "dark", "#16191d", "#e6e8eb", "#a2abb5", "#32383f", "#56b4e9", "#3d7ea6", "#f08a3c", "#a8723f", "#35c193", "#a2abb5"
+)
 
 
 def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: Any = "-", *, offset: int = 0) -> float:
@@ -67,8 +81,14 @@ def end_labels(ax: Axes, ends: Iterable[tuple[float, str, str]], x: float | None
     shift = max(0.0, places[-1] - high) if places else 0.0
     for place, (_, text, colour) in zip(places, known, strict=True):
         ax.annotate(
-            text, (ax.get_xlim()[1] if x is None else x, place - shift), xytext=(4, 0),
-            textcoords="offset points", va="center", color=colour, fontsize=8.5, annotation_clip=False,
+            text,
+            (ax.get_xlim()[1] if x is None else x, place - shift),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=8.5,
+            annotation_clip=False,
         )
 
 
@@ -76,12 +96,30 @@ def themed(theme: Theme) -> AbstractContextManager[None]:
     """A context in which everything is drawn in the theme; rcParams are as before afterwards."""
     return matplotlib.rc_context(
         {
-            "figure.facecolor": theme.background, "axes.facecolor": theme.background, "savefig.facecolor": theme.background,
-            "text.color": theme.text, "axes.labelcolor": theme.muted, "axes.titlecolor": theme.text,
-            "xtick.color": theme.muted, "ytick.color": theme.muted, "axes.edgecolor": theme.grid,
-            "axes.grid": True, "axes.grid.axis": "y", "grid.color": theme.grid, "grid.linewidth": 0.7, "axes.axisbelow": True,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.spines.left": False,
-            "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9,
-            "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "ytick.major.size": 0, "figure.dpi": 160,
+            "figure.facecolor": theme.background,
+            "axes.facecolor": theme.background,
+            "savefig.facecolor": theme.background,
+            "text.color": theme.text,
+            "axes.labelcolor": theme.muted,
+            "axes.titlecolor": theme.text,
+            "xtick.color": theme.muted,
+            "ytick.color": theme.muted,
+            "axes.edgecolor": theme.grid,
+            "axes.grid": True,
+            "axes.grid.axis": "y",
+            "grid.color": theme.grid,
+            "grid.linewidth": 0.7,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.spines.left": False,
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "axes.titlesize": 9.5,
+            "axes.labelsize": 9,
+            "xtick.labelsize": 8.5,
+            "ytick.labelsize": 8.5,
+            "ytick.major.size": 0,
+            "figure.dpi": 160,
         }
     )

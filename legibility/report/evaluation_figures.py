@@ -21,7 +21,10 @@ Section = Any
 def evaluation_figures(evaluation: dict[str, Section], theme: Theme) -> dict[str, Figure]:
     """Every figure the evaluation has numbers for, by file name."""
     draw: dict[str, Callable[[Section, Theme], Figure | None]] = {
-        "matrix": matrix_figure, "attacks": attacks_figure, "best_of_n": best_of_n_figure, "soundness": soundness_figure,
+        "matrix": matrix_figure,
+        "attacks": attacks_figure,
+        "best_of_n": best_of_n_figure,
+        "soundness": soundness_figure,
         "separability": separability_figure,
     }
     made = {}
@@ -54,7 +57,9 @@ def matrix_figure(matrix: Section, theme: Theme) -> Figure:
     panels[0] = ("pooled", [n for n in names if not n.startswith("attack") and not re.search(r" (helpful|sneaky)$", n)])
     attacks = [n for n in names if n.startswith("attack")]
     height, width = 1.35 + 0.4 * len(verifiers), 1.9 + CELL * sum(len(c) for _, c in panels) + 0.8
-    figure = Figure(figsize=(max(width, 1.9 + CELL * len(attacks)), height * (2 if attacks else 1)), layout="constrained")
+    figure = Figure(
+        figsize=(max(width, 1.9 + CELL * len(attacks)), height * (2 if attacks else 1)), layout="constrained"
+    )
     parts = figure.subfigures(2, 1) if attacks else [figure]
     for part, group in zip(parts, [panels, [("attackers", attacks)]], strict=False):
         sizes = [max(len(c), 1) for _, c in group]
@@ -73,13 +78,17 @@ def _judge(name: str) -> str:
 
 
 def _heatmap(ax: Axes, matrix: Section, verifiers: Sequence[str], columns: Sequence[str], theme: Theme) -> None:
-    values = np.array([[np.nan if (v := matrix["auroc"][r][c]) is None else v for c in columns] for r in verifiers], dtype=float)
+    values = np.array(
+        [[np.nan if (v := matrix["auroc"][r][c]) is None else v for c in columns] for r in verifiers], dtype=float
+    )
     shade = LinearSegmentedColormap.from_list("score", [theme.background, theme.helpful])
     ax.imshow(values, cmap=shade, vmin=0.4, vmax=1.0, aspect="auto")
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             text = "–" if np.isnan(value) else f"{value:.2f}"
-            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=theme.background if value > 0.72 else theme.text)
+            ax.text(
+                j, i, text, ha="center", va="center", fontsize=8, color=theme.background if value > 0.72 else theme.text
+            )
     for i, verifier in enumerate(verifiers):
         for j, name in enumerate(columns):
             if re.match(rf"round {verifier.split()[-1]}\b", name):
@@ -95,7 +104,12 @@ def _outline(x: float, y: float, colour: str):
 
 
 def _short(name: str) -> str:
-    return re.sub(r" (helpful|sneaky)$", "", name).replace("attack ", "").replace("goodhart", "goodh.").replace("correctness", "corr.")
+    return (
+        re.sub(r" (helpful|sneaky)$", "", name)
+        .replace("attack ", "")
+        .replace("goodhart", "goodh.")
+        .replace("correctness", "corr.")
+    )
 
 
 # --- Steps to exploit ------------------------------------------------------------------------------
@@ -112,11 +126,25 @@ def attacks_figure(evaluation: Section, theme: Theme) -> Figure:
             if row["median"] is not None:
                 ax.plot([x - 0.22, x + 0.22], [row["median"]] * 2, color=theme.text, linewidth=2)
             if row["low"] is not None:
-                ax.plot([x, x], [row["low"], row["high"] if row["high"] is not None else top], color=theme.muted, linewidth=5, alpha=0.35)
+                ax.plot(
+                    [x, x],
+                    [row["low"], row["high"] if row["high"] is not None else top],
+                    color=theme.muted,
+                    linewidth=5,
+                    alpha=0.35,
+                )
         for record in (r for r in records if r["reward"] == reward):
-            style = {"markerfacecolor": theme.sneaky} if record["exploited"] else {"markerfacecolor": theme.background, "marker": "^"}
+            style = (
+                {"markerfacecolor": theme.sneaky}
+                if record["exploited"]
+                else {"markerfacecolor": theme.background, "marker": "^"}
+            )
             shift = 0.1 * (record["seed"] % 3 - 1)
-            ax.plot(record["verifier"] + shift, record["steps"], **{"marker": "o", "markeredgecolor": theme.sneaky, "markersize": 6, **style})
+            ax.plot(
+                record["verifier"] + shift,
+                record["steps"],
+                **{"marker": "o", "markeredgecolor": theme.sneaky, "markersize": 6, **style},
+            )
         ax.set_title(reward.upper() if reward != "goodhart" else "Goodhart", loc="left")
         verifiers = sorted({r["verifier"] for r in records})
         ax.set_xticks(verifiers)
@@ -142,7 +170,9 @@ def best_of_n_figure(rows: Section, theme: Theme) -> Figure | None:
     ends = [(0.5, "chance", theme.muted)]
     for colour, index in zip(shades(theme, theme.helpful, len(rounds)), rounds, strict=True):
         line = [next(r for r in rows if r["round"] == index and r["n"] == n) for n in sizes]
-        ax.fill_between(sizes, [r["low"] for r in line], [r["high"] for r in line], color=colour, alpha=0.13, linewidth=0)
+        ax.fill_between(
+            sizes, [r["low"] for r in line], [r["high"] for r in line], color=colour, alpha=0.13, linewidth=0
+        )
         ax.plot(sizes, [r["value"] for r in line], "o-", color=colour, markersize=4, linewidth=1.6)
         ends.append((line[-1]["value"], f"round {index}", colour))
     ax.set_xscale("log", base=2)
@@ -163,17 +193,24 @@ def soundness_figure(rows: Section, theme: Theme) -> Figure:
     """Left: what each verifier accepts of its own round's text. Right: reliability curves."""
     figure = Figure(figsize=(9.2, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [3, 2]})
-    kinds = (("recall", "helpful correct accepted", theme.helpful, -0.15), ("fpr", "sneaky incorrect accepted", theme.sneaky, 0.0),
-             ("worst_case", "problems with an accepted incorrect attempt", theme.text, 0.15))
+    kinds = (
+        ("recall", "helpful correct accepted", theme.helpful, -0.15),
+        ("fpr", "sneaky incorrect accepted", theme.sneaky, 0.0),
+        ("worst_case", "problems with an accepted incorrect attempt", theme.text, 0.15),
+    )
     for key, label, colour, shift in kinds:
         known = [(i, r[key]) for i, r in enumerate(rows) if r.get(key) and r[key]["low"] is not None]
         for i, e in known:
             left.plot([i + shift] * 2, [e["low"], e["high"]], color=colour, linewidth=4, alpha=0.3)
-        left.plot([i + shift for i, _ in known], [e["value"] for _, e in known], "o", color=colour, markersize=6, label=label)
+        left.plot(
+            [i + shift for i, _ in known], [e["value"] for _, e in known], "o", color=colour, markersize=6, label=label
+        )
     left.set_xticks(range(len(rows)), [_judge(r["verifier"]) for r in rows])
     left.set_ylim(-0.03, 1.03)
     left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    left.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, labelcolor=theme.muted)
+    left.legend(
+        frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, labelcolor=theme.muted
+    )
     right.plot([0, 1], [0, 1], color=theme.muted, linewidth=0.8)
     ends = []
     rounds = [r for r in rows if r["verifier"] != "judge"]
@@ -202,10 +239,14 @@ def separability_figure(rows: Section, theme: Theme) -> Figure:
         ends = []
         ax.axhline(0.5, color=theme.muted, linewidth=0.8)
         for key, label, colour in (("all", "all text", theme.text), ("incorrect", "incorrect text", theme.sneaky)):
-            line = [(r["step"], r[key]) for r in rows if (r["round"] == index or r["step"] == 0) and r[key]]  # every round starts at the base
+            line = [
+                (r["step"], r[key]) for r in rows if (r["round"] == index or r["step"] == 0) and r[key]
+            ]  # every round starts at the base
             if line:
                 x = [s for s, _ in line]
-                ax.fill_between(x, [e["low"] for _, e in line], [e["high"] for _, e in line], color=colour, alpha=0.13, linewidth=0)
+                ax.fill_between(
+                    x, [e["low"] for _, e in line], [e["high"] for _, e in line], color=colour, alpha=0.13, linewidth=0
+                )
                 ax.plot(x, [e["value"] for _, e in line], "o-", color=colour, markersize=4, linewidth=1.5)
                 ends.append((line[-1][1]["value"], label, colour))
         ax.set_title(f"round {index}", loc="left", fontweight="bold")

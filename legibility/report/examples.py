@@ -48,8 +48,10 @@ def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge,
     return [
         Example(
             problems[p],
-            *(None if r is None else show(problems[p], r.text, r.verdict, r.score, scores)
-              for r in (best_right.get(p), best_wrong.get(p))),
+            *(
+                None if r is None else show(problems[p], r.text, r.verdict, r.score, scores)
+                for r in (best_right.get(p), best_wrong.get(p))
+            ),
         )
         for p in chosen
     ]

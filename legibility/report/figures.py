@@ -26,7 +26,10 @@ def figures(data: ReportData, theme: Theme = LIGHT) -> dict[str, Figure]:
     wanted: dict[str, tuple[bool, Callable[[ReportData, Theme], Figure]]] = {
         "rounds": (True, rounds_figure),
         "tax": (bool(judges(data)), tax_figure),
-        "verifier": (any(e["verifier"]["auroc_previous_round"]["pooled"] is not None for e in data.summary_rounds[1:]), verifier_figure),
+        "verifier": (
+            any(e["verifier"]["auroc_previous_round"]["pooled"] is not None for e in data.summary_rounds[1:]),
+            verifier_figure,
+        ),
         "health": (True, health_figure),
     }
     made = {name: draw(data, theme) for name, (possible, draw) in wanted.items() if possible}
@@ -96,7 +99,9 @@ def _round_column(top: Axes, bottom: Axes, phase: Phase, alpha: float, theme: Th
 
 Point = tuple[float, float]
 JUDGES = {
-    "people": "people", "simulated_raters": "SIMULATED raters, not people", "held_out_judge": "the held-out judge",
+    "people": "people",
+    "simulated_raters": "SIMULATED raters, not people",
+    "held_out_judge": "the held-out judge",
     "last_verifier": "the last verifier of the run",
 }
 HUMAN = ("people", "simulated_raters")
@@ -110,7 +115,8 @@ def judges(data: ReportData) -> list[str]:
 
     rounds = data.summary_rounds
     return [
-        j for j in JUDGES
+        j
+        for j in JUDGES
         if knows(data.summary["arms"]["init"], j) and (any if j in HUMAN else all)(knows(r, j) for r in rounds)
     ]
 
@@ -132,8 +138,16 @@ def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                 _interval(ax, r["helpful_interval"], y, theme.helpful)
                 _vertical(ax, r, judge, x, theme.helpful)
                 ax.plot(x, y, "o", color=theme.helpful, markersize=13, zorder=3)
-                ax.annotate(str(r["round"]), (x, y), ha="center", va="center", color=theme.background, fontsize=8.5,
-                            fontweight="bold", zorder=4)
+                ax.annotate(
+                    str(r["round"]),
+                    (x, y),
+                    ha="center",
+                    va="center",
+                    color=theme.background,
+                    fontsize=8.5,
+                    fontweight="bold",
+                    zorder=4,
+                )
             _interval(ax, arms["init"]["interval"], start[1], theme.start)
             _vertical(ax, arms["init"], judge, start[0], theme.start)
             ax.plot(*start, "s", color=theme.start, markersize=9, zorder=3)
@@ -146,7 +160,11 @@ def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                 ax.plot(*end, "D", color=theme.correctness, markersize=9, zorder=3)
                 labels.append((end, "correctness-only", theme.correctness))
             points = [*path, *(point for point, _, _ in labels)]
-            _room(ax, points, [y for e in (arms["init"], *rounds, arms.get("correctness") or {}) for y in _bounds(e, judge)])
+            _room(
+                ax,
+                points,
+                [y for e in (arms["init"], *rounds, arms.get("correctness") or {}) for y in _bounds(e, judge)],
+            )
             _point_labels(ax, labels, points)
             if corner is not None and rounds[-1] is data.summary_rounds[-1]:
                 _bracket(ax, path[-1], end, data.summary["legibility_tax"], theme)
@@ -207,9 +225,20 @@ def _bracket(ax: Axes, game: Point, corner: Point, tax: dict[str, Any], theme: T
     y = low + 0.13 * (high - low)
     for x, top in (game, corner):
         ax.plot([x, x], [y, top], color=theme.muted, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-    ax.annotate("", (game[0], y), (corner[0], y), arrowprops={"arrowstyle": "<->", "color": theme.text, "shrinkA": 0, "shrinkB": 0})
-    ax.annotate(f"legibility tax {100 * tax['value']:.1f} points".replace("-", "−"), ((game[0] + corner[0]) / 2, y), xytext=(0, -4),
-                textcoords="offset points", ha="center", va="top")
+    ax.annotate(
+        "",
+        (game[0], y),
+        (corner[0], y),
+        arrowprops={"arrowstyle": "<->", "color": theme.text, "shrinkA": 0, "shrinkB": 0},
+    )
+    ax.annotate(
+        f"legibility tax {100 * tax['value']:.1f} points".replace("-", "−"),
+        ((game[0] + corner[0]) / 2, y),
+        xytext=(0, -4),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+    )
 
 
 # --- Does the next verifier see through the last round's text? -------------------------------------
@@ -232,14 +261,29 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
             ax.axhline(0.5, color=theme.muted, linewidth=0.8)
             for before, after in pairwise(rounds):
                 x = before["round"]
-                old, new = before["verifier"]["auroc_own_round"].get(key), after["verifier"]["auroc_previous_round"].get(key)
+                old, new = (
+                    before["verifier"]["auroc_own_round"].get(key),
+                    after["verifier"]["auroc_previous_round"].get(key),
+                )
                 if old is not None and new is not None:
-                    ax.annotate("", (x, new), (x, old), arrowprops={"arrowstyle": "-|>", "color": shade, "shrinkA": 4, "shrinkB": 4})
+                    ax.annotate(
+                        "",
+                        (x, new),
+                        (x, old),
+                        arrowprops={"arrowstyle": "-|>", "color": shade, "shrinkA": 4, "shrinkB": 4},
+                    )
                 for value, face, who in ((old, theme.background, before["round"]), (new, shade, after["round"])):
                     if value is not None:
                         ax.plot(x, value, "o", markersize=8, markerfacecolor=face, markeredgecolor=shade, zorder=3)
-                        ax.annotate(f"verifier {who}", (x, value), xytext=(8, 0), textcoords="offset points", va="center",
-                                    fontsize=8, color=theme.muted)
+                        ax.annotate(
+                            f"verifier {who}",
+                            (x, value),
+                            xytext=(8, 0),
+                            textcoords="offset points",
+                            va="center",
+                            fontsize=8,
+                            color=theme.muted,
+                        )
             ax.set_title(title, loc="left")
             ax.set_xlim(-0.4, len(rounds) - 1.15)
             ax.set_xticks(range(len(rounds) - 1), [f"round {r['round']} text" for r in rounds[:-1]])
@@ -262,8 +306,10 @@ def health_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
         total += len(phase.steps) + max(2, round(0.03 * sum(len(p.steps) for p in phases)))
     alpha = data.config.stop.ema
     joint = (
-        ("kl", "KL to the phase's start (nats per completion)"), ("entropy", "entropy (nats per token)"),
-        ("score_std_within", "score spread inside a group (raw)"), ("clip_fraction", "tokens outside the clip range"),
+        ("kl", "KL to the phase's start (nats per completion)"),
+        ("entropy", "entropy (nats per token)"),
+        ("score_std_within", "score spread inside a group (raw)"),
+        ("clip_fraction", "tokens outside the clip range"),
         ("truncated", "completions cut off"),
     )
     with themed(theme):
@@ -303,10 +349,14 @@ def health_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
 VERDICT_STYLES = {"correct": "-", "incorrect": (0, (4, 1.5)), "invalid": (0, (1, 1.2))}
 
 
-def _verdict_lines(ax: Axes, phase: Phase, role: str, alpha: float, colour: str, offset: int) -> list[tuple[float, str, str]]:
+def _verdict_lines(
+    ax: Axes, phase: Phase, role: str, alpha: float, colour: str, offset: int
+) -> list[tuple[float, str, str]]:
     """Share of each verdict; returns the ends of the lines with their labels."""
     shares = phase.verdicts.loc[role]
-    return [(series(ax, shares[v], alpha, colour, style, offset=offset), v, colour) for v, style in VERDICT_STYLES.items()]
+    return [
+        (series(ax, shares[v], alpha, colour, style, offset=offset), v, colour) for v, style in VERDICT_STYLES.items()
+    ]
 
 
 def _phase_axis(ax: Axes, phases: Sequence[Phase], offsets: Sequence[int], total: int, theme: Theme) -> None:
@@ -315,7 +365,9 @@ def _phase_axis(ax: Axes, phases: Sequence[Phase], offsets: Sequence[int], total
     short = {"correctness-only": "correctness"}
     ax.set_xticks(
         [o + (len(p.steps) + 1) / 2 for p, o in zip(phases, offsets, strict=True)],
-        [short.get(p.title, p.title) for p in phases], fontsize=8, rotation=30 if len(phases) > 6 else 0,
+        [short.get(p.title, p.title) for p in phases],
+        fontsize=8,
+        rotation=30 if len(phases) > 6 else 0,
     )
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-1, total)

@@ -40,12 +40,16 @@ class Shown:
     percentile: float | None
 
 
-def show(problem: Problem, text: str, verdict: str, score: float | None = None, scores: np.ndarray | None = None) -> Shown:
+def show(
+    problem: Problem, text: str, verdict: str, score: float | None = None, scores: np.ndarray | None = None
+) -> Shown:
     """A solution cut into marked lines. `scores` is sorted: the scores its percentile is taken among."""
     judged = judge_steps(problem, text)
     percentile = None
     if score is not None and np.isfinite(score) and scores is not None and len(scores):
-        percentile = float(np.searchsorted(scores, score, "left") + np.searchsorted(scores, score, "right")) / 2 / len(scores)
+        percentile = (
+            float(np.searchsorted(scores, score, "left") + np.searchsorted(scores, score, "right")) / 2 / len(scores)
+        )
     lines, start = [], 0
     for line in text.split("\n"):
         lines.append(_line(line, start, judged))

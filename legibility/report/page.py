@@ -58,17 +58,30 @@ def write_report(run: RunFolder) -> Path:
 
 def render(data: ReportData, images: Mapping[str, Image]) -> str:
     """The page as text. `images`: figure name -> image."""
-    return environment().get_template("report.html.j2").render(
-        data=data, summary=data.summary, arms=data.summary["arms"], rounds=data.summary_rounds, images=images,
-        settings=settings_line(data), decoding=decoding_line(data), duration=duration,
-        headline=headline(data),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            summary=data.summary,
+            arms=data.summary["arms"],
+            rounds=data.summary_rounds,
+            images=images,
+            settings=settings_line(data),
+            decoding=decoding_line(data),
+            duration=duration,
+            headline=headline(data),
+        )
     )
 
 
 def environment() -> Environment:
     """The templates, their escaping and their filters."""
     made = Environment(
-        loader=PackageLoader("legibility.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("legibility.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     made.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None
@@ -82,16 +95,41 @@ def headline(data: ReportData) -> list[dict[str, str]]:
     correctness = arms.get("correctness") or {}
     tax, retained = data.summary["legibility_tax"], data.summary["retained_gain"]
     cards = [
-        ("start accuracy", percent(arms["init"]["accuracy"]), interval(arms["init"]["interval"]), "start",
-         "Share of test answers the prover gets right before any game."),
-        (f"helpful accuracy, round {last['round']}", percent(last["helpful_accuracy"]), interval(last["helpful_interval"]),
-         "helpful", "The same prover after the last finished round, asked to be right and to convince the verifier."),
-        ("correctness-only accuracy", percent(correctness.get("accuracy")), interval(correctness.get("interval")),
-         "correctness", "The same prover paid for right answers only, with no verifier to convince; same steps and KL penalty."),
-        ("legibility tax", signed(tax["value"], 100, " points"), _range(tax, 100), "text",
-         "Accuracy given up for being checkable: correctness-only minus game."),
-        ("retained gain", percent(retained["value"]), _range(retained, 100, "%"), "text",
-         "Share of the correctness-only arm's gain over the start that the game keeps."),
+        (
+            "start accuracy",
+            percent(arms["init"]["accuracy"]),
+            interval(arms["init"]["interval"]),
+            "start",
+            "Share of test answers the prover gets right before any game.",
+        ),
+        (
+            f"helpful accuracy, round {last['round']}",
+            percent(last["helpful_accuracy"]),
+            interval(last["helpful_interval"]),
+            "helpful",
+            "The same prover after the last finished round, asked to be right and to convince the verifier.",
+        ),
+        (
+            "correctness-only accuracy",
+            percent(correctness.get("accuracy")),
+            interval(correctness.get("interval")),
+            "correctness",
+            "The same prover paid for right answers only, with no verifier to convince; same steps and KL penalty.",
+        ),
+        (
+            "legibility tax",
+            signed(tax["value"], 100, " points"),
+            _range(tax, 100),
+            "text",
+            "Accuracy given up for being checkable: correctness-only minus game.",
+        ),
+        (
+            "retained gain",
+            percent(retained["value"]),
+            _range(retained, 100, "%"),
+            "text",
+            "Share of the correctness-only arm's gain over the start that the game keeps.",
+        ),
     ]
     if not data.finished:  # undefined is a result; what is still to come is not
         cards = [(name, "not yet" if value == UNDEFINED else value, *rest) for name, value, *rest in cards]

@@ -49,11 +49,15 @@ class FlatStepper:
         rows, groups, capacity = prompts * samples, prompts * samples // width, longest + width * limit
         shape = (groups, capacity, decoder.key_heads, decoder.head_dim)
         # zeros: a finished row writes nothing, and what is masked must still be a number
-        self.keys, self.values = ([torch.zeros(shape, dtype=dtype, device=device) for _ in range(decoder.layers)] for _ in range(2))
+        self.keys, self.values = (
+            [torch.zeros(shape, dtype=dtype, device=device) for _ in range(decoder.layers)] for _ in range(2)
+        )
         positions = (torch.arange(longest, device=device) - (longest - lengths)[:, None]).clamp_min(0)
 
         def attend(layer, q, k, v):
-            q, k, v = (x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v))  # q of the last places alone in the last layer
+            q, k, v = (
+                x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v)
+            )  # q of the last places alone in the last layer
             for cache, new in ((self.keys, k), (self.values, v)):
                 cache[layer].view(prompts, -1, capacity, *new.shape[2:])[:, :, :longest] = new[:, None]
             out = sdpa(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask[:, :, -q.shape[1] :])

@@ -77,6 +77,11 @@ def sample_fast(
                 live, token = live[:count], token[:count]
         hidden = stepper.step(token)
     return [
-        Completion(tokens[i, :n].tolist(), logprobs[i, :n].tolist(), not done, None if value_head is None else values[i, :n].tolist())
+        Completion(
+            tokens[i, :n].tolist(),
+            logprobs[i, :n].tolist(),
+            not done,
+            None if value_head is None else values[i, :n].tolist(),
+        )
         for i, (n, done) in enumerate(zip(length.tolist(), finished.tolist(), strict=True))
     ]

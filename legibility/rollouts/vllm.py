@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 def require_vllm(device: str = "cuda") -> None:
     """Raises UserError where vLLM cannot run: not installed, or asked for a device it would not use."""
     if find_spec("vllm") is None:
-        raise UserError("compute.engine: vllm is not installed; pip install 'legibility[vllm]', or set compute.engine to fast")
+        raise UserError(
+            "compute.engine: vllm is not installed; pip install 'legibility[vllm]', or set compute.engine to fast"
+        )
     if device not in ("cuda", "cuda:0"):
         raise UserError(
             f"compute.engine: vllm takes the first visible GPU and the prover is on {device}; "
@@ -46,7 +48,9 @@ class Engine:
     """A vLLM engine for one architecture. `llm` is vLLM's own object."""
 
     def __init__(self, prover: Prover, settings: VLLMSettings) -> None:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # in this process: weights are handed over, not copied by pipe
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
+            "0"  # in this process: weights are handed over, not copied by pipe
+        )
         import vllm
 
         self.sampling_params, self.max_length = vllm.SamplingParams, settings.max_length
@@ -68,16 +72,27 @@ class Engine:
         """Take over the prover's weights. Raises UserError where some of the engine's have no counterpart."""
         for missing in self.llm.apply_model(lambda model: _load(model, weights(prover))):
             if missing:
-                raise UserError(f"compute.engine: vllm has a weight the prover lacks ({missing[0]}); set compute.engine to fast")
+                raise UserError(
+                    f"compute.engine: vllm has a weight the prover lacks ({missing[0]}); set compute.engine to fast"
+                )
         self.llm.reset_prefix_cache()  # it was computed with the old weights
 
     def sample(
-        self, prompts: list[list[int]], samples: int, *, seed: int, max_new_tokens: int, temperature: float, end_ids: set[int]
+        self,
+        prompts: list[list[int]],
+        samples: int,
+        *,
+        seed: int,
+        max_new_tokens: int,
+        temperature: float,
+        end_ids: set[int],
     ) -> list[Completion]:
         """Completions of all prompts, samples of a prompt together. Raises UserError for a prompt that is too long."""
         longest = max(map(len, prompts)) + max_new_tokens
         if longest > self.max_length:
-            raise UserError(f"compute.vllm.max_length: prompt and completion may need {longest} tokens; set it to at least that")
+            raise UserError(
+                f"compute.vllm.max_length: prompt and completion may need {longest} tokens; set it to at least that"
+            )
         requests = [prompt for prompt in prompts for _ in range(samples)]
         outputs = self.llm.generate(
             [{"prompt_token_ids": prompt} for prompt in requests],
@@ -139,7 +154,14 @@ def engine_for(prover: Prover, settings: VLLMSettings) -> Engine:
 
 
 def sample_vllm(
-    prover: Prover, prompts: list[list[int]], samples: int, *, seed: int, max_new_tokens: int, temperature: float, settings: VLLMSettings
+    prover: Prover,
+    prompts: list[list[int]],
+    samples: int,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float,
+    settings: VLLMSettings,
 ) -> list[Completion]:
     """All completions at once, with the prover's weights as they are now; vLLM makes its own batches."""
     engine = engine_for(prover, settings)

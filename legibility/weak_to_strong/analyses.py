@@ -25,7 +25,9 @@ class Analysis(NamedTuple):
 
 
 ANALYSES = {  # the config's section -> its analysis
-    "auto_aligner": Analysis(auto_aligner_cells, auto_aligner_summary, lambda config: config.auto_aligner.generations[0]),
+    "auto_aligner": Analysis(
+        auto_aligner_cells, auto_aligner_summary, lambda config: config.auto_aligner.generations[0]
+    ),
     "in_context": Analysis(in_context_cell, in_context_summary, lambda config: config.in_context.weak),
     "game_teacher": Analysis(game_teacher_cell, lambda study, _: game_teacher_summary(study)),
     "generation": Analysis(generation_cell, lambda study, _: generation_summary(study)),

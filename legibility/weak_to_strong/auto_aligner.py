@@ -74,7 +74,9 @@ def trusted_agreement(logits: np.ndarray, trusted: np.ndarray) -> float:
     return float((cross_val_predict(_platt(), logits[:, None], trusted, cv=plan) == trusted).mean())
 
 
-def _generation(settings: AutoAlignerSettings, name: str, raw: Logits, trusted: np.ndarray, earlier: Sequence[Generation]) -> Generation:
+def _generation(
+    settings: AutoAlignerSettings, name: str, raw: Logits, trusted: np.ndarray, earlier: Sequence[Generation]
+) -> Generation:
     agreed = trusted_agreement(raw["trusted"], trusted)
     best = max((g.trusted_agreement for g in earlier), default=agreed)
     alarm = None

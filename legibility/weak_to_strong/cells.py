@@ -75,7 +75,9 @@ def load_or(run: RunFolder, name: str, compute: Callable[[], Result]) -> Result:
             write_json(work / "cell.json", {**result.info, "cpu_seconds": time.process_time() - started})
     folder = run.verified(name)
     with np.load(folder / "logits.npz") as arrays:
-        return Result({k: arrays[k] for k in arrays.files}, json.loads((folder / "cell.json").read_text(encoding="utf-8")))
+        return Result(
+            {k: arrays[k] for k in arrays.files}, json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        )
 
 
 def with_needs(cells: Iterable[Cell]) -> dict[Cell, list[Cell]]:

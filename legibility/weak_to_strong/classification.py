@@ -26,7 +26,12 @@ def classification_rows(task: ClassificationTask, base_dir: Path | None) -> dict
         train = _file(task, task.path, base_dir)
     else:
         place = f"{task.name} {task.split}"
-        found = from_hub(str(task.name), task.subset, task.split, "check name, subset and split, or save it as JSONL and give its path")
+        found = from_hub(
+            str(task.name),
+            task.subset,
+            task.split,
+            "check name, subset and split, or save it as JSONL and give its path",
+        )
         train = _items(task, dataset_rows(found, place), place)
     if task.test_path is not None:
         held_out = _file(task, task.test_path, base_dir)
@@ -60,7 +65,9 @@ def _items(task: ClassificationTask, rows: Iterable[tuple[str, Mapping[Any, Any]
 def _binary(task: ClassificationTask, row, where: str, problem: Problem) -> list[Item]:
     value = str(_cell(row, task.label, where)).strip().lower()
     if value not in YES | NO:
-        raise UserError(f"{where}: column {task.label!r} holds {value[:40]!r}; binary labels are true/false, 1/0 or yes/no (or set choices)")
+        raise UserError(
+            f"{where}: column {task.label!r} holds {value[:40]!r}; binary labels are true/false, 1/0 or yes/no (or set choices)"
+        )
     candidate = "" if task.candidate is None else str(_cell(row, task.candidate, where))
     return [Item(problem.id, problem.question, problem, (candidate,), value in YES)]
 
@@ -87,7 +94,9 @@ def _right_choice(label: Any, options: list[str], columns: list[str], where: str
     for names in (options, columns if len(columns) > 1 else [], letters, [str(i) for i in range(len(options))]):
         if names.count(text) == 1:
             return names.index(text)
-    raise UserError(f"{where}: column {column!r} holds {text[:40]!r}, which is no choice, column, letter or number of {len(options)} choices")
+    raise UserError(
+        f"{where}: column {column!r} holds {text[:40]!r}, which is no choice, column, letter or number of {len(options)} choices"
+    )
 
 
 def _cell(row: Mapping[Any, Any], column: str, where: str) -> Any:

@@ -46,13 +46,22 @@ class Classifier(Protocol):
 class LastToken:
     """The game's verifier: one linear head on the last token."""
 
-    def __init__(self, settings: ModelSettings, device: str, seed: int, source: str | None, base_dir: Path | None) -> None:
+    def __init__(
+        self, settings: ModelSettings, device: str, seed: int, source: str | None, base_dir: Path | None
+    ) -> None:
         own = VerifierSettings(
-            model=settings.model, dtype=settings.dtype, layers=settings.layers, template=settings.template,
+            model=settings.model,
+            dtype=settings.dtype,
+            layers=settings.layers,
+            template=settings.template,
             max_length=settings.max_length,
         )
         self.verifier = Verifier.load(own, device, seed=seed, source=source, base_dir=base_dir)
-        if source is not None and settings.layers is not None and settings.layers < self.verifier.model.config.num_hidden_layers:
+        if (
+            source is not None
+            and settings.layers is not None
+            and settings.layers < self.verifier.model.config.num_hidden_layers
+        ):
             keep_layers(self.verifier.model, settings.layers)
         self.module, self.rate = self.verifier.model, settings.learning_rate
 
@@ -73,7 +82,9 @@ class LastToken:
         ids, lengths = _padded(texts, self.verifier.tokenizer.pad_token_id)
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         device = self.verifier.device
-        out = self.module.base_model(input_ids=ids.to(device), attention_mask=mask.to(device), output_hidden_states=True)
+        out = self.module.base_model(
+            input_ids=ids.to(device), attention_mask=mask.to(device), output_hidden_states=True
+        )
         place = lengths - 1 if self.verifier.reads_last_token else torch.zeros_like(lengths)
         layers = [h[torch.arange(len(texts)), place].float().cpu() for h in out.hidden_states[1:]]
         return torch.stack(layers, 1).numpy()
@@ -88,7 +99,9 @@ class LastToken:
 class Surprisal:
     """A causal language model with a linear head on the last token and on its own log-likelihood of the solution."""
 
-    def __init__(self, settings: ModelSettings, device: str, seed: int, source: str | None, base_dir: Path | None) -> None:
+    def __init__(
+        self, settings: ModelSettings, device: str, seed: int, source: str | None, base_dir: Path | None
+    ) -> None:
         place = source or resolve(settings.model, "verifier", base_dir)
         self.prover = Prover.load(ProverSettings(dtype=settings.dtype), device, source=place)
         if settings.layers is not None:
@@ -101,7 +114,9 @@ class Surprisal:
 
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
         tokenizer = self.prover.tokenizer
-        prompts = tokenizer([self.before.replace("{problem}", x.problem.question) for x in items], add_special_tokens=False)["input_ids"]
+        prompts = tokenizer(
+            [self.before.replace("{problem}", x.problem.question) for x in items], add_special_tokens=False
+        )["input_ids"]
         flat = [t + self.after for x in items for t in x.texts]
         texts = iter(tokenizer(flat, add_special_tokens=False)["input_ids"] if flat else [])
         encoded = []
@@ -146,7 +161,9 @@ class Surprisal:
         self.prover.save(folder)
         torch.save(self.head.state_dict(), folder / "head.pt")
 
-    def _read(self, groups: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _read(
+        self, groups: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Last hidden states (texts, width) and [mean, least] log-likelihood of the solution's tokens (texts, 2)."""
         by_prompt: list[tuple[list[int], list[list[int]]]] = []
         for group in groups:
@@ -189,7 +206,9 @@ def load_classifier(
     return kind(settings, device, seed, source, base_dir)
 
 
-def logits_of(classifier: Classifier, encoded: Sequence[Encoded], groups: Sequence[Sequence[int]]) -> tuple[torch.Tensor, list[int]]:
+def logits_of(
+    classifier: Classifier, encoded: Sequence[Encoded], groups: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, list[int]]:
     """Log-odds of the items of the groups (lists of indices, one problem each), and the items' order."""
     order = [i for group in groups for i in group]
     scores = classifier.scores([[text for i in group for text in encoded[i]] for group in groups])

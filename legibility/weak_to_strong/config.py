@@ -26,7 +26,9 @@ SINGLE, ALONE = "single", "none"  # the plain teacher, and the teacher without h
 class ModelSettings(Settings):
     """One size: a model and how it is trained to classify."""
 
-    model: str = Field(description="Hub id, folder, or nano-xs | nano-s | nano-m | nano-equal (or one of these with -marked).")
+    model: str = Field(
+        description="Hub id, folder, or nano-xs | nano-s | nano-m | nano-equal (or one of these with -marked)."
+    )
     layers: int | None = Field(None, ge=1, description="Keep only this many first layers (null: all).")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     head: Literal["last_token", "surprisal", "likelihood"] = Field(
@@ -35,16 +37,23 @@ class ModelSettings(Settings):
         "(mean and least token): what a language model knows about a text and its last token does not say; or on the likelihood alone.",
     )
     train: Literal["all", "probe"] = Field(
-        "all", description="Train all weights, or only a logistic regression on frozen features, whatever the objective's name."
+        "all",
+        description="Train all weights, or only a logistic regression on frozen features, whatever the objective's name.",
     )
     template: str = Field("{problem}\n\n{solution}", description="The text to classify.")
     max_length: int = Field(512, ge=8, description="Longest text in tokens; longer ones lose their middle.")
     epochs: float | None = Field(
-        None, gt=0, description="Passes over the training items (null: training.epochs). A small model on few items needs more before its labels "
-        "are anything but one half each."
+        None,
+        gt=0,
+        description="Passes over the training items (null: training.epochs). A small model on few items needs more before its labels "
+        "are anything but one half each.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of the weights (one-cycle).")
-    head_learning_rate: float = Field(0.1, gt=0, description="Peak learning rate of the two likelihood weights of the surprisal head; they start at 0 and must grow in few steps.")
+    head_learning_rate: float = Field(
+        0.1,
+        gt=0,
+        description="Peak learning rate of the two likelihood weights of the surprisal head; they start at 0 and must grow in few steps.",
+    )
 
     @model_validator(mode="after")
     def _template(self) -> ModelSettings:
@@ -65,10 +74,12 @@ class PartSizes(Settings):
 
 class _TextTask(Settings):
     run: str | None = Field(
-        None, description="Run folder whose stored completions are judged; null has `writer` write to generated problems."
+        None,
+        description="Run folder whose stored completions are judged; null has `writer` write to generated problems.",
     )
     writer: Literal["prover", "generator"] = Field(
-        "prover", description="Without a run: the built-in prover in both roles, or the generator's worked and flawed solutions."
+        "prover",
+        description="Without a run: the built-in prover in both roles, or the generator's worked and flawed solutions.",
     )
     problems: ProblemsConfig = Field(
         default_factory=lambda: ProblemsConfig(prover=1, verifier=600, validation=120, test_size=200),
@@ -78,9 +89,12 @@ class _TextTask(Settings):
     sources: list[Literal["base", "helpful", "sneaky"]] = Field(
         ["base", "helpful", "sneaky"], min_length=1, description="Whose completions are judged."
     )
-    rounds: list[int] | None = Field(None, description="Rounds of the run that helpful and sneaky text comes from (null: all).")
+    rounds: list[int] | None = Field(
+        None, description="Rounds of the run that helpful and sneaky text comes from (null: all)."
+    )
     balance: Literal["within_source", "label"] = Field(
-        "within_source", description="Half right inside every source and round, so that authorship says nothing, or only overall."
+        "within_source",
+        description="Half right inside every source and round, so that authorship says nothing, or only overall.",
     )
 
 
@@ -115,7 +129,9 @@ class ClassificationTask(Settings):
     choices: list[str] | None = Field(
         None, description="Columns of the choices, or one column holding a list of them (null: a binary label)."
     )
-    candidate: str | None = Field(None, description="Binary labels: column of the answer the label is about (null: none).")
+    candidate: str | None = Field(
+        None, description="Binary labels: column of the answer the label is about (null: none)."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> ClassificationTask:
@@ -128,8 +144,13 @@ class TwinsTask(Settings):
     """Reference solutions of a problem source and corrupted twins: is this solution right?"""
 
     kind: Literal["twins"] = "twins"
-    problems: ProblemsConfig = Field(description="Problems with worked solutions; verifier, validation and test parts are used.")
-    pairs: bool = Field(False, description="One item per problem, which of the two is right (the logit is a difference of scores), instead of two.")
+    problems: ProblemsConfig = Field(
+        description="Problems with worked solutions; verifier, validation and test parts are used."
+    )
+    pairs: bool = Field(
+        False,
+        description="One item per problem, which of the two is right (the logit is a difference of scores), instead of two.",
+    )
 
 
 Task = Annotated[SolutionsTask | PreferencesTask | ClassificationTask | TwinsTask, Field(discriminator="kind")]
@@ -143,7 +164,9 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     evaluations: int = Field(4, ge=1, description="Points of the accuracy-by-step curve, the last step included.")
     unsupervised_steps: int = Field(
-        0, ge=0, description="Steps of generative fine-tuning on half B's text, without labels, before a student is trained (B Sec. 5.2)."
+        0,
+        ge=0,
+        description="Steps of generative fine-tuning on half B's text, without labels, before a student is trained (B Sec. 5.2).",
     )
     unsupervised_learning_rate: float = Field(1e-4, gt=0, description="Its learning rate.")
 
@@ -170,14 +193,18 @@ class TeacherSettings(Settings):
         "finetune", description="Members are fine-tuned models, or logistic regressions on the frozen model's features."
     )
     over: Literal["data", "features", "layers"] = Field(
-        "data", description="Bagging: members differ by bootstrap sample, by random half of the features (probe), or by depth."
+        "data",
+        description="Bagging: members differ by bootstrap sample, by random half of the features (probe), or by depth.",
     )
     members: int = Field(5, ge=1, description="Members trained; how many are used is chosen on validation.")
     combine: Literal["mean", "vote"] = Field("mean", description="Bagging: mean probability, or majority vote.")
     error_on: Literal["validation", "training"] = Field(
-        "validation", description="AdaBoost: a learner's error is measured here (S: validation; the original: weighted training)."
+        "validation",
+        description="AdaBoost: a learner's error is measured here (S: validation; the original: weighted training).",
     )
-    shrinkage: float = Field(0.2, gt=0, le=1, description="Gradient boosting: share of each learner's logit that is added.")
+    shrinkage: float = Field(
+        0.2, gt=0, le=1, description="Gradient boosting: share of each learner's logit that is added."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> TeacherSettings:
@@ -195,7 +222,8 @@ class OversightSettings(Settings):
         description="An assistant's help; two debaters, one per side; or one adviser on a side drawn by lot."
     )
     help: Literal["step_check", "solution"] = Field(
-        "solution", description="Interaction: the arithmetic check of the written steps, or the assistant's own solution."
+        "solution",
+        description="Interaction: the arithmetic check of the written steps, or the assistant's own solution.",
     )
     rebuttals: int = Field(1, ge=0, description="Debate and consultancy: further turns after the opening.")
 
@@ -214,17 +242,25 @@ class GridBlock(Settings):
 
     weak: list[str] = Field(min_length=1, description="Names of weak models.")
     strong: list[str] = Field(min_length=1, description="Names of students.")
-    objectives: list[Objective] = Field(["xent"], min_length=1, description="What students are trained to match, and how.")
-    teachers: list[str] = Field([SINGLE], min_length=1, description='Names of teachers; "single" is the weak model itself.')
+    objectives: list[Objective] = Field(
+        ["xent"], min_length=1, description="What students are trained to match, and how."
+    )
+    teachers: list[str] = Field(
+        [SINGLE], min_length=1, description='Names of teachers; "single" is the weak model itself.'
+    )
     oversight: list[str] = Field([ALONE], min_length=1, description='Names of oversight; "none" is the teacher alone.')
 
 
 class AutoAlignerSettings(Settings):
     """Recursive auto-aligner (S phase 2; not validated there)."""
 
-    generations: list[str] = Field(min_length=2, description="Model names: the weak one, then a student per generation.")
+    generations: list[str] = Field(
+        min_length=2, description="Model names: the weak one, then a student per generation."
+    )
     objective: Literal["xent", "confidence", "product"] = Field("xent", description="Objective of every generation.")
-    tolerance: float = Field(0.05, ge=0, description="Alarm when agreement with the trusted set falls this far below its best.")
+    tolerance: float = Field(
+        0.05, ge=0, description="Alarm when agreement with the trusted set falls this far below its best."
+    )
     floor: float = Field(0.5, ge=0, le=1, description="Alarm when it is below this.")
     stop: bool = Field(True, description="An alarm ends the recursion; the last sound generation stays the supervisor.")
 
@@ -236,14 +272,19 @@ class InContextSettings(Settings):
     weak: str = Field(description="Name of the weak model that labels the demonstrations.")
     demonstrations: int = Field(4, ge=1, description="Demonstrations per query.")
     select: list[Literal["none", "random", "similar", "confident"]] = Field(
-        ["none", "random", "similar", "confident"], min_length=1,
+        ["none", "random", "similar", "confident"],
+        min_length=1,
         description="No demonstrations (what the model knows without the weak one), at random, by TF-IDF similarity, or the Top-K most confident labels.",
     )
-    confidence: list[bool] = Field([False, True], min_length=1, description="Show the weak model's confidence in the prompt or not.")
+    confidence: list[bool] = Field(
+        [False, True], min_length=1, description="Show the weak model's confidence in the prompt or not."
+    )
     queries: int = Field(100, ge=2, description="Test items asked, at most.")
     format_steps: int = Field(
-        0, ge=0, description="Optimizer steps of fine-tuning on the form of the prompts first, with trusted items and their true labels only "
-        "(0: none; a model that never saw a question like this needs some)."
+        0,
+        ge=0,
+        description="Optimizer steps of fine-tuning on the form of the prompts first, with trusted items and their true labels only "
+        "(0: none; a model that never saw a question like this needs some).",
     )
     format_learning_rate: float = Field(5e-4, gt=0, description="Their learning rate.")
 
@@ -255,7 +296,9 @@ class GameTeacherSettings(Settings):
     objective: Literal["xent", "confidence", "product"] = Field("xent", description="Its objective.")
     items: int = Field(500, ge=4, description="Items of prover-half text (no verifier has seen it) to label, at most.")
     early_steps: int = Field(
-        5, ge=0, description="Helpful text of so many first PPO steps of the first round stands for base text among them: the policy has hardly moved."
+        5,
+        ge=0,
+        description="Helpful text of so many first PPO steps of the first round stands for base text among them: the policy has hardly moved.",
     )
 
 
@@ -276,16 +319,22 @@ class GenerationSettings(Settings):
     weak_learning_rate: float | None = Field(None, gt=0, description="The weak model's (null: the same).")
     max_length: int = Field(256, ge=16, description="Longest prompt plus solution.")
     max_new_tokens: int = Field(72, ge=1, description="Length limit of a solution.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the weak model's solutions and of every test answer.")
+    temperature: float = Field(
+        1.0, gt=0, description="Sampling temperature of the weak model's solutions and of every test answer."
+    )
 
 
 class StudyConfig(Settings):
     """A whole study."""
 
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="Seeds: halves, training order, heads; the test items stay.")
+    seeds: list[int] = Field(
+        [0, 1, 2], min_length=1, description="Seeds: halves, training order, heads; the test items stay."
+    )
     task: Task = Field(default_factory=SolutionsTask, description="What is classified.")
     parts: PartSizes = Field(default_factory=PartSizes)
-    models: dict[str, ModelSettings] = Field(min_length=1, description="Name -> model. Order: weakest first (for bootstrapping).")
+    models: dict[str, ModelSettings] = Field(
+        min_length=1, description="Name -> model. Order: weakest first (for bootstrapping)."
+    )
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     confidence: ConfidenceSettings = Field(default_factory=ConfidenceSettings)
     product: ProductSettings = Field(default_factory=ProductSettings)
@@ -295,14 +344,19 @@ class StudyConfig(Settings):
     grid: list[GridBlock] = Field(min_length=1, description="Blocks of combinations to run.")
     auto_aligner: AutoAlignerSettings | None = Field(None, description="Recursive auto-aligner (null: none).")
     in_context: InContextSettings | None = Field(None, description="In-context weak-to-strong (null: none).")
-    game_teacher: GameTeacherSettings | None = Field(None, description="First against last verifier as teacher (null: none).")
+    game_teacher: GameTeacherSettings | None = Field(
+        None, description="First against last verifier as teacher (null: none)."
+    )
     generation: GenerationSettings | None = Field(None, description="The generative task (null: none).")
     steps_between: list[str] | None = Field(
-        None, description="Models bootstrapping may pass through, where they stand between its two ends (null: the grid's students)."
+        None,
+        description="Models bootstrapping may pass through, where they stand between its two ends (null: the grid's students).",
     )
     bootstrap: int = Field(1000, ge=10, description="Resamples (test problems and seeds) per interval.")
     confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
-    workers: int = Field(1, ge=1, description="Processes that train side by side, one thread each; results do not depend on it.")
+    workers: int = Field(
+        1, ge=1, description="Processes that train side by side, one thread each; results do not depend on it."
+    )
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
 
     @model_validator(mode="after")
@@ -322,9 +376,15 @@ class StudyConfig(Settings):
         if self.oversight and self.task.kind in ("classification", "twins", "preferences"):
             raise ValueError("oversight needs task.kind solutions")
         for block in self.grid:
-            cut = [t for t in block.teachers if t != SINGLE and (self.teachers[t].over, self.teachers[t].learner) == ("layers", "probe")]
+            cut = [
+                t
+                for t in block.teachers
+                if t != SINGLE and (self.teachers[t].over, self.teachers[t].learner) == ("layers", "probe")
+            ]
             if cut and any(self.models[w].head != "last_token" for w in block.weak):
-                raise ValueError(f"grid: teacher {cut[0]!r} probes layers, which needs weak models with head: last_token")
+                raise ValueError(
+                    f"grid: teacher {cut[0]!r} probes layers, which needs weak models with head: last_token"
+                )
             for name in block.strong:
                 if self.models[name].train == "probe" and set(block.objectives) - {"probe"}:
                     raise ValueError(f"grid: {name!r} has train: probe, so its only objective is probe")
@@ -346,19 +406,28 @@ class StudyConfig(Settings):
         kept = [weak, *middle, strong]
         objectives = list(dict.fromkeys(o for b in self.grid for o in b.objectives))
         used = {k: list(dict.fromkeys(n for b in self.grid for n in getattr(b, k))) for k in ("teachers", "oversight")}
-        blocks: list[dict] = [{"objectives": objectives}, *({"teachers": [t]} for t in used["teachers"]), *({"oversight": [o]} for o in used["oversight"])]
+        blocks: list[dict] = [
+            {"objectives": objectives},
+            *({"teachers": [t]} for t in used["teachers"]),
+            *({"oversight": [o]} for o in used["oversight"]),
+        ]
         small = self.model_dump()
         small.update(
-            seeds=self.seeds[:1], models={k: small["models"][k] for k in kept},
+            seeds=self.seeds[:1],
+            models={k: small["models"][k] for k in kept},
             parts={k: max(4, round(v * QUICK_SHARE)) for k, v in small["parts"].items()},
             grid=[{"weak": [weak], "strong": [strong], **b} for b in blocks],
-            steps_between=middle, bootstrap=min(self.bootstrap, 200), generation=None,
+            steps_between=middle,
+            bootstrap=min(self.bootstrap, 200),
+            generation=None,
         )
         if self.auto_aligner:
             small["auto_aligner"]["generations"] = kept
         if self.in_context:
             steps = round(QUICK_SHARE * self.in_context.format_steps)
-            small["in_context"].update(weak=weak, queries=min(20, self.in_context.queries), confidence=[True], format_steps=steps)
+            small["in_context"].update(
+                weak=weak, queries=min(20, self.in_context.queries), confidence=[True], format_steps=steps
+            )
         if self.game_teacher:
             small["game_teacher"].update(student=strong, items=max(4, round(self.game_teacher.items * QUICK_SHARE)))
         for teacher in small["teachers"].values():

@@ -10,7 +10,13 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentForm
 
 from legibility.report.drawing import LIGHT, Theme, end_labels, themed
 
-OBJECTIVES = {"xent": "helpful", "confidence": "sneaky", "product": "correctness", "bootstrapping": "start", "probe": "helpful_soft"}
+OBJECTIVES = {
+    "xent": "helpful",
+    "confidence": "sneaky",
+    "product": "correctness",
+    "bootstrapping": "start",
+    "probe": "helpful_soft",
+}
 MARKERS = "osD^vP"
 
 
@@ -31,7 +37,10 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
         weak_names = list(dict.fromkeys(s["sizes"]["weak"] for s in plain))
         ends: list[tuple[float, str, str]] = []
         for k, name in enumerate(weak_names):
-            own = sorted((s for s in plain if s["sizes"]["weak"] == name and s["objective"] == "xent"), key=lambda s: s["sizes"]["strong_parameters"])
+            own = sorted(
+                (s for s in plain if s["sizes"]["weak"] == name and s["objective"] == "xent"),
+                key=lambda s: s["sizes"]["strong_parameters"],
+            )
             if own:
                 x = [s["sizes"]["strong_parameters"] for s in own]
                 y = [s["accuracy"]["value"] for s in own]
@@ -41,7 +50,9 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
                 ends.append((y[-1], f"taught by {name}", theme.helpful))
         top = sorted((c for c in ceilings if c["objective"] == "xent"), key=lambda c: c["parameters"])
         if top:
-            left.plot([c["parameters"] for c in top], [c["accuracy"]["value"] for c in top], color=theme.text, linewidth=1.2)
+            left.plot(
+                [c["parameters"] for c in top], [c["accuracy"]["value"] for c in top], color=theme.text, linewidth=1.2
+            )
             ends.append((top[-1]["accuracy"]["value"], "ceiling", theme.text))
         left.set_xscale("log")
         sizes = sorted({s["sizes"]["strong_parameters"] for s in plain if s["objective"] == "xent"})
@@ -54,12 +65,20 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
             own = [s for s in plain if s["objective"] == objective and s["pgr"]["value"] is not None]
             for s in own:
                 x = s["sizes"]["ratio"] * 1.03 ** (j - 2)  # side by side, so that bars do not hide each other
-                _bar(right, x, s["pgr"], getattr(theme, colour), MARKERS[weak_names.index(s["sizes"]["weak"]) % len(MARKERS)])
+                _bar(
+                    right,
+                    x,
+                    s["pgr"],
+                    getattr(theme, colour),
+                    MARKERS[weak_names.index(s["sizes"]["weak"]) % len(MARKERS)],
+                )
             if own:
                 right.plot([], [], "o", color=getattr(theme, colour), label=objective, markersize=5)
         for k, name in enumerate(weak_names):
             if any(s["sizes"]["weak"] == name and s["pgr"]["value"] is not None for s in plain):
-                right.plot([], [], MARKERS[k % len(MARKERS)], color=theme.muted, label=f"taught by {name}", markersize=5)
+                right.plot(
+                    [], [], MARKERS[k % len(MARKERS)], color=theme.muted, label=f"taught by {name}", markersize=5
+                )
         for level in (0, 1):
             right.axhline(level, color=theme.muted, linewidth=0.9, linestyle=(0, (3, 2)))
         right.set_xscale("log")
@@ -68,7 +87,11 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
         right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         shown = [s["pgr"]["value"] for s in plain if s["pgr"]["value"] is not None]
         right.set_ylim(min([-0.5, *(v - 0.1 for v in shown)]), max([1.3, *(v + 0.1 for v in shown)]))
-        right.set(xlabel="student parameters ÷ weak parameters", ylabel="gap recovered (PGR)", title="PGR by objective, where defined")
+        right.set(
+            xlabel="student parameters ÷ weak parameters",
+            ylabel="gap recovered (PGR)",
+            title="PGR by objective, where defined",
+        )
         if shown:
             right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
@@ -76,7 +99,9 @@ def pgr_figure(students: list[dict[str, Any]], ceilings: list[dict[str, Any]], t
 
 def curves_figure(summary: dict[str, Any], theme: Theme = LIGHT) -> Figure:
     """Test accuracy during training on true and on weak labels, for the widest gap of the grid, one column per objective."""
-    plain = [s for s in summary["students"] if s["teacher"] == "single" and s["oversight"] == "none" and len(s["curve"]) > 1]
+    plain = [
+        s for s in summary["students"] if s["teacher"] == "single" and s["oversight"] == "none" and len(s["curve"]) > 1
+    ]
     widest = max((s["sizes"]["ratio"] for s in plain), default=1)
     chosen = {s["objective"]: s for s in plain if s["sizes"]["ratio"] == widest}
     with themed(theme):
@@ -90,7 +115,13 @@ def curves_figure(summary: dict[str, Any], theme: Theme = LIGHT) -> Figure:
             ax.set_xlim(0, 1.03)
             ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             if k == len(chosen) - 1:
-                end_labels(ax, [(s["curve"][-1]["true"], "truth", theme.correctness), (s["curve"][-1]["weak"], "weak labels", theme.sneaky)])
+                end_labels(
+                    ax,
+                    [
+                        (s["curve"][-1]["true"], "truth", theme.correctness),
+                        (s["curve"][-1]["weak"], "weak labels", theme.sneaky),
+                    ],
+                )
         axes[0].set_ylabel("agreement on test items")
         return figure
 
@@ -99,7 +130,8 @@ def drift_figure(aligner: dict[str, Any], theme: Theme = LIGHT) -> Figure:
     """Agreement with the trusted set and with generation 0, and test accuracy, by generation."""
     drift = aligner["drift"]
     series = (
-        ("test_accuracy", "test accuracy", theme.correctness), ("trusted_agreement", "trusted set", theme.helpful),
+        ("test_accuracy", "test accuracy", theme.correctness),
+        ("trusted_agreement", "trusted set", theme.helpful),
         ("agreement_with_generation_0", "generation 0's labels", theme.sneaky),
     )
     with themed(theme):

@@ -54,34 +54,51 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
     for name in SETS:
         ceiling = right("ceiling", name)
         entry: dict[str, Any] = {
-            "text": name, "items": len(truth[name]), "ceiling": interval(name, {"x": ceiling}, lambda m: m["x"]), "teachers": [],
+            "text": name,
+            "items": len(truth[name]),
+            "ceiling": interval(name, {"x": ceiling}, lambda m: m["x"]),
+            "teachers": [],
         }
         for index in rounds:
             weak, student = right(f"verifier {index}", name), right(f"student {index}", name)
-            entry["teachers"].append({
-                "round": index,
-                "teacher_accuracy": interval(name, {"x": weak}, lambda m: m["x"]),
-                "student_accuracy": interval(name, {"x": student}, lambda m: m["x"]),
-                "pgr": pgr_estimate(weak, student, ceiling, groups[name], **resampling, rng=stream("study bootstrap")),
-            })
+            entry["teachers"].append(
+                {
+                    "round": index,
+                    "teacher_accuracy": interval(name, {"x": weak}, lambda m: m["x"]),
+                    "student_accuracy": interval(name, {"x": student}, lambda m: m["x"]),
+                    "pgr": pgr_estimate(
+                        weak, student, ceiling, groups[name], **resampling, rng=stream("study bootstrap")
+                    ),
+                }
+            )
         pair = {"last": right(f"student {rounds[1]}", name), "first": right(f"student {rounds[0]}", name)}
         entry["student_last_minus_first"] = interval(name, pair, lambda m: m["last"] - m["first"])
         pair = {"last": right(f"verifier {rounds[1]}", name), "first": right(f"verifier {rounds[0]}", name)}
         entry["teacher_last_minus_first"] = interval(name, pair, lambda m: m["last"] - m["first"])
         entries.append(entry)
-    label_accuracy = {str(i): float(np.mean([r.info["label_accuracy"][str(i)] for r in results.values()])) for i in rounds}
+    label_accuracy = {
+        str(i): float(np.mean([r.info["label_accuracy"][str(i)] for r in results.values()])) for i in rounds
+    }
     return {
-        "rounds": list(rounds), "student": settings.student, "objective": settings.objective,
-        "student_items": next(iter(results.values())).info["items"], "label_accuracy": label_accuracy, "sets": entries,
+        "rounds": list(rounds),
+        "student": settings.student,
+        "objective": settings.objective,
+        "student_items": next(iter(results.values())).info["items"],
+        "label_accuracy": label_accuracy,
+        "sets": entries,
     }
 
 
 def check_run(study: Study) -> tuple[RunFolder, tuple[int, int], dict[str, list[Item]]]:
     """The run, its first and last round, and the test items. Raises UserError where the run does not serve."""
-    run = RunFolder.existing((study.base_dir or Path()) / Path(study.config.task.run).expanduser())  # the config checked it is set
+    run = RunFolder.existing(
+        (study.base_dir or Path()) / Path(study.config.task.run).expanduser()
+    )  # the config checked it is set
     rounds = run.rounds()
     if len(rounds) < 2:
-        raise UserError(f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two")
+        raise UserError(
+            f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two"
+        )
     return run, (rounds[0], rounds[-1]), _held_out(study, (rounds[0], rounds[-1]))
 
 
@@ -91,20 +108,32 @@ def _held_out(study: Study, rounds: tuple[int, int]) -> dict[str, list[Item]]:
     frame = study.texts.frame[study.texts.frame.verdict != "invalid"]
     base, ours = frame[frame.role == "base"], frame[frame["round"].isin(rounds) & (frame.role != "base")]
     sneaky = ours[(ours.role == "sneaky") & (ours["round"] == rounds[1])]
-    wanted = {"base": (base, "test"), "sneaky": (sneaky, "test"), "calibration": (pd.concat([base, ours]), "validation")}
+    wanted = {
+        "base": (base, "test"),
+        "sneaky": (sneaky, "test"),
+        "calibration": (pd.concat([base, ours]), "validation"),
+    }
     found = {}
     for name, (rows, split) in wanted.items():
         items = _items(rows[rows.split == split], study.texts.problems)
         found[name] = balanced(items, study.config.parts.test, stream("game test", name), within_source=True)
         if not found[name]:
-            raise UserError(f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; use a run with more of it")
+            raise UserError(
+                f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; use a run with more of it"
+            )
     return found
 
 
 def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     return [
-        Item(f"{r.problem_id}/{r.round}/{r.role}/{r.step}/{r.sample}", r.problem_id, problems[r.problem_id], (r.text,),
-             r.verdict == "correct", f"{r.role} {r.round}")
+        Item(
+            f"{r.problem_id}/{r.round}/{r.role}/{r.step}/{r.sample}",
+            r.problem_id,
+            problems[r.problem_id],
+            (r.text,),
+            r.verdict == "correct",
+            f"{r.role} {r.round}",
+        )
         for r in frame.drop_duplicates(["problem_id", "text"]).itertuples()
     ]
 
@@ -124,9 +153,14 @@ def game_teacher_cell(study: Study, seed: int) -> Result:
         label_accuracy = {}
         cell = Cell("student", seed, (settings.student,))
         for index in rounds:
-            verifier = Verifier.load(run.config().verifier, study.device, source=str(run.verified(f"rounds/{index:02d}/verifier")))
+            verifier = Verifier.load(
+                run.config().verifier, study.device, source=str(run.verified(f"rounds/{index:02d}/verifier"))
+            )
             parts = {"student": items, "trusted": held_out["calibration"], **tested}
-            raw = {n: verifier.score([x.problem for x in p], [x.texts[0] for x in p]).astype(float) for n, p in parts.items()}
+            raw = {
+                n: verifier.score([x.problem for x in p], [x.texts[0] for x in p]).astype(float)
+                for n, p in parts.items()
+            }
             calibrated = calibrate(raw, labels(parts["trusted"]))
             label_accuracy[str(index)] = float(((calibrated["student"] > 0) == truth).mean())
             trained = study.train(cell, items, expit(calibrated["student"]), tested, objective=settings.objective)
@@ -140,7 +174,9 @@ def game_teacher_cell(study: Study, seed: int) -> Result:
     return load_or(study.run, f"cells/seed-{seed}/game-teacher", compute)
 
 
-def _student_half(run: RunFolder, rounds: tuple[int, int], problems, settings: GameTeacherSettings, seed: int) -> list[Item]:
+def _student_half(
+    run: RunFolder, rounds: tuple[int, int], problems, settings: GameTeacherSettings, seed: int
+) -> list[Item]:
     """Text PPO sampled on prover-half problems in the first and the last round, balanced inside role and round, early text apart."""
     items = []
     for index in rounds:

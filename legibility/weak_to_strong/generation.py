@@ -36,7 +36,10 @@ def generation_summary(study: Study) -> dict[str, Any]:
     config, settings = study.config, study.config.generation
     assert settings is not None
     results = [generation_cell(study, s) for s in config.seeds]
-    right = {name: np.stack([r.arrays[name][0] for r in results]).astype(bool) for name in ("start", "weak", "student", "ceiling")}
+    right = {
+        name: np.stack([r.arrays[name][0] for r in results]).astype(bool)
+        for name in ("start", "weak", "student", "ceiling")
+    }
     groups = [p.id for p in _problems(study).test]
     resampling = {"resamples": config.bootstrap, "confidence": config.confidence_level}
     estimate = {
@@ -44,17 +47,27 @@ def generation_summary(study: Study) -> dict[str, Any]:
         for name, table in right.items()
     }
     return {
-        "sizes": {"weak": settings.weak, "strong": settings.strong}, "test_problems": len(groups),
-        "start": estimate["start"], "weak": estimate["weak"], "ceiling": estimate["ceiling"], "accuracy": estimate["student"],
+        "sizes": {"weak": settings.weak, "strong": settings.strong},
+        "test_problems": len(groups),
+        "start": estimate["start"],
+        "weak": estimate["weak"],
+        "ceiling": estimate["ceiling"],
+        "accuracy": estimate["student"],
         "weak_label_accuracy": float(np.mean([r.info["weak_label_accuracy"] for r in results])),
-        "pgr": pgr_estimate(right["weak"], right["student"], right["ceiling"], groups, **resampling, rng=stream("study bootstrap")),
+        "pgr": pgr_estimate(
+            right["weak"], right["student"], right["ceiling"], groups, **resampling, rng=stream("study bootstrap")
+        ),
     }
 
 
 def generation_cell(study: Study, seed: int) -> Result:
     """Right answers of one seed by model: arrays of one row (1, test problems)."""
     splits = _problems(study)
-    return load_or(study.run, f"cells/seed-{seed}/generation", lambda: _seed(study, seed, splits.verifier, splits.prover, splits.test))
+    return load_or(
+        study.run,
+        f"cells/seed-{seed}/generation",
+        lambda: _seed(study, seed, splits.verifier, splits.prover, splits.test),
+    )
 
 
 def _problems(study: Study) -> ProblemSplits:
@@ -65,13 +78,23 @@ def _problems(study: Study) -> ProblemSplits:
     return splits
 
 
-def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]) -> Result:
+def _seed(
+    study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]
+) -> Result:
     settings = study.config.generation
     assert settings is not None
     scratch = study.run.path / f".generation-{seed}.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        weak = _taught(study, settings.weak, [(p, p.solution) for p in half_a], scratch / "weak", seed, settings.weak_steps, settings.weak_learning_rate)
+        weak = _taught(
+            study,
+            settings.weak,
+            [(p, p.solution) for p in half_a],
+            scratch / "weak",
+            seed,
+            settings.weak_steps,
+            settings.weak_learning_rate,
+        )
         labels = _solve(study, weak, half_b, seed, "labels")
         student = _taught(study, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed)
         ceiling = _taught(study, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
@@ -86,7 +109,13 @@ def _seed(study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[P
 
 
 def _taught(
-    study: Study, model: str, pairs: Sequence[tuple[Problem, str]], folder: Path, seed: int, steps: int | None = None, rate: float | None = None
+    study: Study,
+    model: str,
+    pairs: Sequence[tuple[Problem, str]],
+    folder: Path,
+    seed: int,
+    steps: int | None = None,
+    rate: float | None = None,
 ) -> Prover:
     """The language model `model` fine-tuned on (problem, solution) pairs."""
     settings = study.config.generation
@@ -95,11 +124,20 @@ def _taught(
     rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
     warm_start(
-        prover.model, prover.tokenizer, [rows[i] for i in order], out=folder, steps=steps or settings.steps, batch_size=settings.batch_size,
-        learning_rate=rate or settings.learning_rate, max_length=settings.max_length,
-        seed=derive_seed(seed, "generation", folder.name) % 2**31, device=study.device,
+        prover.model,
+        prover.tokenizer,
+        [rows[i] for i in order],
+        out=folder,
+        steps=steps or settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=rate or settings.learning_rate,
+        max_length=settings.max_length,
+        seed=derive_seed(seed, "generation", folder.name) % 2**31,
+        device=study.device,
     )
-    return Prover.load(ProverSettings(prompts=settings.prompts), study.device, source=str(folder), base_dir=study.base_dir)
+    return Prover.load(
+        ProverSettings(prompts=settings.prompts), study.device, source=str(folder), base_dir=study.base_dir
+    )
 
 
 def _load(study: Study, model: str) -> Prover:
@@ -114,9 +152,15 @@ def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int,
     settings = study.config.generation
     assert settings is not None
     drawn = sample(
-        prover, [prover.prompt_ids(p, HELPFUL) for p in problems], 1, seed=derive_seed(seed, "generation", purpose),
-        max_new_tokens=settings.max_new_tokens, temperature=settings.temperature, engine=study.config.compute.engine,
-        batch=study.config.compute.rollout_batch, vllm=study.config.compute.vllm,
+        prover,
+        [prover.prompt_ids(p, HELPFUL) for p in problems],
+        1,
+        seed=derive_seed(seed, "generation", purpose),
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        engine=study.config.compute.engine,
+        batch=study.config.compute.rollout_batch,
+        vllm=study.config.compute.vllm,
     )
     return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 

@@ -46,7 +46,9 @@ def choose(
         no = [int(i) for i in order if weak[i] <= 0][: count // 2]
         return [rng.permutation([*yes, *no]).astype(int).tolist() for _ in queries]
     vectors = TfidfVectorizer(token_pattern=r"\S+").fit([text_of(x) for x in pool])
-    near = linear_kernel(vectors.transform([text_of(x) for x in queries]), vectors.transform([text_of(x) for x in pool]))
+    near = linear_kernel(
+        vectors.transform([text_of(x) for x in queries]), vectors.transform([text_of(x) for x in pool])
+    )
     return [np.argsort(row, kind="stable")[-count:].tolist() for row in near]
 
 
@@ -81,12 +83,19 @@ def lessons(
 
 @torch.no_grad()
 def answer(
-    prover: Prover, pool: Sequence[Item], weak: np.ndarray, queries: Sequence[Item], chosen: Sequence[Sequence[int]], confidence: bool,
+    prover: Prover,
+    pool: Sequence[Item],
+    weak: np.ndarray,
+    queries: Sequence[Item],
+    chosen: Sequence[Sequence[int]],
+    confidence: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds of " yes" against " no" for every query, float32 (queries,): calibrated by the content-free query, and raw."""
     raw = _log_odds(prover, pool, weak, queries, chosen, confidence)
     places: dict[tuple[int, ...], int] = {}
-    of = [places.setdefault(tuple(c), len(places)) for c in chosen]  # one content-free prompt serves all queries with these demonstrations
+    of = [
+        places.setdefault(tuple(c), len(places)) for c in chosen
+    ]  # one content-free prompt serves all queries with these demonstrations
     prior = _log_odds(prover, pool, weak, [CONTENT_FREE] * len(places), list(places), confidence)
     return raw - prior[of], raw
 
@@ -97,10 +106,13 @@ def _log_odds(prover: Prover, pool, weak, queries, chosen, confidence: bool, bat
     limit = getattr(model.config, "max_position_embeddings", None) or 10**9
     endings = [tokenizer(a, add_special_tokens=False)["input_ids"][0] for a in ANSWERS]
     if endings[0] == endings[1]:
-        raise UserError("in_context.model: its tokenizer begins \" yes\" and \" no\" with one token; choose another model")
+        raise UserError('in_context.model: its tokenizer begins " yes" and " no" with one token; choose another model')
     start, prompts = encode_prompt(tokenizer, ""), []
     for item, picked in zip(queries, chosen, strict=True):
-        texts = [*(demonstration(pool[i], float(weak[i]), confidence) for i in picked), demonstration(item, None, confidence)]
+        texts = [
+            *(demonstration(pool[i], float(weak[i]), confidence) for i in picked),
+            demonstration(item, None, confidence),
+        ]
         pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         while len(pieces) > 1 and len(start) + sum(map(len, pieces)) > limit:
             pieces.pop(0)

@@ -40,7 +40,11 @@ def confidence_loss(
 
 
 def product_loss(
-    logits: torch.Tensor, weak_probabilities: torch.Tensor, *, label_power: float = 1.0, prediction_power: float = 1.0,
+    logits: torch.Tensor,
+    weak_probabilities: torch.Tensor,
+    *,
+    label_power: float = 1.0,
+    prediction_power: float = 1.0,
     weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Cross-entropy against predictions^prediction_power * labels^label_power, renormalised and held constant."""

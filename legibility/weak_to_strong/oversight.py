@@ -86,7 +86,9 @@ class RoleSpeaker:
         return SAME if request.solution in fitting and SAME not in said else NOTHING
 
 
-def debate(items: Sequence[Item], speaker: Speaker, rebuttals: int, sides: Sequence[Sequence[Side]]) -> list[tuple[Turn, ...]]:
+def debate(
+    items: Sequence[Item], speaker: Speaker, rebuttals: int, sides: Sequence[Sequence[Side]]
+) -> list[tuple[Turn, ...]]:
     """Transcripts of the items, speakers of each item in `sides` order.
 
     Openings see nothing; the rebuttals of round k see all turns before that round, in a round nobody
@@ -96,12 +98,14 @@ def debate(items: Sequence[Item], speaker: Speaker, rebuttals: int, sides: Seque
     for round_index in range(1 + rebuttals):
         asked = [
             Request(x.problem.id, x.problem.question, x.texts[0], side, heard)
-            for x, heard, own in zip(items, transcripts, sides, strict=True) for side in own
+            for x, heard, own in zip(items, transcripts, sides, strict=True)
+            for side in own
         ]
         said = iter(speaker.speak(asked))
         kind = "opening" if round_index == 0 else "rebuttal"
         transcripts = [
-            heard + tuple(Turn(side, kind, next(said)) for side in own) for heard, own in zip(transcripts, sides, strict=True)
+            heard + tuple(Turn(side, kind, next(said)) for side in own)
+            for heard, own in zip(transcripts, sides, strict=True)
         ]
     return transcripts
 

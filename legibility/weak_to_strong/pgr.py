@@ -55,7 +55,12 @@ def crossed_bootstrap(
         """The statistic under counts of every seed (resamples, seeds) and problem (resamples, problems): (resamples,)."""
         total = seeds * (weight @ count)
         means = {k: ((seed_weight @ s) * weight).sum(1) / total for k, s in sums.items()}
-        return np.array([statistic(dict(zip(means, row, strict=True))) for row in zip(*(m.tolist() for m in means.values()), strict=True)])
+        return np.array(
+            [
+                statistic(dict(zip(means, row, strict=True)))
+                for row in zip(*(m.tolist() for m in means.values()), strict=True)
+            ]
+        )
 
     value = at(np.ones((1, seeds)), np.ones((1, len(count))))[0]
     blocks = [min(BLOCK, resamples - start) for start in range(0, resamples, BLOCK)]
@@ -71,14 +76,22 @@ def _counts(rng: np.random.Generator, resamples: int, seeds: int, problems: int)
     drawn = rng.integers(0, np.tile(np.repeat([seeds, problems], [seeds, problems]), (resamples, 1)))
 
     def count(x: np.ndarray, size: int) -> np.ndarray:
-        return np.bincount((x + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size).reshape(resamples, size)
+        return np.bincount((x + size * np.arange(resamples)[:, None]).ravel(), minlength=resamples * size).reshape(
+            resamples, size
+        )
 
     return count(drawn[:, :seeds], seeds), count(drawn[:, seeds:], problems)
 
 
 def pgr_estimate(
-    weak: np.ndarray, student: np.ndarray, ceiling: np.ndarray, groups: Sequence[Any], *, resamples: int,
-    confidence: float, rng: np.random.Generator,
+    weak: np.ndarray,
+    student: np.ndarray,
+    ceiling: np.ndarray,
+    groups: Sequence[Any],
+    *,
+    resamples: int,
+    confidence: float,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """PGR of (seeds, items) tables of right answers, as {"value", "low", "high"} and, if undefined, "undefined".
 
@@ -87,15 +100,17 @@ def pgr_estimate(
     """
     tables = {"weak": weak, "student": student, "ceiling": ceiling}
     estimate, undefined = crossed_bootstrap(
-        tables, groups, lambda m: pgr(m["weak"], m["student"], m["ceiling"]), resamples=resamples,
-        confidence=confidence, rng=rng,
+        tables,
+        groups,
+        lambda m: pgr(m["weak"], m["student"], m["ceiling"]),
+        resamples=resamples,
+        confidence=confidence,
+        rng=rng,
     )
     if estimate["value"] is not None and undefined <= MAX_UNDEFINED:
         return {**estimate}
     gap = float(np.mean(ceiling) - np.mean(weak))
-    reason = (
-        f"the ceiling is {gap:+.3f} above the weak model, and in {100 * undefined:.0f}% of resamples not above it: no gap to recover"
-    )
+    reason = f"the ceiling is {gap:+.3f} above the weak model, and in {100 * undefined:.0f}% of resamples not above it: no gap to recover"
     return {"value": None, "low": None, "high": None, "undefined": reason}
 
 

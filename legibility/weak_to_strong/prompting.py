@@ -38,18 +38,31 @@ def in_context_summary(study: Study, tables: Any) -> dict[str, Any]:
     for name in results[0].info["rows"]:
         said, other = (np.stack([r.arrays[f"{name} {kind}"][0] for r in results]) for kind in _readings(settings))
         how, shown = name.split()
-        rows.append({
-            "select": how, "confidence": shown == "confidence",
-            "accuracy": _interval(config, {"x": (said > 0) == truth}, groups), "says_right": float((said > 0).mean()),
-            "auroc": float(np.mean([roc_auc_score(truth, x) for x in said])),
-            "otherwise": {"accuracy": float(((other > 0) == truth).mean()), "says_right": float((other > 0).mean())},
-        })
+        rows.append(
+            {
+                "select": how,
+                "confidence": shown == "confidence",
+                "accuracy": _interval(config, {"x": (said > 0) == truth}, groups),
+                "says_right": float((said > 0).mean()),
+                "auroc": float(np.mean([roc_auc_score(truth, x) for x in said])),
+                "otherwise": {
+                    "accuracy": float(((other > 0) == truth).mean()),
+                    "says_right": float((other > 0).mean()),
+                },
+            }
+        )
     weak = [study.cell(Cell("weak", s, (settings.weak,))).last("test")[asked] for s in config.seeds]
     return {
-        "model": settings.model, "weak": settings.weak, "demonstrations": settings.demonstrations, "queries": len(asked),
-        "reading": _readings(settings)[0], "format_steps": settings.format_steps, "trusted": len(study.parts(config.seeds[0]).trusted),
+        "model": settings.model,
+        "weak": settings.weak,
+        "demonstrations": settings.demonstrations,
+        "queries": len(asked),
+        "reading": _readings(settings)[0],
+        "format_steps": settings.format_steps,
+        "trusted": len(study.parts(config.seeds[0]).trusted),
         "weak_accuracy": _interval(config, {"x": np.stack([w > 0 for w in weak]) == truth}, groups),
-        "weak_auroc": float(np.mean([roc_auc_score(truth, w) for w in weak])), "rows": rows,
+        "weak_auroc": float(np.mean([roc_auc_score(truth, w) for w in weak])),
+        "rows": rows,
     }
 
 
@@ -64,7 +77,9 @@ def in_context_cell(study: Study, seed: int) -> Result:
         prover = _prover(study, seed, weak.last("trusted").astype(float))
         arrays = {}
         for how in settings.select:
-            picked = choose(how, parts.student, log_odds, queries, settings.demonstrations, stream(seed, "in-context", how))
+            picked = choose(
+                how, parts.student, log_odds, queries, settings.demonstrations, stream(seed, "in-context", how)
+            )
             for shown in [False] if how == "none" else settings.confidence:
                 name = f"{how} {'confidence' if shown else 'plain'}"
                 calibrated, raw = answer(prover, parts.student, log_odds, queries, picked, shown)
@@ -98,17 +113,31 @@ def _prover(study: Study, seed: int, weak: np.ndarray) -> Prover:
 
     trusted, batch = study.parts(seed).trusted, 8
     shown = np.where(labels(trusted), 1, -1) * np.maximum(np.abs(weak), 1e-6)
-    pairs = lessons(trusted, shown, settings.demonstrations, settings.format_steps * batch, stream(seed, "in-context lessons"))
+    pairs = lessons(
+        trusted, shown, settings.demonstrations, settings.format_steps * batch, stream(seed, "in-context lessons")
+    )
     with tempfile.TemporaryDirectory() as folder:
         warm_start(
-            prover.model, prover.tokenizer, pairs, out=Path(folder) / "model", steps=settings.format_steps, batch_size=batch,
-            learning_rate=settings.format_learning_rate, max_length=getattr(prover.causal.config, "max_position_embeddings", None) or 10**9,
-            seed=derive_seed(seed, "in-context lessons") % 2**31, device=study.device,
+            prover.model,
+            prover.tokenizer,
+            pairs,
+            out=Path(folder) / "model",
+            steps=settings.format_steps,
+            batch_size=batch,
+            learning_rate=settings.format_learning_rate,
+            max_length=getattr(prover.causal.config, "max_position_embeddings", None) or 10**9,
+            seed=derive_seed(seed, "in-context lessons") % 2**31,
+            device=study.device,
         )
         return Prover.load(ProverSettings(), study.device, source=str(Path(folder) / "model"))
 
 
 def _interval(config: StudyConfig, tables: dict[str, np.ndarray], groups) -> dict[str, float | None]:
     return crossed_bootstrap(
-        tables, groups, lambda m: m["x"], resamples=config.bootstrap, confidence=config.confidence_level, rng=stream("study bootstrap")
+        tables,
+        groups,
+        lambda m: m["x"],
+        resamples=config.bootstrap,
+        confidence=config.confidence_level,
+        rng=stream("study bootstrap"),
     )[0]

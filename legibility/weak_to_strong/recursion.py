@@ -25,21 +25,30 @@ def auto_aligner_summary(study: Study, tables: Any) -> dict[str, Any]:
     for g in range(longest):
         reached = [r for r in runs if len(r) > g]
         tested = [r[g].logits["test"] > 0 for r in reached]
-        drift.append({
-            "generation": g, "model": settings.generations[g], "seeds": len(reached),
-            "trusted_agreement": float(np.mean([r[g].trusted_agreement for r in reached])),
-            "agreement_with_generation_0": float(np.mean([(t == (r[0].logits["test"] > 0)).mean() for t, r in zip(tested, reached, strict=True)])),
-            "test_accuracy": float(np.mean([(t == tables.truth).mean() for t in tested])),
-            "alarms": sum(r[g].alarm is not None for r in reached),
-        })
+        drift.append(
+            {
+                "generation": g,
+                "model": settings.generations[g],
+                "seeds": len(reached),
+                "trusted_agreement": float(np.mean([r[g].trusted_agreement for r in reached])),
+                "agreement_with_generation_0": float(
+                    np.mean([(t == (r[0].logits["test"] > 0)).mean() for t, r in zip(tested, reached, strict=True)])
+                ),
+                "test_accuracy": float(np.mean([(t == tables.truth).mean() for t in tested])),
+                "alarms": sum(r[g].alarm is not None for r in reached),
+            }
+        )
     final = np.stack([(r[supervisor(r)].logits["test"] > 0) == tables.truth for r in runs])
     first, *_, last = settings.generations
     jump = np.stack([(_one_jump(study, seed)[-1].logits["test"] > 0) == tables.truth for seed in study.config.seeds])
     weak = tables.right(tables.results(Cell("weak", 0, (first,))))
     ceiling = tables.right(tables.results(Cell("ceiling", 0, (last,))))
     result = {
-        "generations": settings.generations, "objective": settings.objective, "drift": drift,
-        "supervisor_generation": [supervisor(r) for r in runs], "alarms": [[g.alarm for g in r] for r in runs],
+        "generations": settings.generations,
+        "objective": settings.objective,
+        "drift": drift,
+        "supervisor_generation": [supervisor(r) for r in runs],
+        "alarms": [[g.alarm for g in r] for r in runs],
         "auto_aligner": {"accuracy": tables.accuracy(final), "pgr": tables.pgr(weak, final, ceiling)},
         "one_jump_calibrated": {"accuracy": tables.accuracy(jump), "pgr": tables.pgr(weak, jump, ceiling)},
     }
@@ -78,7 +87,14 @@ def _aligned(study: Study, seed: int, settings: AutoAlignerSettings) -> list[Gen
     def teach(g: int, model: str, probabilities: np.ndarray) -> dict[str, np.ndarray]:
         def compute() -> Result:
             watched = {p: getattr(parts, p) for p in WATCHED}
-            trained = study.train(Cell("student", seed, (model,)), parts.student, probabilities, watched, objective=settings.objective, curve=False)
+            trained = study.train(
+                Cell("student", seed, (model,)),
+                parts.student,
+                probabilities,
+                watched,
+                objective=settings.objective,
+                curve=False,
+            )
             return Result({"steps": trained.steps, **trained.logits}, {})
 
         result = load_or(study.run, f"cells/seed-{seed}/auto-aligner/{g}-{model}", compute)

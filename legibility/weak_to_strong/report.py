@@ -29,7 +29,11 @@ def write_report(run: RunFolder) -> Path:
         (folder / f"{name}.png").write_bytes(content)
         images[name] = Image(round(CSS_INCH * figure.get_figwidth()), data_url(content), data_url(png(dark[name])))
     environment = Environment(
-        loader=PackageLoader("legibility.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("legibility.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(number=number, percent=percent, printable=printable, accuracy=accuracy, gap=gap)
     page = environment.get_template("weak_to_strong.html.j2").render(s=summary, images=images, manifest=run.manifest())
@@ -42,9 +46,13 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         found = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no summary.json; finish the study with legibility weak-to-strong … --resume") from None
+        raise UserError(
+            f"{path}: no summary.json; finish the study with legibility weak-to-strong … --resume"
+        ) from None
     if found.get("schema") != SCHEMA:
-        raise UserError(f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the study again in a new folder")
+        raise UserError(
+            f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the study again in a new folder"
+        )
     return found
 
 
@@ -52,7 +60,9 @@ def accuracy(estimate: dict[str, Any]) -> str:
     """An accuracy in percent with its interval."""
     if estimate["value"] is None:
         return UNDEFINED
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]".replace("-", "−")
+    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]".replace(
+        "-", "−"
+    )
 
 
 def gap(estimate: dict[str, Any]) -> str:

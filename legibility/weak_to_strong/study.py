@@ -61,7 +61,8 @@ class Study:
                 write_problems(work / "problems.jsonl", splits)
         folder = self.run.verified(TEXTS)
         return Texts(
-            read_solutions(folder / "solutions.parquet"), read_solutions(folder / "assistant.parquet"),
+            read_solutions(folder / "solutions.parquet"),
+            read_solutions(folder / "assistant.parquet"),
             read_problems(folder / "problems.jsonl"),
         )
 
@@ -80,18 +81,35 @@ class Study:
             target = truth if cell.needs is None else expit(self.cell(cell.needs).last("student").astype(float))
             objective = "xent" if cell.objective == "bootstrapping" else cell.objective
             watched = {p: getattr(parts, p) for p in (("student", *HELD_OUT) if cell in self.supervisors else HELD_OUT)}
-            trained = self.train(cell, parts.student, target, watched, objective=objective, source=self._adapted(cell.seed, cell.models[-1]))
+            trained = self.train(
+                cell,
+                parts.student,
+                target,
+                watched,
+                objective=objective,
+                source=self._adapted(cell.seed, cell.models[-1]),
+            )
             arrays, info = {"steps": trained.steps, **trained.logits}, {}
         return Result(arrays, info)
 
-    def train(self, cell: Cell, items: Sequence[Item], target: np.ndarray, watched: dict[str, list[Item]], **options: Any) -> Trained:
+    def train(
+        self, cell: Cell, items: Sequence[Item], target: np.ndarray, watched: dict[str, list[Item]], **options: Any
+    ) -> Trained:
         """`train_student` with the randomness of a cell. Order and head depend on seed and model only, so that
         students of one size differ by what they are taught."""
         member, model = options.pop("member", 0), cell.models[-1]
         return train_student(
-            self.config, model, items, target, watched, seed=derive_seed(cell.seed, "head", model, member) % 2**31,
-            rng=stream(cell.seed, "order", model, member), device=self.device, base_dir=self.base_dir,
-            frozen=lambda part: self.frozen(model, part), **options,
+            self.config,
+            model,
+            items,
+            target,
+            watched,
+            seed=derive_seed(cell.seed, "head", model, member) % 2**31,
+            rng=stream(cell.seed, "order", model, member),
+            device=self.device,
+            base_dir=self.base_dir,
+            frozen=lambda part: self.frozen(model, part),
+            **options,
         )
 
     def frozen(self, model: str, items: Sequence[Item]) -> np.ndarray:
@@ -111,7 +129,9 @@ class Study:
         def fit(weights: np.ndarray | None, member: int, layers: int | None) -> Trained:
             target = truth["weak"].astype(float)
             alone = cell.teacher == SINGLE  # an ensemble is made of finished members
-            return self.train(cell, read["weak"], target, read, weights=weights, member=member, layers=layers, curve=alone)
+            return self.train(
+                cell, read["weak"], target, read, weights=weights, member=member, layers=layers, curve=alone
+            )
 
         if cell.teacher == SINGLE:
             trained = fit(None, 0, None)
@@ -124,12 +144,18 @@ class Study:
             return {p: self.frozen(cell.models[0], items) for p, items in read.items()}
 
         ensemble = train_teacher(
-            self.config.teachers[cell.teacher], lambda w, m, d: {p: x[-1] for p, x in fit(w, m, d).logits.items()}, tables, depth,
-            truth, stream(cell.seed, "teacher", cell.teacher, cell.models[0]),
+            self.config.teachers[cell.teacher],
+            lambda w, m, d: {p: x[-1] for p, x in fit(w, m, d).logits.items()},
+            tables,
+            depth,
+            truth,
+            stream(cell.seed, "teacher", cell.teacher, cell.models[0]),
         )
         info = {
-            "size": ensemble.size, "validation_accuracy_by_size": ensemble.accuracies,
-            "learner_weights": ensemble.weights, "stopped": ensemble.stopped,
+            "size": ensemble.size,
+            "validation_accuracy_by_size": ensemble.accuracies,
+            "learner_weights": ensemble.weights,
+            "stopped": ensemble.stopped,
         }
         return {"steps": np.array([1]), **{p: x[None].astype(np.float32) for p, x in ensemble.logits.items()}}, info
 
@@ -158,13 +184,21 @@ class Study:
             before, _, after = settings.template.partition("{solution}")
             pairs = [
                 (before.replace("{problem}", x.problem.question), t + after.removesuffix(tokenizer.eos_token or ""))
-                for x in self.parts(seed).student for t in x.texts
+                for x in self.parts(seed).student
+                for t in x.texts
             ]
             with self.run.phase(name) as work:
                 warm_start(
-                    causal, tokenizer, pairs, out=work / "model", steps=training.unsupervised_steps, batch_size=training.batch_size,
-                    learning_rate=training.unsupervised_learning_rate, max_length=settings.max_length,
-                    seed=derive_seed(seed, "unsupervised", model) % 2**31, device=self.device,
+                    causal,
+                    tokenizer,
+                    pairs,
+                    out=work / "model",
+                    steps=training.unsupervised_steps,
+                    batch_size=training.batch_size,
+                    learning_rate=training.unsupervised_learning_rate,
+                    max_length=settings.max_length,
+                    seed=derive_seed(seed, "unsupervised", model) % 2**31,
+                    device=self.device,
                 )
         return str(self.run.verified(name) / "model")
 
@@ -178,11 +212,16 @@ class Study:
     def chain(self, weak: str, strong: str) -> tuple[str, ...]:
         """The bootstrapping path: what `steps_between` allows and stands between the two in `models`, in that order."""
         allowed = self.config.steps_between
-        names, students = list(self.config.models), {s for b in self.config.grid for s in b.strong} if allowed is None else allowed
+        names, students = (
+            list(self.config.models),
+            {s for b in self.config.grid for s in b.strong} if allowed is None else allowed,
+        )
         first, last = names.index(weak), names.index(strong)
         return (weak, *(n for n in names[first + 1 : max(first + 1, last)] if n in students), strong)
 
-    def student_cell(self, seed: int, weak: str, strong: str, objective: str, teacher: str = SINGLE, oversight: str = ALONE) -> Cell | None:
+    def student_cell(
+        self, seed: int, weak: str, strong: str, objective: str, teacher: str = SINGLE, oversight: str = ALONE
+    ) -> Cell | None:
         """The cell of a combination; None for bootstrapping without a size in between (it would be xent)."""
         chain = self.chain(weak, strong) if objective == "bootstrapping" else (weak, strong)
         if objective == "bootstrapping" and len(chain) == 2:
@@ -208,7 +247,12 @@ class Study:
 
 
 def run_study(
-    config: StudyConfig, out: Path, *, resume: bool = False, base_dir: Path | None = None, progress: Progress | None = None
+    config: StudyConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    base_dir: Path | None = None,
+    progress: Progress | None = None,
 ) -> RunFolder:
     """Run (or go on with) a study in folder `out`; writes summary.json there.
 

@@ -35,7 +35,8 @@ def write_summary(study: Study) -> dict[str, Any]:
     combinations = config.combinations()
     skipped = [
         {"weak": w, "strong": s, "objective": o, "why": "no size in between: the same as xent"}
-        for w, s, o, t, v in combinations if study.student_cell(0, w, s, o, t, v) is None
+        for w, s, o, t, v in combinations
+        if study.student_cell(0, w, s, o, t, v) is None
     ]
     students = [tables.student(*c) for c in combinations if study.student_cell(0, *c) is not None]
     supervisors = dict.fromkeys((w, t, v) for w, _, _, t, v in combinations)
@@ -60,7 +61,9 @@ def write_summary(study: Study) -> dict[str, Any]:
     summary.update({name: ANALYSES[name].summary(study, tables) for name in wanted(config)})
     cells = [json.loads(f.read_text(encoding="utf-8")) for f in run.path.rglob("cells/**/cell.json")]
     summary["cpu_seconds"] = float(sum(c["cpu_seconds"] for c in cells))
-    summary["peak_memory_mb"] = max([peak_memory_mb(), *(run.done_record(p)["peak_memory_mb"] for p in run.finished_phases())])
+    summary["peak_memory_mb"] = max(
+        [peak_memory_mb(), *(run.done_record(p)["peak_memory_mb"] for p in run.finished_phases())]
+    )
     write_json(run.path / "summary.json", summary)
     return summary
 
@@ -81,10 +84,14 @@ class _Tables:
         results = self.results(Cell("weak", 0, (model,), teacher=teacher, oversight=oversight))
         entry = {"model": model, "teacher": teacher, "oversight": oversight, "parameters": self.size(model)}
         entry["accuracy"] = self.accuracy(self.right(results))
-        entry["accuracy_on_student_half"] = float(np.mean([
-            ((r.last("student") > 0) == labels(self.study.parts(seed).student)).mean()
-            for r, seed in zip(results, self.config.seeds, strict=True)
-        ]))
+        entry["accuracy_on_student_half"] = float(
+            np.mean(
+                [
+                    ((r.last("student") > 0) == labels(self.study.parts(seed).student)).mean()
+                    for r, seed in zip(results, self.config.seeds, strict=True)
+                ]
+            )
+        )
         if teacher != SINGLE:
             entry["ensemble_sizes"] = [r.info["size"] for r in results]
             entry["validation_accuracy_by_size"] = [r.info["validation_accuracy_by_size"] for r in results]
@@ -95,7 +102,9 @@ class _Tables:
     def ceiling(self, model: str, objective: str) -> dict[str, Any]:
         results = self.results(Cell("ceiling", 0, (model,), objective))
         return {
-            "model": model, "objective": objective, "parameters": self.size(model),
+            "model": model,
+            "objective": objective,
+            "parameters": self.size(model),
             "accuracy": self.accuracy(self.right(results)),
         }
 
@@ -116,22 +125,37 @@ class _Tables:
         at_best = np.stack([t[k] == self.truth for t, k in zip(tested, best, strict=True)])
         at_oracle = np.stack([t[k] == self.truth for t, k in zip(tested, oracle, strict=True)])
         sizes = {
-            "weak": weak, "strong": strong, "weak_parameters": self.size(weak), "strong_parameters": self.size(strong),
+            "weak": weak,
+            "strong": strong,
+            "weak_parameters": self.size(weak),
+            "strong_parameters": self.size(strong),
             "chain": list(cell.models),
         }
         sizes["ratio"] = sizes["strong_parameters"] / sizes["weak_parameters"]
         weak_right, ceiling_right = self.right(plain), self.right(ceilings)
-        flat = [np.concatenate(x) for x in (
-            [r.last("test") > 0 for r in results], [s.last("test") > 0 for s in supervisor], [self.truth] * len(results))]
+        flat = [
+            np.concatenate(x)
+            for x in (
+                [r.last("test") > 0 for r in results],
+                [s.last("test") > 0 for s in supervisor],
+                [self.truth] * len(results),
+            )
+        ]
         return {
-            "objective": objective, "teacher": teacher, "oversight": oversight, "sizes": sizes,
+            "objective": objective,
+            "teacher": teacher,
+            "oversight": oversight,
+            "sizes": sizes,
             "accuracy": self.accuracy(right),
             "pgr": self.pgr(weak_right, right, ceiling_right),
             "pgr_over_supervisor": self.pgr(self.right(supervisor), right, ceiling_right),
             "gain_over_weak": self.difference(right, weak_right),
             "gap": self.difference(ceiling_right, weak_right),
             "best": {"accuracy": self.accuracy(at_best), "pgr": self.pgr(weak_right, at_best, ceiling_right)},
-            "oracle_best": {"accuracy": self.accuracy(at_oracle), "pgr": self.pgr(weak_right, at_oracle, ceiling_right)},
+            "oracle_best": {
+                "accuracy": self.accuracy(at_oracle),
+                "pgr": self.pgr(weak_right, at_oracle, ceiling_right),
+            },
             "agreement": agreement(*flat),
             "curve": self._curve(results, supervisor),
         }
@@ -140,7 +164,10 @@ class _Tables:
 
     def results(self, cell: Cell) -> list[Result]:
         """The cell of every seed."""
-        return [self.study.cell(Cell(cell.kind, s, cell.models, cell.objective, cell.teacher, cell.oversight)) for s in self.config.seeds]
+        return [
+            self.study.cell(Cell(cell.kind, s, cell.models, cell.objective, cell.teacher, cell.oversight))
+            for s in self.config.seeds
+        ]
 
     def right(self, results: Sequence[Result]) -> np.ndarray:
         return np.stack([(r.last("test") > 0) == self.truth for r in results])
@@ -158,7 +185,11 @@ class _Tables:
         return crossed_bootstrap(tables, self.groups, statistic, **self._resampling())[0]
 
     def _resampling(self) -> dict[str, Any]:
-        return {"resamples": self.config.bootstrap, "confidence": self.config.confidence_level, "rng": stream("study bootstrap")}
+        return {
+            "resamples": self.config.bootstrap,
+            "confidence": self.config.confidence_level,
+            "rng": stream("study bootstrap"),
+        }
 
     def size(self, model: str) -> int:
         """Parameters of a model of the study."""
@@ -172,10 +203,18 @@ class _Tables:
         points = []
         for k in range(min(len(r.arrays["steps"]) for r in results)):
             tested = [r.arrays["test"][k] > 0 for r in results]
-            points.append({
-                "step": int(results[0].arrays["steps"][k]),
-                "share": float(results[0].arrays["steps"][k] / results[0].arrays["steps"][-1]),
-                "true": number(float(np.mean([(t == self.truth).mean() for t in tested]))),
-                "weak": number(float(np.mean([(t == (s.last("test") > 0)).mean() for t, s in zip(tested, supervisor, strict=True)]))),
-            })
+            points.append(
+                {
+                    "step": int(results[0].arrays["steps"][k]),
+                    "share": float(results[0].arrays["steps"][k] / results[0].arrays["steps"][-1]),
+                    "true": number(float(np.mean([(t == self.truth).mean() for t in tested]))),
+                    "weak": number(
+                        float(
+                            np.mean(
+                                [(t == (s.last("test") > 0)).mean() for t, s in zip(tested, supervisor, strict=True)]
+                            )
+                        )
+                    ),
+                }
+            )
         return points

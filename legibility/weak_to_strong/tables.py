@@ -12,7 +12,12 @@ from legibility.weak_to_strong.report import accuracy, gap
 def study_tables(summary: dict[str, Any]) -> str:
     """Every table of one study."""
     parts = [_intro(summary), _supervisors(summary), _grid(summary), _during(summary), _focus(summary)]
-    for key, table in (("auto_aligner", _aligner), ("game_teacher", _game), ("in_context", _in_context), ("generation", _generation)):
+    for key, table in (
+        ("auto_aligner", _aligner),
+        ("game_teacher", _game),
+        ("in_context", _in_context),
+        ("generation", _generation),
+    ):
         if summary[key]:
             parts.append(table(summary[key]))
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -33,8 +38,19 @@ def _intro(s: dict[str, Any]) -> str:
 
 
 def _supervisors(s: dict[str, Any]) -> str:
-    rows = [(w["model"], w["teacher"], w["oversight"], f"{w['parameters']:,}", accuracy(w["accuracy"])) for w in s["weak"]]
-    rows += [(c["model"], "*ceiling*" + (" (probe)" if c["objective"] == "probe" else ""), "", f"{c['parameters']:,}", accuracy(c["accuracy"])) for c in s["ceiling"]]
+    rows = [
+        (w["model"], w["teacher"], w["oversight"], f"{w['parameters']:,}", accuracy(w["accuracy"])) for w in s["weak"]
+    ]
+    rows += [
+        (
+            c["model"],
+            "*ceiling*" + (" (probe)" if c["objective"] == "probe" else ""),
+            "",
+            f"{c['parameters']:,}",
+            accuracy(c["accuracy"]),
+        )
+        for c in s["ceiling"]
+    ]
     return markdown(["model", "teacher", "oversight", "parameters", "test accuracy"], rows)
 
 
@@ -43,9 +59,18 @@ def _grid(s: dict[str, Any]) -> str:
     plain = [x for x in s["students"] if x["teacher"] == "single" and x["oversight"] == "none"]
     objectives = list(dict.fromkeys(x["objective"] for x in plain))
     pairs = list(dict.fromkeys((x["sizes"]["weak"], x["sizes"]["strong"]) for x in plain))
-    cell = {(x["sizes"]["weak"], x["sizes"]["strong"], x["objective"]): f"{100 * x['accuracy']['value']:.1f}; {gap(x['pgr'])}" for x in plain}
+    cell = {
+        (
+            x["sizes"]["weak"],
+            x["sizes"]["strong"],
+            x["objective"],
+        ): f"{100 * x['accuracy']['value']:.1f}; {gap(x['pgr'])}"
+        for x in plain
+    }
     rows = [(f"{w} → {t}", *(cell.get((w, t, o), "–") for o in objectives)) for w, t in pairs]
-    return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown(["weak → strong", *objectives], rows)
+    return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown(
+        ["weak → strong", *objectives], rows
+    )
 
 
 def _during(s: dict[str, Any]) -> str:
@@ -55,12 +80,27 @@ def _during(s: dict[str, Any]) -> str:
         return ""
     weak, strong = max((x["sizes"]["ratio"], x["sizes"]["weak"], x["sizes"]["strong"]) for x in plain)[1:]
     rows = [
-        (x["objective"], " → ".join(_share(p["true"]) for p in x["curve"]), " → ".join(_share(p["weak"]) for p in x["curve"]), accuracy(x["accuracy"]),
-         accuracy(x["best"]["accuracy"]), accuracy(x["oracle_best"]["accuracy"]),
-         f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}")
-        for x in plain if (x["sizes"]["weak"], x["sizes"]["strong"]) == (weak, strong)
+        (
+            x["objective"],
+            " → ".join(_share(p["true"]) for p in x["curve"]),
+            " → ".join(_share(p["weak"]) for p in x["curve"]),
+            accuracy(x["accuracy"]),
+            accuracy(x["best"]["accuracy"]),
+            accuracy(x["oracle_best"]["accuracy"]),
+            f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}",
+        )
+        for x in plain
+        if (x["sizes"]["weak"], x["sizes"]["strong"]) == (weak, strong)
     ]
-    header = ["objective", "truth during training", "weak labels during training", "last step", "best on weak labels", "best on truth (oracle)", "agrees where supervisor right / wrong"]
+    header = [
+        "objective",
+        "truth during training",
+        "weak labels during training",
+        "last step",
+        "best on weak labels",
+        "best on truth (oracle)",
+        "agrees where supervisor right / wrong",
+    ]
     return (
         f"{weak} → {strong} during training, test accuracies; the best step is chosen on validation, by weak labels (a choice open to a user) or by truth "
         f"(open to nobody):\n\n{markdown(header, rows)}"
@@ -69,26 +109,69 @@ def _during(s: dict[str, Any]) -> str:
 
 def _focus(s: dict[str, Any]) -> str:
     rows = [
-        (f"{x['sizes']['weak']} → {x['sizes']['strong']}", x["teacher"], x["oversight"], x["objective"], accuracy(x["accuracy"]), gap(x["pgr"]),
-         gap(x["pgr_over_supervisor"]), f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}")
-        for x in s["students"] if (x["teacher"], x["oversight"]) != ("single", "none")
+        (
+            f"{x['sizes']['weak']} → {x['sizes']['strong']}",
+            x["teacher"],
+            x["oversight"],
+            x["objective"],
+            accuracy(x["accuracy"]),
+            gap(x["pgr"]),
+            gap(x["pgr_over_supervisor"]),
+            f"{_share(x['agreement']['supervisor_right'])} / {_share(x['agreement']['supervisor_wrong'])}",
+        )
+        for x in s["students"]
+        if (x["teacher"], x["oversight"]) != ("single", "none")
     ]
     if not rows:
         return ""
-    header = ["weak → strong", "teacher", "oversight", "objective", "student accuracy", "PGR", "PGR over its supervisor", "agrees where supervisor right / wrong"]
+    header = [
+        "weak → strong",
+        "teacher",
+        "oversight",
+        "objective",
+        "student accuracy",
+        "PGR",
+        "PGR over its supervisor",
+        "agrees where supervisor right / wrong",
+    ]
     return "Better teachers and oversight:\n\n" + markdown(header, rows)
 
 
 def _aligner(a: dict[str, Any]) -> str:
     rows = [
-        (d["generation"], d["model"], d["seeds"], _share(d["trusted_agreement"]), _share(d["agreement_with_generation_0"]), _share(d["test_accuracy"]), d["alarms"])
+        (
+            d["generation"],
+            d["model"],
+            d["seeds"],
+            _share(d["trusted_agreement"]),
+            _share(d["agreement_with_generation_0"]),
+            _share(d["test_accuracy"]),
+            d["alarms"],
+        )
         for d in a["drift"]
     ]
-    drift = markdown(["generation", "model", "seeds that reached it", "agrees with trusted set", "with generation 0", "test accuracy", "alarms"], rows)
+    drift = markdown(
+        [
+            "generation",
+            "model",
+            "seeds that reached it",
+            "agrees with trusted set",
+            "with generation 0",
+            "test accuracy",
+            "alarms",
+        ],
+        rows,
+    )
     names = {
-        "auto_aligner": "auto-aligner", "one_jump_calibrated": "one jump, calibrated as the auto-aligner's", "one_jump": "one jump", "bootstrapping": "bootstrapping",
+        "auto_aligner": "auto-aligner",
+        "one_jump_calibrated": "one jump, calibrated as the auto-aligner's",
+        "one_jump": "one jump",
+        "bootstrapping": "bootstrapping",
     }
-    paths = markdown(["path", "accuracy", "PGR"], [(n, accuracy(a[k]["accuracy"]), gap(a[k]["pgr"])) for k, n in names.items() if k in a])
+    paths = markdown(
+        ["path", "accuracy", "PGR"],
+        [(n, accuracy(a[k]["accuracy"]), gap(a[k]["pgr"])) for k, n in names.items() if k in a],
+    )
     return f"Recursive auto-aligner ({' → '.join(a['generations'])}):\n\n{drift}\n\n{paths}"
 
 
@@ -96,10 +179,26 @@ def _game(g: dict[str, Any]) -> str:
     rows = []
     for found in g["sets"]:
         rows += [
-            (found["text"], f"verifier of round {t['round']}", accuracy(t["teacher_accuracy"]), accuracy(t["student_accuracy"]), accuracy(found["ceiling"]), gap(t["pgr"]))
+            (
+                found["text"],
+                f"verifier of round {t['round']}",
+                accuracy(t["teacher_accuracy"]),
+                accuracy(t["student_accuracy"]),
+                accuracy(found["ceiling"]),
+                gap(t["pgr"]),
+            )
             for t in found["teachers"]
         ]
-        rows.append((found["text"], "last − first", accuracy(found["teacher_last_minus_first"]), accuracy(found["student_last_minus_first"]), "", ""))
+        rows.append(
+            (
+                found["text"],
+                "last − first",
+                accuracy(found["teacher_last_minus_first"]),
+                accuracy(found["student_last_minus_first"]),
+                "",
+                "",
+            )
+        )
     said = ", ".join(f"round {r} {_share(a)}" for r, a in g["label_accuracy"].items())
     return (
         f"The game as a teacher: {g['student']} taught by the first and the last verifier on {g['student_items']} prover-half solutions (label accuracy: {said}).\n\n"
@@ -109,26 +208,57 @@ def _game(g: dict[str, Any]) -> str:
 
 def _in_context(c: dict[str, Any]) -> str:
     rows = [
-        (r["select"], "yes" if r["confidence"] else "no", accuracy(r["accuracy"]), f"{r['auroc']:.2f}", _share(r["says_right"]),
-         f"{_share(r['otherwise']['accuracy'])} ({_share(r['otherwise']['says_right'])})")
+        (
+            r["select"],
+            "yes" if r["confidence"] else "no",
+            accuracy(r["accuracy"]),
+            f"{r['auroc']:.2f}",
+            _share(r["says_right"]),
+            f"{_share(r['otherwise']['accuracy'])} ({_share(r['otherwise']['says_right'])})",
+        )
         for r in c["rows"]
     ]
     kinds = {"raw": "uncalibrated", "calibrated": "calibrated"}
     reading = kinds.pop(c["reading"])
-    taught = f", after {c['format_steps']} steps on the form with {c['trusted']} trusted items" if c["format_steps"] else ""
+    taught = (
+        f", after {c['format_steps']} steps on the form with {c['trusted']} trusted items" if c["format_steps"] else ""
+    )
     return (
         f"In context: {c['model']}{taught}, with {c['demonstrations']} demonstrations labelled by {c['weak']} (itself {accuracy(c['weak_accuracy'])}, "
         f"AUROC {c['weak_auroc']:.2f}, on the {c['queries']} queries):\n\n"
-        + markdown(["demonstrations", "confidence shown", f"accuracy, {reading}", "AUROC", "says “right”", f"accuracy (says “right”), {kinds.popitem()[1]}"], rows)
+        + markdown(
+            [
+                "demonstrations",
+                "confidence shown",
+                f"accuracy, {reading}",
+                "AUROC",
+                "says “right”",
+                f"accuracy (says “right”), {kinds.popitem()[1]}",
+            ],
+            rows,
+        )
     )
 
 
 def _generation(g: dict[str, Any]) -> str:
     row = (
-        f"{g['sizes']['weak']} → {g['sizes']['strong']}", accuracy(g["weak"]), _share(g["weak_label_accuracy"]), accuracy(g["start"]), accuracy(g["accuracy"]),
-        accuracy(g["ceiling"]), gap(g["pgr"]),
+        f"{g['sizes']['weak']} → {g['sizes']['strong']}",
+        accuracy(g["weak"]),
+        _share(g["weak_label_accuracy"]),
+        accuracy(g["start"]),
+        accuracy(g["accuracy"]),
+        accuracy(g["ceiling"]),
+        gap(g["pgr"]),
     )
-    header = ["weak → strong", "weak accuracy", "right among its labels", "strong, untaught", "student accuracy", "ceiling", "PGR"]
+    header = [
+        "weak → strong",
+        "weak accuracy",
+        "right among its labels",
+        "strong, untaught",
+        "student accuracy",
+        "ceiling",
+        "PGR",
+    ]
     return f"Generating answers ({g['test_problems']} test problems):\n\n" + markdown(header, [row])
 
 

@@ -71,8 +71,14 @@ def _halves(items: Sequence[Item], names: Sequence[str], sizes: PartSizes, seed:
 def _solutions(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     """One item per distinct completion of a problem."""
     return [
-        Item(f"{r.problem_id}/{r.source}/{r.step}/{r.sample}", r.problem_id, problems[r.problem_id], (r.text,),
-             r.verdict == "correct", r.source)
+        Item(
+            f"{r.problem_id}/{r.source}/{r.step}/{r.sample}",
+            r.problem_id,
+            problems[r.problem_id],
+            (r.text,),
+            r.verdict == "correct",
+            r.source,
+        )
         for r in frame.drop_duplicates(["problem_id", "text"]).itertuples()
     ]
 
@@ -80,12 +86,23 @@ def _solutions(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
 def _pairs(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     """Pairs of one right and one wrong solution of a problem and source, in random order; right: the first is better."""
     rng, items = stream("pairs"), []
-    for (problem_id, source), group in frame.drop_duplicates(["problem_id", "text"]).groupby(["problem_id", "source"], sort=True):
+    for (problem_id, source), group in frame.drop_duplicates(["problem_id", "text"]).groupby(
+        ["problem_id", "source"], sort=True
+    ):
         right = group[group.verdict == "correct"].text.tolist()
         wrong = group[group.verdict == "incorrect"].text.tolist()
         for k, (a, b) in enumerate(zip(right, wrong, strict=False)):
             first = bool(rng.integers(2))
-            items.append(Item(f"{problem_id}/{source}/{k}", problem_id, problems[problem_id], (a, b) if first else (b, a), first, source))
+            items.append(
+                Item(
+                    f"{problem_id}/{source}/{k}",
+                    problem_id,
+                    problems[problem_id],
+                    (a, b) if first else (b, a),
+                    first,
+                    source,
+                )
+            )
     return items
 
 
@@ -93,7 +110,9 @@ def _twins(task: TwinsTask, base_dir: Path | None) -> Pools:
     """Reference solutions (right) and their corrupted twins (wrong), apart or as pairs."""
     splits = load_problems(task.problems, base_dir=base_dir)
     parts: dict[str, Callable[[], list[Problem]]] = {
-        "train": lambda: splits.verifier, "validation": lambda: splits.validation, "test": lambda: splits.test,
+        "train": lambda: splits.verifier,
+        "validation": lambda: splits.validation,
+        "test": lambda: splits.test,
     }
     pools: Pools = {}
     for name, problems in parts.items():

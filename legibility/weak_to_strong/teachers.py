@@ -48,7 +48,9 @@ def bagging(settings: TeacherSettings, members: Sequence[Logits], truth: np.ndar
     return _choose(len(members), combine, members[0], truth)
 
 
-def adaboost(learn: Callable[[np.ndarray, int], Logits], count: int, rounds: int, truth: Mapping[str, np.ndarray], error_on: str) -> Ensemble:
+def adaboost(
+    learn: Callable[[np.ndarray, int], Logits], count: int, rounds: int, truth: Mapping[str, np.ndarray], error_on: str
+) -> Ensemble:
     """AdaBoost of `rounds` learners on `count` items; `learn(weights, round)` gives a learner's log-odds by part.
 
     `truth` holds labels of "validation" and (for the weights) of "weak". The learners' probabilities
@@ -119,14 +121,18 @@ def gradient_boosting(
     stages: list[Logits] = []
     for k in range(settings.members):
         residual = truth["weak"] - expit(total["weak"])
-        tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=5, random_state=seed + k).fit(tables["weak"], residual)
+        tree = DecisionTreeRegressor(max_depth=2, min_samples_leaf=5, random_state=seed + k).fit(
+            tables["weak"], residual
+        )
         for part, table in tables.items():
             total[part] = total[part] + settings.shrinkage * 4 * tree.predict(table)  # 4: Newton step at p = 1/2
         stages.append(dict(total))
     return _choose(len(stages), lambda k, part: stages[k - 1][part], stages[0], truth["validation"])
 
 
-def bagged_features(settings: TeacherSettings, tables: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], seed: int) -> list[Logits]:
+def bagged_features(
+    settings: TeacherSettings, tables: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], seed: int
+) -> list[Logits]:
     """Logistic regressions on random halves of the frozen features, bootstrap items (scikit-learn's BaggingClassifier)."""
     base = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     model = BaggingClassifier(base, n_estimators=settings.members, max_features=0.5, bootstrap=True, random_state=seed)
@@ -138,8 +144,12 @@ def bagged_features(settings: TeacherSettings, tables: Mapping[str, np.ndarray],
 
 
 def train_teacher(
-    settings: TeacherSettings, fit: Fit, tables: Callable[[], dict[str, np.ndarray]], layers: int,
-    truth: Mapping[str, np.ndarray], rng: np.random.Generator,
+    settings: TeacherSettings,
+    fit: Fit,
+    tables: Callable[[], dict[str, np.ndarray]],
+    layers: int,
+    truth: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
 ) -> Ensemble:
     """Train an ensemble teacher on half A.
 
@@ -172,7 +182,9 @@ def train_teacher(
     return bagging(settings, [learn(w, k) for k, w in enumerate(draws)], truth["validation"])
 
 
-def _choose(members: int, combine: Callable[[int, str], np.ndarray], parts: Mapping[str, object], truth: np.ndarray) -> Ensemble:
+def _choose(
+    members: int, combine: Callable[[int, str], np.ndarray], parts: Mapping[str, object], truth: np.ndarray
+) -> Ensemble:
     """The ensemble size of greatest validation accuracy; the smaller of equals."""
     accuracies = [float(((combine(k, "validation") > 0) == truth).mean()) for k in range(1, members + 1)]
     size = 1 + int(np.argmax(accuracies))

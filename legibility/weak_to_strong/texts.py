@@ -44,7 +44,9 @@ class Texts:
         if task.rounds is not None:
             frame = frame[(frame.role == "base") | frame["round"].isin(task.rounds)]
         if frame.empty:
-            raise UserError(f"task: no stored completions of {', '.join(task.sources)} in rounds {task.rounds}; choose other sources or rounds")
+            raise UserError(
+                f"task: no stored completions of {', '.join(task.sources)} in rounds {task.rounds}; choose other sources or rounds"
+            )
         source = [r if r == "base" or n < 0 else f"{r} {n}" for r, n in zip(frame.role, frame["round"], strict=True)]
         return frame.assign(source=source)
 
@@ -69,7 +71,9 @@ def run_texts(path: Path) -> Texts:
     return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
 
 
-def write_texts(config: StudyConfig, base_dir: Path | None, device: str) -> tuple[list[Solution], list[Solution], ProblemSplits]:
+def write_texts(
+    config: StudyConfig, base_dir: Path | None, device: str
+) -> tuple[list[Solution], list[Solution], ProblemSplits]:
     """Fresh text to judge and text to speak with, for a task without a run."""
     task = config.task
     assert isinstance(task, (SolutionsTask, PreferencesTask))
@@ -77,23 +81,45 @@ def write_texts(config: StudyConfig, base_dir: Path | None, device: str) -> tupl
     if task.writer == "generator":
         return _generated(splits, task.samples), [], splits
     game = Game(
-        Config(prover=ProverSettings(model=config.assistant.model, prompts=config.assistant.prompts), compute=config.compute),
-        RunFolder(Path(".")), splits, device, Progress(quiet=True), base_dir=base_dir,
+        Config(
+            prover=ProverSettings(model=config.assistant.model, prompts=config.assistant.prompts),
+            compute=config.compute,
+        ),
+        RunFolder(Path(".")),
+        splits,
+        device,
+        Progress(quiet=True),
+        base_dir=base_dir,
     )
     game.config.ppo.max_new_tokens = config.assistant.max_new_tokens
     prover = Prover.load(game.config.prover, device, base_dir=base_dir)
 
     def draw(role: str, samples: int, phase: str, label: str) -> list[Solution]:
         return [
-            row for split in SPLITS
-            for row in game.draw(prover, getattr(splits, split), (role,), samples, arm="init", round_index=-1, phase=phase,
-                                 split=split, step=0, label=label).rows
+            row
+            for split in SPLITS
+            for row in game.draw(
+                prover,
+                getattr(splits, split),
+                (role,),
+                samples,
+                arm="init",
+                round_index=-1,
+                phase=phase,
+                split=split,
+                step=0,
+                label=label,
+            ).rows
         ]
 
     judged = draw(HELPFUL, task.samples, "base", "base") if "base" in task.sources else []
     if "sneaky" in task.sources:
         judged += draw(SNEAKY, task.samples, "base", SNEAKY)
-    spoken = [row for role in (HELPFUL, SNEAKY) for row in draw(role, config.assistant.samples, "assistant", role)] if config.oversight else []
+    spoken = (
+        [row for role in (HELPFUL, SNEAKY) for row in draw(role, config.assistant.samples, "assistant", role)]
+        if config.oversight
+        else []
+    )
     return judged, spoken, splits
 
 
@@ -108,10 +134,26 @@ def _generated(splits: ProblemSplits, samples: int) -> list[Solution]:
             for k in range(max(1, samples // 2)):
                 style = {pick_style(rng): 1.0}
                 for j, (text, verdict) in enumerate(
-                    ((worked_solution(problem, rng, style), "correct"), (flawed_solution(problem, rng, style)[0], "incorrect"))
+                    (
+                        (worked_solution(problem, rng, style), "correct"),
+                        (flawed_solution(problem, rng, style)[0], "incorrect"),
+                    )
                 ):
                     rows.append(
-                        Solution(arm="init", round=-1, phase="base", split=split, step=0, problem_id=problem.id, sample=2 * k + j,
-                                 role="base", text=text, verdict=verdict, prompt_tokens=0, completion_tokens=0, truncated=False)
+                        Solution(
+                            arm="init",
+                            round=-1,
+                            phase="base",
+                            split=split,
+                            step=0,
+                            problem_id=problem.id,
+                            sample=2 * k + j,
+                            role="base",
+                            text=text,
+                            verdict=verdict,
+                            prompt_tokens=0,
+                            completion_tokens=0,
+                            truncated=False,
+                        )
                     )
     return rows

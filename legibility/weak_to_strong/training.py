@@ -45,10 +45,22 @@ class Trained:
 
 
 def train_student(
-    config: StudyConfig, model: str, items: Sequence[Item], probabilities: np.ndarray, watched: Mapping[str, Sequence[Item]], *,
-    objective: str = "xent", weights: np.ndarray | None = None, seed: int, rng: np.random.Generator, device: str,
-    base_dir: Path | None = None, source: str | None = None, layers: int | None = None,
-    frozen: Callable[[Sequence[Item]], np.ndarray] | None = None, curve: bool = True,
+    config: StudyConfig,
+    model: str,
+    items: Sequence[Item],
+    probabilities: np.ndarray,
+    watched: Mapping[str, Sequence[Item]],
+    *,
+    objective: str = "xent",
+    weights: np.ndarray | None = None,
+    seed: int,
+    rng: np.random.Generator,
+    device: str,
+    base_dir: Path | None = None,
+    source: str | None = None,
+    layers: int | None = None,
+    frozen: Callable[[Sequence[Item]], np.ndarray] | None = None,
+    curve: bool = True,
 ) -> Trained:
     """A classifier trained so that P(label) matches `probabilities` (n,), under an objective.
 
@@ -64,7 +76,9 @@ def train_student(
         return _probe(frozen, items, probabilities, watched, weights)
     classifier = load_classifier(settings, device, seed=seed, source=source, base_dir=base_dir)
     if objective == "probe" or settings.train == "probe":
-        return _probe(lambda part: features(classifier, part, classifier.encode(part)), items, probabilities, watched, weights)
+        return _probe(
+            lambda part: features(classifier, part, classifier.encode(part)), items, probabilities, watched, weights
+        )
     encoded = classifier.encode(items)
     if isinstance(classifier, Surprisal):
         classifier.calibrate([encoded[i] for i in rng.permutation(len(items))[:100]])
@@ -76,7 +90,9 @@ def train_student(
     points = sorted({max(1, round(steps * (k + 1) / evaluations)) for k in range(evaluations)})
     groups = classifier.parameter_groups()
     optimizer = torch.optim.AdamW(groups, weight_decay=training.weight_decay, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [g["lr"] for g in groups], total_steps=steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, [g["lr"] for g in groups], total_steps=steps + 1, pct_start=0.1
+    )
     target = torch.tensor(np.stack([1 - probabilities, probabilities], 1), dtype=torch.float32, device=device)
     weight = None if weights is None else torch.tensor(weights, dtype=torch.float32, device=device)
     kept: dict[str, list[np.ndarray]] = {name: [] for name in parts}
@@ -87,7 +103,9 @@ def train_student(
             classifier.module.train()
             scores, order = logits_of(classifier, encoded, next(batches))
             logits = torch.stack([torch.zeros_like(scores), scores], 1)
-            loss = _loss(config, objective, logits, target[order], None if weight is None else weight[order], step, steps)
+            loss = _loss(
+                config, objective, logits, target[order], None if weight is None else weight[order], step, steps
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for g in groups for p in g["params"]], 1.0)
@@ -130,7 +148,9 @@ def _probe(read: Callable[[Sequence[Item]], np.ndarray], items, probabilities, w
     """Logistic regression on the frozen last layer. Soft labels: every item counts as right p and as wrong 1 - p times."""
     table = read(items)[:, -1]
     model = fit_logistic(table, probabilities, weights)
-    logits = {name: model.decision_function(read(part)[:, -1])[None].astype(np.float32) for name, part in watched.items()}
+    logits = {
+        name: model.decision_function(read(part)[:, -1])[None].astype(np.float32) for name, part in watched.items()
+    }
     return Trained(np.array([1]), logits)
 
 
@@ -139,6 +159,7 @@ def fit_logistic(table: np.ndarray, probabilities: np.ndarray, weights: np.ndarr
     share = np.ones(len(table)) if weights is None else weights * len(weights) / weights.sum()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     return model.fit(
-        np.concatenate([table, table]), np.repeat([1, 0], len(table)),
+        np.concatenate([table, table]),
+        np.repeat([1, 0], len(table)),
         logisticregression__sample_weight=np.concatenate([share * probabilities, share * (1 - probabilities)]),
     )
