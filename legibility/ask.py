@@ -21,13 +21,14 @@ from legibility.game.context import GAME, Game
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import Solution, read_problems
+from legibility.game.solutions import Solution
 from legibility.game.verifier_phase import load_judge
 from legibility.grading import parse_number
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
+from legibility.problems.storage import read_problems
 from legibility.prompts import ROLES
-from legibility.report.marking import Line, printable, show
+from legibility.reporting.marked_solution import Line, printable, show
 
 ROLE_STYLES = {"helpful": "bold blue", "sneaky": "bold dark_orange"}
 NO_GOLD = "0"  # graded against, never shown: the answer of the question is not known

@@ -45,7 +45,7 @@ def train(
     was_finished = (folder / "report.html").exists()
     run = play(settings, folder, resume=resume, force=force, base_dir=config.resolve().parent)
     if report and not was_finished:
-        from legibility.report import write_report
+        from legibility.reporting import write_report
 
         typer.echo(f"report: {write_report(run)}")
 
@@ -54,7 +54,7 @@ def train(
 def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     """Write the run's HTML report and figures."""
     from legibility.game.run_folder import RunFolder
-    from legibility.report import write_report
+    from legibility.reporting import write_report
 
     typer.echo(str(write_report(RunFolder.existing(run))))
 
@@ -88,7 +88,7 @@ def evaluate(
     """Robustness, legibility tax and probes of a run: evaluation/*.json, summary.json and the report."""
     from legibility.evaluation.evaluate import evaluate as evaluate_run
     from legibility.game.run_folder import RunFolder
-    from legibility.report import write_report
+    from legibility.reporting import write_report
 
     evaluate_run(run, quick=quick, overrides=overrides or ())
     if report:
@@ -123,7 +123,7 @@ def compare(
 ) -> None:
     """Merge runs (seeds) into one report: mean, interval over seeds, paired tests between arms."""
     from legibility.evaluation.compare import compare as compare_runs
-    from legibility.report import write_comparison
+    from legibility.reporting import write_comparison
 
     typer.echo(f"report: {write_comparison(compare_runs(runs, out), out)}")
 
@@ -139,9 +139,9 @@ def weak_to_strong(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study folder if it exists.")] = False,
 ) -> None:
     """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""
-    from legibility.weak_to_strong.config import load_study
-    from legibility.weak_to_strong.report import write_report
-    from legibility.weak_to_strong.study import run_study
+    from legibility.weak_to_strong.context import run_study
+    from legibility.weak_to_strong.study_page import write_report
+    from legibility.weak_to_strong.study_settings import load_study
 
     settings = load_study(config, overrides or ())
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))

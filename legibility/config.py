@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from legibility.problems.config import ProblemsConfig
+from legibility.problems.problem_settings import ProblemsConfig
 
 
 class Settings(BaseModel):

@@ -15,13 +15,14 @@ import torch
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
+from legibility.files import write_json
 from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.context import CORRECTNESS, GAME, Game
-from legibility.game.run_folder import RunFolder, peak_memory_mb, write_json
-from legibility.game.solutions import problem_lines, write_problems
+from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.problems import load_problems
+from legibility.problems.storage import problem_lines, write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.rollouts.vllm import require_vllm

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from legibility.config import Config
-from legibility.weak_to_strong.config import StudyConfig
+from legibility.weak_to_strong.study_settings import StudyConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES: dict[str, tuple[str, type[BaseModel], str]] = {

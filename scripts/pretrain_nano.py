@@ -22,7 +22,7 @@ import typer
 from transformers import LlamaForCausalLM
 
 from legibility.models import nano
-from legibility.models.marking import teach_marking
+from legibility.models.step_marking import teach_marking
 from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
 
 

@@ -17,11 +17,12 @@ import typer
 from legibility.config_file import load_config
 from legibility.evaluation.claims import claims
 from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries, steps_by_seed
-from legibility.game.run_folder import RunFolder, different_settings, write_atomic
-from legibility.report.comparison import rounds_figure
-from legibility.report.drawing import LIGHT, themed
-from legibility.report.evaluation_figures import attacks_figure
-from legibility.report.page import png, write_bytes
+from legibility.files import write_atomic
+from legibility.game.run_folder import RunFolder, different_settings
+from legibility.reporting.comparison import rounds_figure
+from legibility.reporting.drawing import LIGHT, themed
+from legibility.reporting.evaluation_figures import attacks_figure
+from legibility.reporting.page import png, write_bytes
 
 OTHER = "<!-- weak-to-strong: begin"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"

@@ -26,10 +26,11 @@ from legibility.config import Config
 from legibility.config_file import load_config
 from legibility.evaluation.compare import dig, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
+from legibility.files import write_atomic, write_json
 from legibility.game.base import BASE, WARM_START
-from legibility.game.run_folder import RunFolder, write_atomic, write_json
+from legibility.game.run_folder import RunFolder
 from legibility.play import play
-from legibility.report.drawing import LIGHT, end_labels, themed
+from legibility.reporting.drawing import LIGHT, end_labels, themed
 
 SIZES = ("xs", "s", "m", "equal")
 REWARDS = {

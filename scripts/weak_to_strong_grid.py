@@ -18,11 +18,11 @@ import typer
 
 from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
-from legibility.report.page import png
-from legibility.weak_to_strong.config import load_study
-from legibility.weak_to_strong.figures import pgr_figure
-from legibility.weak_to_strong.report import read_summary, write_report
-from legibility.weak_to_strong.study import run_study
+from legibility.reporting.page import png
+from legibility.weak_to_strong.context import run_study
+from legibility.weak_to_strong.study_figures import pgr_figure
+from legibility.weak_to_strong.study_page import read_summary, write_report
+from legibility.weak_to_strong.study_settings import load_study
 from legibility.weak_to_strong.tables import study_tables
 
 BEGIN, END = "<!-- weak-to-strong: begin (scripts/weak_to_strong_grid.py) -->", "<!-- weak-to-strong: end -->"

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import legibility
 from rich.console import Console
 
 from legibility.ask import ask_run
 from legibility.errors import UserError
+from tests.support import legibility
 
 
 def ask(run, question: str, **options):

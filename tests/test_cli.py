@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
-from conftest import legibility, sums
 from setuptools import find_packages
+
+from tests.support import ROOT, legibility, sums
 
 
 @pytest.fixture
@@ -376,6 +376,6 @@ def test_help_and_wrong_usage():
 
 def test_an_ordinary_install_has_every_module():
     """Editable installs find modules in any folder; a wheel holds those of packages alone."""
-    root = Path(__file__).resolve().parents[1]
+    root = ROOT
     packages = {root / name.replace(".", "/") for name in find_packages(root, include=["legibility*"])}
     assert packages and {file.parent for file in (root / "legibility").rglob("*.py")} == packages

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from conftest import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
 
 from legibility.errors import UserError
 from legibility.models import flat, flex
 from legibility.models.flex import BLOCK, flex_tree_attention
 from legibility.packing import pack
+from tests.support import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]  # id 0 is the pad token: here it is text
 COMPLETIONS = [[[20, 21, 22], [23], [20, 0, 0, 25, 26, 27]], [[30, 31], [0]], [[1], [33, 34, 35, 36], [37, 0], [38]]]

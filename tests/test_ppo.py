@@ -7,7 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import forward_logprobs, llama, prover_of, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,6 +19,7 @@ from legibility.ppo import PPO, Batch, gae, kl_estimates, length_buckets, policy
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL
 from legibility.rollouts import Completion, sample
+from tests.support import forward_logprobs, llama, prover_of, tiny_model
 
 # ---------------------------------------------------------------- advantages
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-ASSETS = Path(__file__).parent.parent / "assets"
+from tests.support import ROOT
+
+ASSETS = ROOT / "assets"
 MODEL = ASSETS / "smollm2-135m-instruct"
 CUT = ASSETS / "smollm2-6-layers"
 

@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import llama, prover_of, quiet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from legibility.problems.records import Problem
 from legibility.rollouts import sample
 from legibility.team import Team, WorkerDied, can_fork, workers_peak_mb
 from legibility.verifier_training import LabelledSolution, train_verifier
+from tests.support import llama, prover_of, quiet
 
 forks = pytest.mark.skipif(not can_fork(), reason="processes are forked on Linux without a GPU only")
 PROMPTS = [[9, 12, 15], [20, 21, 22, 23, 24, 25], [30, 31], [40, 41, 42, 43], [50, 51, 52]]

@@ -15,8 +15,9 @@ import numpy as np
 from scipy import stats
 
 from legibility.errors import UserError
-from legibility.evaluation.survival import median_steps
-from legibility.game.run_folder import RunFolder, different_settings, write_json
+from legibility.evaluation.attacks.survival import median_steps
+from legibility.files import write_json
+from legibility.game.run_folder import RunFolder, different_settings
 from legibility.metrics import number
 
 SCHEMA = 1

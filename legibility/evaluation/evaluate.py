@@ -16,11 +16,13 @@ from typing import Any
 import torch
 
 from legibility.errors import UserError
-from legibility.evaluation import attacks, best_of_n, hacking, matrix, separability, short_arm, soundness, subtlety, tax
-from legibility.evaluation.study import Study
-from legibility.evaluation.suite import make_attacks
+from legibility.evaluation import short_arm
+from legibility.evaluation.attacks import attack as attacks
+from legibility.evaluation.attacks.suite import make_attacks
+from legibility.evaluation.run import Study
+from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
-from legibility.game.run_folder import write_json
+from legibility.files import write_json
 from legibility.progress import Progress
 
 SECTIONS: dict[str, Callable[[Study], Any]] = {

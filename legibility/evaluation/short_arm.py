@@ -11,7 +11,7 @@ import json
 import numpy as np
 
 from legibility.errors import UserError
-from legibility.evaluation.study import Study
+from legibility.evaluation.run import Study
 from legibility.evaluation.texts import SHORT
 from legibility.game.context import CORRECTNESS
 from legibility.game.prover_phase import Plan, correctness_rewards, load_training, phase_name, run_prover_phase

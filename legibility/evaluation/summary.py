@@ -18,11 +18,12 @@ import pandas as pd
 from legibility.config import Config
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.texts import by_problem, test_texts, valid
+from legibility.files import write_json
 from legibility.game.prover_phase import load_training
-from legibility.game.run_folder import RunFolder, round_name, write_json
-from legibility.game.solutions import read_problems
+from legibility.game.run_folder import RunFolder, round_name
 from legibility.game.verifier_phase import discrimination
 from legibility.metrics import bootstrap, number, pairwise_accuracy
+from legibility.problems.storage import read_problems
 from legibility.randomness import stream
 from legibility.team import Team
 

@@ -12,9 +12,9 @@ import json
 import numpy as np
 
 from legibility.errors import UserError
+from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.context import INIT, Game
-from legibility.game.run_folder import write_json
 from legibility.game.solutions import read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
 from legibility.prompts import HELPFUL, SNEAKY

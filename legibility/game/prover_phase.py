@@ -18,9 +18,10 @@ import numpy as np
 
 from legibility import rewards
 from legibility.config import RewardSettings
+from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.context import CORRECTNESS, GAME, Drawn, Game
-from legibility.game.run_folder import RunFolder, round_name, write_json
+from legibility.game.run_folder import RunFolder, round_name
 from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker, Tracker
 from legibility.metrics import number

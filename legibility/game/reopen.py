@@ -8,9 +8,9 @@ from legibility.config import Config
 from legibility.game.base import WARM_START
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import read_splits
 from legibility.models.loading import pick_device
 from legibility.problems import ProblemSplits
+from legibility.problems.storage import read_splits
 from legibility.progress import Progress
 
 

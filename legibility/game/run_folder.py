@@ -7,7 +7,6 @@ those hashes. Nothing is overwritten: a finished phase is never opened for writi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -25,6 +24,7 @@ import yaml
 from legibility.config import Config, SettingsT
 from legibility.config_file import parse_config
 from legibility.errors import UserError
+from legibility.files import sha256, sync_folder, write_atomic, write_json
 from legibility.team import workers_peak_mb
 
 SCHEMA = 1
@@ -144,9 +144,9 @@ class RunFolder:
         }
         write_json(work / "DONE", done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
-            _sync(directory)
+            sync_folder(directory)
         os.replace(work, final)
-        _sync(final.parent)
+        sync_folder(final.parent)
 
     def done_record(self, phase: str) -> dict[str, Any]:
         """The DONE record of a finished phase. Raises UserError where it is missing."""
@@ -198,28 +198,6 @@ def round_name(index: int) -> str:
     return f"rounds/{index:02d}"
 
 
-def write_json(path: Path, data: Any) -> None:
-    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write through a temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def peak_memory_mb() -> float:
     """Peak resident memory of this process and its team so far, in MiB (GPU memory is not counted)."""
     import resource
@@ -227,14 +205,6 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def different_settings(old: dict, new: dict, prefix: str = "") -> list[str]:

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
+from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.base import base_solutions
 from legibility.game.context import Game
 from legibility.game.mixture import BASE, build_mixture
-from legibility.game.run_folder import round_name, write_json
+from legibility.game.run_folder import round_name
 from legibility.game.solutions import round_solutions
 from legibility.metrics import auroc, number, pairwise_accuracy
 from legibility.models.verifier import Verifier

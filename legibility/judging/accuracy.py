@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from legibility.judging.intervals import Intervals, Statistic, clustered_intervals, share_interval
+from legibility.judging.clustered_bootstrap import Intervals, Statistic, clustered_intervals, share_interval
 from legibility.judging.pool import Condition, honest
 from legibility.judging.protocol import AnalysisRules
 from legibility.metrics import number

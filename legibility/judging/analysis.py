@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.run_folder import write_json
+from legibility.files import write_json
 from legibility.judging.accuracy import condition_results, differences, length_matched
 from legibility.judging.agreement import alpha, verifier_agreement
 from legibility.judging.exclusion import judge_raters
@@ -23,7 +23,7 @@ from legibility.judging.pool import Condition
 from legibility.judging.protocol import AnalysisRules
 from legibility.judging.simulate import FOLDER as SIMULATION_FOLDER
 from legibility.judging.simulate import study_conditions
-from legibility.judging.study import ATTENTION, STUDY, Study
+from legibility.judging.study_folder import ATTENTION, STUDY, Study
 from legibility.judging.table import SIMULATION, TABLE, read_table
 from legibility.metrics import number
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from legibility.errors import UserError
-from legibility.judging.study import ATTENTION, KeyEntry
+from legibility.judging.study_folder import ATTENTION, KeyEntry
 
 MAX_DEFAULT = 60  # items per rater unless asked otherwise: 45 minutes at the most
 

@@ -80,7 +80,7 @@ def judge(
 ) -> None:
     """Serve the judging page in the browser; every judgment is stored before the next item shows."""
     from legibility.judging.server import serve
-    from legibility.judging.study import Study
+    from legibility.judging.study_folder import Study
 
     serve(Study.open(study), host, port)
 
@@ -93,7 +93,7 @@ def import_(
 ) -> None:
     """Read judgments into the study's one long table, judgments.csv; safe to repeat."""
     from legibility.judging.importing import import_judgments
-    from legibility.judging.study import Study
+    from legibility.judging.study_folder import Study
 
     done = import_judgments(Study.open(study), file, source, rater=rater)
     for refusal in done.refused:
@@ -115,7 +115,7 @@ def analyze(
 ) -> None:
     """Open the sealed key and analyse the judgments: tables, figures, an HTML page."""
     from legibility.judging.analysis import analyze_study
-    from legibility.judging.study import Study
+    from legibility.judging.study_folder import Study
 
     for line in analyze_study(Study.open(study), simulated=simulated, run=run):
         typer.echo(line)
@@ -144,7 +144,7 @@ def simulate_raters(
 ) -> None:
     """Fill STUDY/simulation with judgments of made-up raters, to plan a study and try the analysis."""
     from legibility.judging.simulate import simulate_study
-    from legibility.judging.study import Study
+    from legibility.judging.study_folder import Study
 
     for line in simulate_study(
         Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed, repeats=repeats

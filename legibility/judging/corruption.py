@@ -16,8 +16,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from legibility.grading import Verdict, check_steps, grade, parse_number
+from legibility.grading.arithmetic import DIGITS, StepCheck
 from legibility.problems.records import Problem
-from legibility.steps import DIGITS, StepCheck
 
 NUMBER = re.compile(rf"(?<![\w.,])(?P<currency>[$€£]?)(?P<value>{DIGITS}(?:\.[0-9]+)?)(?![\w]|[.,][0-9])")
 

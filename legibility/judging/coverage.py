@@ -12,7 +12,7 @@ from legibility.judging.accuracy import condition_results
 from legibility.judging.analysis import prepare
 from legibility.judging.exclusion import judge_raters
 from legibility.judging.simulate import Raters, draw, study_conditions
-from legibility.judging.study import Study
+from legibility.judging.study_folder import Study
 
 
 @dataclass(frozen=True)

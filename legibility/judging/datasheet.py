@@ -9,7 +9,7 @@ from typing import Any
 from legibility.judging.pool import Condition
 from legibility.judging.power import Power
 from legibility.judging.protocol import Protocol
-from legibility.judging.study import ATTENTION, KeyEntry
+from legibility.judging.study_folder import ATTENTION, KeyEntry
 
 
 def datasheet(

@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from legibility.judging.protocol import Exclusion
-from legibility.judging.study import ATTENTION
+from legibility.judging.study_folder import ATTENTION
 
 
 def judge_raters(judgments: pd.DataFrame, rules: Exclusion) -> pd.DataFrame:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.run_folder import write_json
-from legibility.judging import study as files
+from legibility.files import write_json
+from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
 from legibility.judging.checks import attention_checks
 from legibility.judging.datasheet import datasheet
@@ -23,7 +23,7 @@ from legibility.judging.pool import Condition, Pool, chosen_conditions, honest
 from legibility.judging.power import Power, power_of
 from legibility.judging.protocol import Protocol, read_protocol
 from legibility.judging.sampling import select
-from legibility.judging.study import ATTENTION, STUDY, Item, KeyEntry, content_hash, json_lines
+from legibility.judging.study_folder import ATTENTION, STUDY, Item, KeyEntry, content_hash, json_lines
 from legibility.problems.sources import SOLUTION_MARKER
 from legibility.randomness import stream
 

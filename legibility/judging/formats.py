@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from legibility.judging.study import Item, Study
+from legibility.judging.study_folder import Item, Study
 
 CONFIDENCES = 5  # 1: guessing, 5: certain
 WRONG_STEP = "First wrong step"
@@ -22,7 +22,7 @@ WRONG_STEP = "First wrong step"
 
 def write_formats(study: Study) -> None:
     """Write `formats/` into the study folder."""
-    from legibility.judging.page import disk_page
+    from legibility.judging.rater_page import disk_page
 
     folder = study.path / "formats"
     for name, suffix, write in (

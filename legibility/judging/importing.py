@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.run_folder import write_atomic
+from legibility.files import write_atomic
 from legibility.judging.readers import READERS, Refusal
-from legibility.judging.study import Study, json_lines
+from legibility.judging.study_folder import Study, json_lines
 from legibility.judging.table import TABLE, Judgment, read_table, to_frame, write_table
 
 REFUSED = "refused.jsonl"

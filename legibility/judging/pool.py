@@ -85,7 +85,7 @@ def run_pool(path: Path) -> Pool:
     """Test completions of a finished run's start, rounds and correctness-only arm; unreadable answers are left out."""
     from legibility.evaluation.texts import test_texts
     from legibility.game.run_folder import RunFolder
-    from legibility.game.solutions import read_problems
+    from legibility.problems.storage import read_problems
 
     run = RunFolder.existing(path)
     if not run.rounds():

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from legibility.errors import UserError
 from legibility.judging.formats import WRONG_STEP
 from legibility.judging.store import read_log
-from legibility.judging.study import Study
+from legibility.judging.study_folder import Study
 from legibility.judging.table import Judgment
 
 

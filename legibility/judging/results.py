@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from legibility.game.run_folder import write_atomic, write_json
-from legibility.judging.study import Study
-from legibility.report.drawing import DARK, LIGHT, Theme, themed
-from legibility.report.page import CSS_INCH, Image, data_url, interval, number, percent, png
+from legibility.files import write_atomic, write_json
+from legibility.judging.study_folder import Study
+from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
+from legibility.reporting.page import CSS_INCH, Image, data_url, interval, number, percent, png
 
 WATERMARK = "SIMULATED RATERS, NOT PEOPLE"
 

@@ -19,9 +19,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from legibility.errors import UserError
-from legibility.judging.page import policy, served_page
+from legibility.judging.rater_page import policy, served_page
 from legibility.judging.store import Refused, Store
-from legibility.judging.study import Study
+from legibility.judging.study_folder import Study
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_BODY = 16_384

@@ -16,9 +16,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from legibility.errors import UserError
-from legibility.game.run_folder import write_json
+from legibility.files import write_json
 from legibility.judging.pool import Condition
-from legibility.judging.study import ATTENTION, Study
+from legibility.judging.study_folder import ATTENTION, Study
 from legibility.judging.table import SIMULATION, TABLE, Judgment, to_frame, write_table
 
 FOLDER = "simulation"

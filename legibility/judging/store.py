@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from legibility.errors import UserError
-from legibility.judging.study import Study
+from legibility.judging.study_folder import Study
 
 LOG = "server.jsonl"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.run_folder import write_atomic
+from legibility.files import write_atomic
 
 TABLE = "judgments.csv"
 SIMULATION = "simulation"

@@ -64,7 +64,7 @@ POLISH: tuple[Stage, ...] = (
 class NanoSize:
     """Width, depth and pre-training length of one nano model.
 
-    marking_steps, marking_rate: the further stage of a marked verifier base (`legibility.models.marking`).
+    marking_steps, marking_rate: the further stage of a marked verifier base (`legibility.models.step_marking`).
     """
 
     hidden: int

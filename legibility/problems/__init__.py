@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from legibility.problems.config import ProblemsConfig
+from legibility.problems.problem_settings import ProblemsConfig
 from legibility.problems.records import Problem, Step
 from legibility.problems.sources import load_source
 from legibility.problems.splits import ProblemSplits, split_problems

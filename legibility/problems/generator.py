@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from legibility.problems.frames import FRAMES, NAMES, Frame
 from legibility.problems.records import Problem, Step
+from legibility.problems.stories import FRAMES, NAMES, Frame
 
 FAMILIES: tuple[str, ...] = tuple(frame.name for frame in FRAMES)
 HELD_OUT_FAMILIES: tuple[str, ...] = FAMILIES[-4:]  # never seen by the shipped nano models

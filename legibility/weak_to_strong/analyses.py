@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from legibility.weak_to_strong.config import StudyConfig
+from legibility.weak_to_strong.context import Study
 from legibility.weak_to_strong.game_teacher import game_teacher_cell, game_teacher_summary
 from legibility.weak_to_strong.generation import generation_cell, generation_summary
 from legibility.weak_to_strong.prompting import in_context_cell, in_context_summary
 from legibility.weak_to_strong.recursion import auto_aligner_cells, auto_aligner_summary
-from legibility.weak_to_strong.study import Study
+from legibility.weak_to_strong.study_settings import StudyConfig
 
 
 class Analysis(NamedTuple):

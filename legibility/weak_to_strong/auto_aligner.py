@@ -16,7 +16,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from legibility.weak_to_strong.config import AutoAlignerSettings
+from legibility.weak_to_strong.study_settings import AutoAlignerSettings
 
 Logits = dict[str, np.ndarray]  # part -> (items,); holds "student" and "trusted" at least
 

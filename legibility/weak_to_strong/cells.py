@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from legibility.game.run_folder import RunFolder, write_json
+from legibility.files import write_json
+from legibility.game.run_folder import RunFolder
 
 STUDY_FILE = "config.yaml"
 

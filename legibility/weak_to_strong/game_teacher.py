@@ -26,10 +26,10 @@ from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.auto_aligner import calibrate
 from legibility.weak_to_strong.cells import Cell, Result, load_or
-from legibility.weak_to_strong.config import GameTeacherSettings
+from legibility.weak_to_strong.context import Study
 from legibility.weak_to_strong.items import Item, balanced, labels
 from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
-from legibility.weak_to_strong.study import Study
+from legibility.weak_to_strong.study_settings import GameTeacherSettings
 
 SETS = ("base", "sneaky")
 

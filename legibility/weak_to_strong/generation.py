@@ -27,8 +27,8 @@ from legibility.prompts import HELPFUL
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
 from legibility.weak_to_strong.cells import Result, load_or
+from legibility.weak_to_strong.context import Study
 from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
-from legibility.weak_to_strong.study import Study
 
 
 def generation_summary(study: Study) -> dict[str, Any]:

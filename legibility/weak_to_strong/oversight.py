@@ -1,7 +1,7 @@
 """Scalable oversight: what a weak judge reads before it labels a solution (Sang et al. 2024; Lang et al. 2025).
 
 - interaction: an assistant's help, either the arithmetic check of the steps the solution writes
-  (`legibility.steps`, which knows no truth) or the assistant's own solution of the problem;
+  (`legibility.grading.arithmetic`, which knows no truth) or the assistant's own solution of the problem;
 - debate: one debater is assigned "correct", one "incorrect"; both open without seeing each other, then
   rebut having read the openings;
 - consultancy: one adviser, on a side drawn by lot, so one-sided advice is as often right as wrong
@@ -24,10 +24,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from legibility.grading import extract_answer
+from legibility.grading.arithmetic import check_steps
 from legibility.prompts import HELPFUL, SNEAKY
-from legibility.steps import check_steps
-from legibility.weak_to_strong.config import OversightSettings
 from legibility.weak_to_strong.items import Item
+from legibility.weak_to_strong.study_settings import OversightSettings
 
 Side = Literal["correct", "incorrect"]
 SIDES: tuple[Side, Side] = ("correct", "incorrect")

@@ -14,11 +14,11 @@ from legibility.models.loading import resolve
 from legibility.models.prover import Prover
 from legibility.randomness import derive_seed, stream
 from legibility.weak_to_strong.cells import Cell, Result, load_or
-from legibility.weak_to_strong.config import InContextSettings, StudyConfig
+from legibility.weak_to_strong.context import Study
 from legibility.weak_to_strong.in_context import answer, choose, lessons
 from legibility.weak_to_strong.items import labels
 from legibility.weak_to_strong.pgr import crossed_bootstrap
-from legibility.weak_to_strong.study import Study
+from legibility.weak_to_strong.study_settings import InContextSettings, StudyConfig
 
 
 def in_context_summary(study: Study, tables: Any) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from legibility.weak_to_strong.auto_aligner import Generation, align, supervisor
 from legibility.weak_to_strong.cells import Cell, Result, load_or
-from legibility.weak_to_strong.config import AutoAlignerSettings
+from legibility.weak_to_strong.context import Study
 from legibility.weak_to_strong.items import labels
-from legibility.weak_to_strong.study import Study
+from legibility.weak_to_strong.study_settings import AutoAlignerSettings
 
 WATCHED = ("student", "trusted", "validation", "test")
 

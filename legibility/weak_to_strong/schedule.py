@@ -18,8 +18,8 @@ import torch
 from legibility.game.run_folder import RunFolder
 from legibility.weak_to_strong.analyses import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, with_needs
-from legibility.weak_to_strong.config import StudyConfig
-from legibility.weak_to_strong.study import Study
+from legibility.weak_to_strong.context import Study
+from legibility.weak_to_strong.study_settings import StudyConfig
 
 Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
 

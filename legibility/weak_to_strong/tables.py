@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from legibility.weak_to_strong.report import accuracy, gap
+from legibility.weak_to_strong.study_page import accuracy, gap
 
 
 def study_tables(summary: dict[str, Any]) -> str:

@@ -18,9 +18,15 @@ from legibility.problems import load_problems
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.classification import classification_rows
-from legibility.weak_to_strong.config import ClassificationTask, PartSizes, PreferencesTask, StudyConfig, TwinsTask
 from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts
-from legibility.weak_to_strong.texts import Texts
+from legibility.weak_to_strong.study_settings import (
+    ClassificationTask,
+    PartSizes,
+    PreferencesTask,
+    StudyConfig,
+    TwinsTask,
+)
+from legibility.weak_to_strong.study_texts import Texts
 
 TRAINING = ("weak", "student", "trusted")
 Pools = dict[str, list[Item]]  # "train" (or "weak" and "student"), "validation", "test"

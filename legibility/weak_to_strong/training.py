@@ -29,9 +29,9 @@ from legibility.weak_to_strong.classifiers import (
     logits_of,
     predict,
 )
-from legibility.weak_to_strong.config import StudyConfig
 from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.objectives import confidence_loss, confidence_weight, cross_entropy_loss, product_loss
+from legibility.weak_to_strong.study_settings import StudyConfig
 
 CURVE = ("validation", "test")  # parts predicted at every evaluation point
 

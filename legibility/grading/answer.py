@@ -1,0 +1,135 @@
+"""The symbolic answer grader: final answer against gold answer, exactly.
+
+`grade` is the ground truth of the game (Kirchner, Chen et al. 2024, arXiv 2407.13692, Sec. 3): it
+compares the final answer with the gold one and reads nothing else. It departs from the paper in one
+thing: an answer it cannot read is a third verdict, `invalid`, instead of `incorrect`, so that broken
+formatting never becomes a verifier label; `unparsed="incorrect"` restores the paper's rule.
+Values are exact fractions, nothing is handed to `eval`, and work is linear in the text. The check of
+written steps is `legibility.grading.arithmetic`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from fractions import Fraction
+
+from legibility.errors import UserError
+from legibility.grading.arithmetic import DIGITS, MAX_NUMBER_CHARS
+
+_NUMBER = re.compile(
+    rf"(?P<sign>[+-]?)(?:[$€£] ?)?(?P<sign2>-?)"
+    rf"(?:(?P<top>{DIGITS}) ?/ ?(?P<bottom>{DIGITS})|(?P<plain>{DIGITS}(?:\.[0-9]+)?|\.[0-9]+))"
+    r"(?: ?%)?\.?"
+)
+_LOOSE_NUMBER = re.compile(rf"(?:(?<![\w).])[-−–])?[$€£]?(?:{DIGITS}(?:\.[0-9]+|/[0-9]+)?|\.[0-9]+)")
+
+
+class Verdict(str, Enum):
+    """What the grader says of one solution."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    INVALID = "invalid"
+
+
+def grade(
+    solution: str, answer: str, marker: str = "####", *, truncated: bool = False, unparsed: str = "invalid"
+) -> Verdict:
+    """Compare a solution's final answer with the gold answer, as exact values.
+
+    Args:
+        solution: the completion, without its prompt (a marker in the prompt would count).
+        answer: the gold answer as the data set writes it, for example "1,200".
+        marker: what opens the answer line; case matters.
+        truncated: the completion was cut off at the length limit, so its last line is not to be trusted.
+        unparsed: "invalid", or "incorrect" for the paper's rule that an unreadable answer is wrong.
+
+    Returns:
+        CORRECT or INCORRECT; where `extract_answer` finds no answer or `truncated`, what `unparsed` says.
+
+    Raises:
+        ValueError: `unparsed` is neither of the two, or the marker is blank.
+        UserError: the gold answer is not a number.
+    """
+    if unparsed not in ("invalid", "incorrect"):
+        raise ValueError(f"unparsed must be 'invalid' or 'incorrect', not {unparsed!r}")
+    gold = parse_number(answer)
+    if gold is None:
+        raise UserError(f"gold answer {answer[:80]!r} is not a number; mend it in the problem file")
+    found = extract_answer(solution, marker)
+    if truncated or found is None:
+        return Verdict(unparsed)
+    return Verdict.CORRECT if found == gold else Verdict.INCORRECT
+
+
+def extract_answer(solution: str, marker: str = "####") -> Fraction | None:
+    """The value on the answer line, read strictly.
+
+    The last non-blank line must be the marker and a number, nothing else. A line is an answer line
+    when the marker opens it; earlier ones must hold the same value, since two answers are none.
+    A marker in the middle of a line is text.
+
+    Args:
+        solution: the completion, without its prompt.
+        marker: what opens the answer line; case matters.
+
+    Returns:
+        The value, or None where the rules above are broken.
+
+    Raises:
+        ValueError: the marker is blank.
+    """
+    marker = marker.strip()
+    if not marker:
+        raise ValueError("marker must not be blank")
+    # Only "\n" ends a line: str.splitlines would also split at characters that print as nothing.
+    lines = [line.strip() for line in solution.strip().split("\n")]
+    if not lines[-1].startswith(marker):
+        return None
+    values = {parse_number(line[len(marker) :]) for line in lines if line.startswith(marker)}
+    return values.pop() if len(values) == 1 else None
+
+
+def flexible_answer(text: str) -> Fraction | None:
+    """The last number in a text: a lenient second opinion, logged beside the verdict, never used as one.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The value of the last readable number ("3/4" is one number), or None.
+    """
+    for found in reversed(_LOOSE_NUMBER.findall(text)):
+        value = parse_number(found)
+        if value is not None:
+            return value
+    return None
+
+
+def parse_number(text: str) -> Fraction | None:
+    """The exact value of a text that is one number and nothing else.
+
+    Reads thousands separators, a leading $ € or £, a minus sign or en dash, decimals, a plain fraction
+    "3/4", a percent sign (which is dropped: "50%" is 50) and one closing full stop. Anything else is
+    no number: units, exponents, "36*2", commas out of place, more than 60 characters.
+
+    Args:
+        text: any text; white space around it is ignored.
+
+    Returns:
+        The value, or None.
+    """
+    text = text.strip()
+    if len(text) > MAX_NUMBER_CHARS:
+        return None
+    match = _NUMBER.fullmatch(text.replace("−", "-").replace("–", "-"))
+    if match is None or (match["sign"] and match["sign2"]):
+        return None
+    top, bottom = (
+        Fraction((part or "1").replace(",", "")) for part in (match["plain"] or match["top"], match["bottom"])
+    )
+    if bottom == 0:
+        return None
+    value = top / bottom
+    return -value if "-" in match["sign"] + match["sign2"] else value

@@ -1,0 +1,53 @@
+"""A run's problems as one JSON Lines file: what every split held, so that a run can be read without its sources."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from legibility.errors import UserError
+from legibility.files import write_atomic
+from legibility.problems.records import Problem, Step
+from legibility.problems.splits import ProblemSplits
+
+
+def problem_lines(splits: ProblemSplits) -> str:
+    """All problems of the run with their split, as JSON lines (the run's problems.jsonl)."""
+    lines = []
+    for split in ("prover", "verifier", "validation", "test"):
+        for problem in getattr(splits, split):
+            record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def write_problems(path: Path, splits: ProblemSplits) -> None:
+    """Write `problem_lines`, all or nothing."""
+    write_atomic(path, problem_lines(splits))
+
+
+def read_splits(path: Path) -> ProblemSplits:
+    """The four parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
+    parts: dict[str, list[Problem]] = {"prover": [], "verifier": [], "validation": [], "test": []}
+    try:
+        for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
+            record = json.loads(line)
+            part = parts[record.pop("split")]
+            part.append(Problem(**{**record, "steps": tuple(_step(s) for s in record["steps"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy"
+        ) from None
+    return ProblemSplits(**parts)
+
+
+def read_problems(path: Path) -> dict[str, Problem]:
+    """Problem id -> Problem, from a run's problems.jsonl."""
+    splits = read_splits(path)
+    return {p.id: p for part in (splits.prover, splits.verifier, splits.validation, splits.test) for p in part}
+
+
+def _step(text: str) -> Step:
+    left, op, right, _, result = text.split()
+    return Step(int(left), op, int(right), int(result))

@@ -1,0 +1,209 @@
+"""The HTML page: one file, no external requests, model text always escaped.
+
+Completions are text a model wrote, so they are data, never markup: jinja2 escapes everything, control
+characters are made visible, and the page forbids scripts by its own content policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from legibility.files import write_atomic
+from legibility.game.run_folder import RunFolder
+from legibility.reporting.data import ReportData, read_run
+from legibility.reporting.drawing import DARK, LIGHT
+from legibility.reporting.figures import figures
+from legibility.reporting.marked_solution import printable
+
+UNDEFINED = "undefined"
+CSS_INCH = 104  # CSS pixels per inch of a figure, so that text has one size in all figures
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure as the page embeds it: width in CSS pixels, and a data URL for each colour scheme."""
+
+    width: int
+    light: str
+    dark: str
+
+
+def write_report(run: RunFolder) -> Path:
+    """Write `<run>/report.html` and `<run>/figures/*.png`; returns the page's path.
+
+    Raises UserError where no round is finished yet or the run's files were changed.
+    """
+    data = read_run(run)
+    folder = run.path / "figures"
+    folder.mkdir(exist_ok=True)
+    images = {}
+    dark = figures(data, DARK)
+    for name, figure in figures(data, LIGHT).items():
+        content = png(figure)
+        write_bytes(folder / f"{name}.png", content)
+        images[name] = Image(round(CSS_INCH * figure.get_figwidth()), data_url(content), data_url(png(dark[name])))
+    target = run.path / "report.html"
+    write_atomic(target, render(data, images))
+    return target
+
+
+def render(data: ReportData, images: Mapping[str, Image]) -> str:
+    """The page as text. `images`: figure name -> image."""
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            summary=data.summary,
+            arms=data.summary["arms"],
+            rounds=data.summary_rounds,
+            images=images,
+            settings=settings_line(data),
+            decoding=decoding_line(data),
+            duration=duration,
+            headline=headline(data),
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates, their escaping and their filters."""
+    made = Environment(
+        loader=PackageLoader("legibility.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None
+    made.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
+    return made
+
+
+def headline(data: ReportData) -> list[dict[str, str]]:
+    """The numbers on top: name, value, interval, and a sentence that says what it means."""
+    arms, last = data.summary["arms"], data.summary_rounds[-1]
+    correctness = arms.get("correctness") or {}
+    tax, retained = data.summary["legibility_tax"], data.summary["retained_gain"]
+    cards = [
+        (
+            "start accuracy",
+            percent(arms["init"]["accuracy"]),
+            interval(arms["init"]["interval"]),
+            "start",
+            "Share of test answers the prover gets right before any game.",
+        ),
+        (
+            f"helpful accuracy, round {last['round']}",
+            percent(last["helpful_accuracy"]),
+            interval(last["helpful_interval"]),
+            "helpful",
+            "The same prover after the last finished round, asked to be right and to convince the verifier.",
+        ),
+        (
+            "correctness-only accuracy",
+            percent(correctness.get("accuracy")),
+            interval(correctness.get("interval")),
+            "correctness",
+            "The same prover paid for right answers only, with no verifier to convince; same steps and KL penalty.",
+        ),
+        (
+            "legibility tax",
+            signed(tax["value"], 100, " points"),
+            _range(tax, 100),
+            "text",
+            "Accuracy given up for being checkable: correctness-only minus game.",
+        ),
+        (
+            "retained gain",
+            percent(retained["value"]),
+            _range(retained, 100, "%"),
+            "text",
+            "Share of the correctness-only arm's gain over the start that the game keeps.",
+        ),
+    ]
+    if not data.finished:  # undefined is a result; what is still to come is not
+        cards = [(name, "not yet" if value == UNDEFINED else value, *rest) for name, value, *rest in cards]
+    keys = ("name", "value", "interval", "colour", "meaning")
+    return [dict(zip(keys, card, strict=True)) for card in cards]
+
+
+def settings_line(data: ReportData) -> str:
+    """The settings that matter most, in one line."""
+    c = data.config
+    adapters = f" with LoRA (rank {c.prover.lora.r})" if c.prover.lora else ""
+    stop = "or until the verifier is fooled" if c.stop.rule == "fooled" else "fixed"
+    return (
+        f"{c.game.rounds} rounds of at most {c.ppo.steps} PPO steps ({stop}), reward {c.reward.kind.upper()} on "
+        f"{'raw' if c.reward.scale == 'none' else c.reward.scale + '-scale'} scores, KL coefficient {c.ppo.kl_coefficient:g}; "
+        f"prover {Path(c.prover.model).name}{adapters}, verifier {Path(c.verifier.model).name} "
+        f"({data.summary_rounds[0]['verifier']['parameters']:,} parameters, {c.verifier.loss.replace('_', '-')} loss)"
+    )
+
+
+def decoding_line(data: ReportData) -> str:
+    """n and decoding of every test figure."""
+    d = data.summary["decoding"]
+    return (
+        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}, "
+        f"at most {data.config.ppo.max_new_tokens} new tokens"
+    )
+
+
+# --- Formatting ------------------------------------------------------------------------------------
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, factor: float = 1, unit: str = "") -> str:
+    return UNDEFINED if value is None else f"{value * factor:+.1f}{unit}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    return UNDEFINED if value is None else f"{100 * value:.1f}%".replace("-", "−")
+
+
+def interval(bounds: list[float | None] | None) -> str:
+    """Bounds of an accuracy, in percent; "" where unknown."""
+    return "" if bounds is None or None in bounds else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+
+
+def _range(estimate: Mapping[str, Any], factor: float, unit: str = "") -> str:
+    if estimate["low"] is None or estimate["high"] is None:
+        return ""
+    return f"{factor * estimate['low']:.1f} to {factor * estimate['high']:.1f}{unit}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG, without a date in it: the same figure is the same bytes."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
+    return out.getvalue()
+
+
+def data_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

@@ -1,0 +1,160 @@
+"""The text a study judges, and the text its assistants speak: a run's stored completions, or fresh ones.
+
+From a run: base text, and helpful and sneaky text by round (never PPO's own samples); assistants speak
+with the last round's solutions. Without a run the built-in prover (or the generator) writes, once,
+into the study folder, in the format of a run's solutions.parquet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from legibility.config import Config, ProverSettings
+from legibility.errors import UserError
+from legibility.game.context import Game
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import Solution, read_solutions, round_solutions
+from legibility.models.prover import Prover
+from legibility.problems import ProblemSplits, load_problems
+from legibility.problems.generator import flawed_solution, pick_style, worked_solution
+from legibility.problems.records import Problem
+from legibility.problems.storage import read_problems
+from legibility.progress import Progress
+from legibility.prompts import HELPFUL, SNEAKY
+from legibility.randomness import stream
+from legibility.weak_to_strong.study_settings import PreferencesTask, SolutionsTask, StudyConfig
+
+SPLITS = ("verifier", "validation", "test")
+
+
+@dataclass
+class Texts:
+    """Completions (a run's columns) and problems by id. `spoken` holds what assistants say; `judged` chooses what is judged."""
+
+    frame: pd.DataFrame
+    spoken: pd.DataFrame
+    problems: dict[str, Problem]
+
+    def judged(self, task: SolutionsTask | PreferencesTask) -> pd.DataFrame:
+        """Valid completions of the task's sources, with a `source` column. Raises UserError where there are none."""
+        frame = self.frame[self.frame.verdict != "invalid"]
+        frame = frame[frame.role.isin(task.sources)]
+        if task.rounds is not None:
+            frame = frame[(frame.role == "base") | frame["round"].isin(task.rounds)]
+        if frame.empty:
+            raise UserError(
+                f"task: no stored completions of {', '.join(task.sources)} in rounds {task.rounds}; choose other sources or rounds"
+            )
+        source = [r if r == "base" or n < 0 else f"{r} {n}" for r, n in zip(frame.role, frame["round"], strict=True)]
+        return frame.assign(source=source)
+
+    def solutions(self, role: str) -> dict[str, list[str]]:
+        """What the assistant of a role can say of each problem: its solutions, in sampling order."""
+        frame = self.spoken[self.spoken.role == role]
+        return {problem: list(group.text) for problem, group in frame.groupby("problem_id", sort=False)}
+
+
+def run_texts(path: Path) -> Texts:
+    """Texts of a finished run. Raises UserError where there is no run or no finished round."""
+    run = RunFolder.existing(path)
+    rounds = run.rounds()
+    if not rounds:
+        raise UserError(f"{path}: no finished round; go on with legibility train … --resume")
+    base = read_solutions(run.folder("base") / "solutions.parquet")
+    collected = []
+    for index in rounds:
+        frame = round_solutions(run, index)
+        collected.append(frame[(frame.phase == "collection") & frame.split.isin(SPLITS)])
+    frame = pd.concat([base[base.role == "base"], *collected], ignore_index=True)
+    return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
+
+
+def write_texts(
+    config: StudyConfig, base_dir: Path | None, device: str
+) -> tuple[list[Solution], list[Solution], ProblemSplits]:
+    """Fresh text to judge and text to speak with, for a task without a run."""
+    task = config.task
+    assert isinstance(task, (SolutionsTask, PreferencesTask))
+    splits = load_problems(task.problems, base_dir=base_dir)
+    if task.writer == "generator":
+        return _generated(splits, task.samples), [], splits
+    game = Game(
+        Config(
+            prover=ProverSettings(model=config.assistant.model, prompts=config.assistant.prompts),
+            compute=config.compute,
+        ),
+        RunFolder(Path(".")),
+        splits,
+        device,
+        Progress(quiet=True),
+        base_dir=base_dir,
+    )
+    game.config.ppo.max_new_tokens = config.assistant.max_new_tokens
+    prover = Prover.load(game.config.prover, device, base_dir=base_dir)
+
+    def draw(role: str, samples: int, phase: str, label: str) -> list[Solution]:
+        return [
+            row
+            for split in SPLITS
+            for row in game.draw(
+                prover,
+                getattr(splits, split),
+                (role,),
+                samples,
+                arm="init",
+                round_index=-1,
+                phase=phase,
+                split=split,
+                step=0,
+                label=label,
+            ).rows
+        ]
+
+    judged = draw(HELPFUL, task.samples, "base", "base") if "base" in task.sources else []
+    if "sneaky" in task.sources:
+        judged += draw(SNEAKY, task.samples, "base", SNEAKY)
+    spoken = (
+        [row for role in (HELPFUL, SNEAKY) for row in draw(role, config.assistant.samples, "assistant", role)]
+        if config.oversight
+        else []
+    )
+    return judged, spoken, splits
+
+
+def _generated(splits: ProblemSplits, samples: int) -> list[Solution]:
+    """Worked and flawed solutions in one style per pair, so that style says nothing; the generator's truth is exact."""
+    rows = []
+    for split in SPLITS:
+        for problem in getattr(splits, split):
+            if not problem.steps:
+                raise UserError("task.writer: generator needs generated problems (task.problems.train.kind: generated)")
+            rng = stream("generator", problem.id)
+            for k in range(max(1, samples // 2)):
+                style = {pick_style(rng): 1.0}
+                for j, (text, verdict) in enumerate(
+                    (
+                        (worked_solution(problem, rng, style), "correct"),
+                        (flawed_solution(problem, rng, style)[0], "incorrect"),
+                    )
+                ):
+                    rows.append(
+                        Solution(
+                            arm="init",
+                            round=-1,
+                            phase="base",
+                            split=split,
+                            step=0,
+                            problem_id=problem.id,
+                            sample=2 * k + j,
+                            role="base",
+                            text=text,
+                            verdict=verdict,
+                            prompt_tokens=0,
+                            completion_tokens=0,
+                            truncated=False,
+                        )
+                    )
+    return rows

@@ -1,0 +1,248 @@
+"""What a verifier learns from: role must say nothing about label, and every round sees as much."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from legibility.config import Config, MixtureSettings
+from legibility.game.collection import pool_sizes
+from legibility.game.mixture import build_mixture, component_weights
+from legibility.problems.records import Problem
+from legibility.verifier_training import LabelledSolution
+
+PROBLEMS = [Problem(f"p{i}", f"question {i}", "1") for i in range(8)]
+
+
+def item(problem: int, correct: bool, role: str, component: str, n: int = 0) -> LabelledSolution:
+    return LabelledSolution(PROBLEMS[problem], f"{component} {role} {correct} {n}", correct, component, role)
+
+
+def full_pool(component: str, roles: tuple[str, ...], copies: int = 20) -> list[LabelledSolution]:
+    """`copies` correct and incorrect texts per problem and role."""
+    return [
+        item(p, correct, role, component, n)
+        for p in range(len(PROBLEMS))
+        for role in roles
+        for correct in (True, False)
+        for n in range(copies)
+    ]
+
+
+def full_pools(rounds: int) -> dict[str, list[LabelledSolution]]:
+    pools = {"base": full_pool("base", ("base",))}
+    for r in range(rounds):
+        pools[f"round {r}"] = full_pool(f"round {r}", ("helpful", "sneaky"))
+    return pools
+
+
+def build(pools, per_problem: int = 6, seed: int = 0, **settings):
+    return build_mixture(pools, PROBLEMS, per_problem, MixtureSettings(**settings), np.random.default_rng(seed))
+
+
+def counts(mixture) -> Counter:
+    return Counter((x.component, x.role, x.correct) for x in mixture.items)
+
+
+# ---------------------------------------------------------------- weights
+
+
+@pytest.mark.parametrize(
+    ("rounds", "settings", "expected"),
+    [
+        (0, {}, [1.0]),
+        (0, {"base_share": 0.3, "weights": "latest"}, [1.0]),
+        (1, {}, [1 / 2, 1 / 2]),
+        (3, {"weights": "equal"}, [1 / 4, 1 / 4, 1 / 4, 1 / 4]),
+        (3, {"weights": "pow2"}, [1 / 8, 1 / 8, 2 / 8, 4 / 8]),
+        (3, {"weights": "latest"}, [1 / 2, 0, 0, 1 / 2]),
+        (3, {"weights": "equal", "base_share": 0.4}, [0.4, 0.2, 0.2, 0.2]),
+        (3, {"weights": "pow2", "base_share": 0.3}, [0.3, 0.1, 0.2, 0.4]),
+        (3, {"weights": "latest", "base_share": 0.3}, [0.3, 0, 0, 0.7]),
+    ],
+)
+def test_component_weights(rounds, settings, expected):
+    names = ["base", *(f"round {r}" for r in range(rounds))]
+    weights = component_weights(names, MixtureSettings(**settings))
+    assert [weights[n] for n in names] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("weights", "base_share", "expected"),
+    [
+        ("equal", None, {"base": 16, "round 0": 16, "round 1": 16}),
+        ("equal", 0.5, {"base": 24, "round 0": 12, "round 1": 12}),
+        ("pow2", None, {"base": 12, "round 0": 12, "round 1": 24}),
+        ("latest", None, {"base": 24, "round 1": 24}),
+    ],
+)
+def test_full_cells_give_each_component_its_share(weights, base_share, expected):
+    mixture = build(full_pools(2), weights=weights, base_share=base_share)  # 48 texts in all
+    assert Counter(x.component for x in mixture.items) == expected
+    assert not mixture.short
+
+
+@pytest.mark.parametrize("per_problem", [2, 5, 6, 8])
+@pytest.mark.parametrize("weights", ["equal", "pow2", "latest"])
+def test_every_round_learns_from_as_many_texts(weights, per_problem):
+    """Constant over rounds where cells are full, also where a share is not a whole or an even number."""
+    sizes = {rounds: len(build(full_pools(rounds), per_problem, weights=weights).items) for rounds in range(6)}
+    assert sizes == dict.fromkeys(range(6), per_problem * len(PROBLEMS))
+
+
+# ---------------------------------------------------------------- balance
+
+label = st.tuples(st.integers(0, len(PROBLEMS) - 1), st.booleans())
+pools_of_any_shape = st.fixed_dictionaries(
+    {
+        "base": st.lists(st.tuples(label, st.just("base")), max_size=40),
+        "round 0": st.lists(st.tuples(label, st.sampled_from(["helpful", "sneaky"])), max_size=40),
+        "round 1": st.lists(st.tuples(label, st.sampled_from(["helpful", "sneaky"])), max_size=40),
+    }
+).map(
+    lambda pools: {
+        name: [item(p, correct, role, name, n) for n, ((p, correct), role) in enumerate(rows)]
+        for name, rows in pools.items()
+    }
+)
+
+
+@given(
+    pools=pools_of_any_shape,
+    per_problem=st.integers(1, 8),
+    weights=st.sampled_from(["equal", "pow2", "latest"]),
+    seed=st.integers(0, 9),
+)
+def test_balanced_inside_every_role_of_every_component(pools, per_problem, weights, seed):
+    mixture = build(pools, per_problem, seed, weights=weights)
+    taken = counts(mixture)
+    for component, role, correct in taken:
+        assert taken[component, role, correct] == taken[component, role, not correct]
+    everything = Counter(x for pool in pools.values() for x in pool)
+    assert not Counter(mixture.items) - everything  # nothing is made up, relabelled or taken twice
+    assert len(mixture.items) <= per_problem * len(PROBLEMS) + 1
+
+
+@given(pools=pools_of_any_shape, per_problem=st.integers(1, 8), seed=st.integers(0, 9))
+def test_balanced_over_a_component_when_only_labels_count(pools, per_problem, seed):
+    mixture = build(pools, per_problem, seed, balance="label")
+    taken = Counter((x.component, x.correct) for x in mixture.items)
+    assert all(taken[component, True] == taken[component, False] for component, _ in taken)
+
+
+@given(pools=pools_of_any_shape, per_problem=st.integers(1, 8), seed=st.integers(0, 9))
+def test_nothing_that_could_be_used_is_left_when_texts_are_short(pools, per_problem, seed):
+    """A component below its share has used up every role's scarcer label; if any is, the base fills in as far as it can."""
+    mixture = build(pools, per_problem, seed)
+    taken = counts(mixture)
+    budget = per_problem * len(PROBLEMS)
+
+    def exhausted(component):
+        return all(
+            2 * min(sum(x.correct == c for x in pools[component] if x.role == role) for c in (True, False))
+            == taken[component, role, True] + taken[component, role, False]
+            for role in {x.role for x in pools[component]}
+        )
+
+    for component in pools:
+        size = sum(x.component == component for x in mixture.items)
+        assert size >= budget // 3 - 2 or exhausted(component)
+    assert len(mixture.items) >= budget - 7 or exhausted("base")
+
+
+@given(pools=pools_of_any_shape, per_problem=st.integers(1, 8))
+def test_short_cells_are_reported(pools, per_problem):
+    mixture = build(pools, per_problem)
+    taken = counts(mixture)
+    for cell in mixture.cells:
+        mine = [x for x in pools[cell["component"]] if x.role == cell["role"]]
+        assert cell["available_correct"] == sum(x.correct for x in mine)
+        assert cell["available_incorrect"] == sum(not x.correct for x in mine)
+        assert cell["taken"] == sum(taken[cell["component"], cell["role"], c] for c in (True, False))
+        if cell["taken"] < cell["wanted"] - 1:
+            assert cell in mixture.short
+    if len(mixture.items) < per_problem * len(PROBLEMS) - 3 * len(mixture.cells):
+        assert mixture.short
+
+
+def test_a_role_without_failures_teaches_nothing_and_the_other_role_fills_in():
+    """All helpful texts correct: taking them against sneaky ones would make role and label the same thing."""
+    helpful = [item(p, True, "helpful", "round 0", n) for p in range(8) for n in range(9)]
+    sneaky = [item(p, correct, "sneaky", "round 0", n) for p in range(8) for correct in (True, False) for n in range(9)]
+    mixture = build({"base": full_pool("base", ("base",)), "round 0": helpful + sneaky})
+    assert counts(mixture) == {
+        ("base", "base", True): 12,
+        ("base", "base", False): 12,
+        ("round 0", "sneaky", True): 12,
+        ("round 0", "sneaky", False): 12,
+    }
+    assert [(c["role"], c["taken"]) for c in mixture.short] == [("helpful", 0)]
+
+
+def test_what_a_round_cannot_fill_comes_from_the_base():
+    pools = {
+        "base": full_pool("base", ("base",)),
+        "round 0": [item(0, True, "helpful", "round 0"), item(0, False, "helpful", "round 0")],
+    }
+    mixture = build(pools)
+    assert Counter(x.component for x in mixture.items) == {"base": 46, "round 0": 2}
+
+
+def test_texts_of_problems_with_both_labels_come_first():
+    """Only those make same-problem pairs."""
+    matched = [item(p, correct, "base", "base", 9) for p in range(4) for correct in (True, False)]
+    alone = [item(p, p % 2 == 0, "base", "base", n) for p in range(4, 8) for n in range(20)]
+    mixture = build({"base": alone + matched}, per_problem=1)
+    assert set(mixture.items) == set(matched)
+    # every problem gives one pair before any gives two
+    spread = build({"base": full_pool("base", ("base",))}, per_problem=2)
+    assert Counter(x.problem.id for x in spread.items) == {p.id: 2 for p in PROBLEMS}
+
+
+def test_the_choice_is_random_and_seeded():
+    first, again, other = (build(full_pools(2), seed=s).items for s in (0, 0, 1))
+    assert first == again != other
+    positions = [int(x.problem.id[1:]) for x in first]
+    assert positions == sorted(positions)  # by problem, for the training's same-problem pairs
+
+
+# ---------------------------------------------------------------- in a game
+
+
+def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
+    from legibility.game.context import Game
+    from legibility.game.solutions import round_solutions
+    from legibility.game.verifier_phase import _labelled
+    from legibility.problems.storage import read_problems
+
+    frame = round_solutions(tiny_run, 0)
+    game = Game.__new__(Game)
+    game.problems = read_problems(tiny_run.path / "problems.jsonl")
+    labelled = _labelled(game, frame, "round 0")
+    valid = frame[(frame.split == "verifier") & (frame.verdict != "invalid")]
+    assert len(labelled) == len(valid) < (frame.split == "verifier").sum()
+    by_role = Counter((x.role, x.correct) for x in labelled)
+    assert len(by_role) == 4  # failed-role text is kept in both roles
+    for got, row in zip(labelled, valid.itertuples(), strict=True):
+        assert (got.problem.id, got.text, got.role) == (row.problem_id, row.text, row.role)
+        assert got.correct == (row.verdict == "correct")
+
+
+def test_pools_shrink_with_the_share_that_later_verifiers_take():
+    def sizes(rounds, **mixture):
+        config = Config(
+            game={"rounds": rounds, "pool_samples": 8, "pool_samples_sneaky": 10, "pool_by_share": True},
+            mixture=mixture,
+        )
+        return [tuple(pool_sizes(config, r)[role] for role in ("helpful", "sneaky")) for r in range(rounds)]
+
+    assert sizes(4, base_share=0.3) == [(8, 10), (4, 5), (3, 4), (2, 2)]  # shares .7, .35, .233, none
+    assert sizes(3, weights="latest", base_share=0.3) == [(8, 10), (8, 10), (2, 2)]
+    assert sizes(3, weights="pow2") == [(8, 10), (8, 10), (2, 2)]  # half of verifier 1's texts, half of verifier 2's
+    assert sizes(1) == [(2, 2)]
+    full = Config(game={"rounds": 2, "pool_samples": 5})
+    assert [pool_sizes(full, r) for r in range(2)] == [{"helpful": 5, "sneaky": 5}] * 2

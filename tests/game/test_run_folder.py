@@ -1,0 +1,325 @@
+"""The run folder: phases are whole or absent, finished ones are never touched, changed ones are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.files import sha256, write_json
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import merge_round, read_solutions, round_solutions
+from legibility.problems import ProblemSplits
+from legibility.problems.records import Problem, Step
+from legibility.problems.storage import read_problems, write_problems
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    return RunFolder.open(tmp_path / "run", Config(), resume=False)
+
+
+def files(run: RunFolder) -> dict[str, bytes]:
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in sorted(run.path.rglob("*")) if p.is_file()}
+
+
+def finish(run: RunFolder, phase: str = "rounds/00/verifier") -> None:
+    with run.phase(phase) as work:
+        (work / "model.safetensors").write_bytes(b"weights")
+        (work / "deep").mkdir()
+        (work / "deep" / "metrics.jsonl").write_text("{}\n")
+
+
+class Killed(BaseException):
+    """What a kill would look like from inside."""
+
+
+# ---------------------------------------------------------------- phases
+
+
+def test_a_phase_appears_whole(run):
+    with run.phase("rounds/00/verifier") as work:
+        (work / "model.safetensors").write_bytes(b"weights")
+        assert not run.is_done("rounds/00/verifier") and not run.folder("rounds/00/verifier").exists()
+    assert run.is_done("rounds/00/verifier")
+    record = json.loads((run.folder("rounds/00/verifier") / "DONE").read_text())
+    assert record["sha256"] == {"model.safetensors": sha256(run.folder("rounds/00/verifier") / "model.safetensors")}
+    assert record["seconds"] >= 0 and record["peak_memory_mb"] > 0
+    assert set(files(run)) == {"config.yaml", "rounds/00/verifier/DONE", "rounds/00/verifier/model.safetensors"}
+
+
+@pytest.mark.parametrize("error", [ValueError, UserError, Killed])
+def test_a_phase_that_fails_is_absent(run, error):
+    with pytest.raises(error), run.phase("base") as work:
+        (work / "half").write_text("x")
+        raise error("no")
+    assert not run.is_done("base") and not run.folder("base").exists()
+    assert run.finished_phases() == []
+    again = RunFolder.open(run.path, Config(), resume=True)
+    assert set(files(again)) == {"config.yaml"}  # what was left behind is swept away
+    finish(again, "base")
+    assert again.is_done("base") and "base/half" not in files(again)
+
+
+def test_the_leavings_of_a_failed_phase_do_not_leak_into_the_next_try(run):
+    with pytest.raises(ValueError), run.phase("base") as work:
+        (work / "old").write_text("x")
+        raise ValueError
+    finish(run, "base")
+    assert "base/old" not in files(run)
+
+
+@pytest.mark.parametrize("where", ["rounds/00", "arms/correctness", "."])
+def test_stale_temporaries_are_removed_on_resume(run, where):
+    stale = run.path / where / ".prover.tmp" / "step_00010"
+    stale.mkdir(parents=True)
+    (stale / "model.safetensors").write_bytes(b"x")
+    (run.path / where / ".summary.json.tmp").write_text("{")
+    (run.path / where / "kept.tmp").write_text("not ours")
+    RunFolder.open(run.path, Config(), resume=True)
+    assert set(files(run)) == {"config.yaml", str((run.path / where / "kept.tmp").relative_to(run.path))}
+
+
+def test_finished_phases_in_order(run):
+    for phase in ("base", "rounds/00/verifier", "rounds/00/prover", "rounds/00/collection", "judge"):
+        finish(run, phase)
+    assert run.finished_phases() == ["base", "rounds/00/verifier", "rounds/00/prover", "rounds/00/collection", "judge"]
+    assert run.rounds() == [0]
+    finish(run, "rounds/02/collection")
+    assert run.rounds() == [0]  # round 1 is missing
+
+
+# ---------------------------------------------------------------- hashes
+
+
+def test_an_unchanged_phase_is_accepted(run):
+    finish(run)
+    assert run.verified("rounds/00/verifier") == run.path / "rounds/00/verifier"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "deep"])
+def test_a_changed_file_is_refused_by_name(run, damage):
+    finish(run)
+    file = run.path / "rounds/00/verifier" / ("deep/metrics.jsonl" if damage == "deep" else "model.safetensors")
+    if damage == "remove":
+        file.unlink()
+    else:
+        file.write_bytes({"flip": b"weighTs", "cut": b"weigh", "deep": b"{}\n\n"}[damage])
+    with pytest.raises(UserError) as caught:
+        run.verified("rounds/00/verifier")
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_an_unfinished_phase_is_refused(run):
+    with pytest.raises(UserError, match="not finished"):
+        run.verified("rounds/00/verifier")
+
+
+def test_a_broken_done_record_is_refused_by_name(run):
+    finish(run)
+    done = run.path / "rounds/00/verifier/DONE"
+    done.write_text("{")
+    with pytest.raises(UserError) as caught:
+        run.verified("rounds/00/verifier")
+    assert "verifier" in str(caught.value) and "\n" not in str(caught.value)
+    assert "resume first" not in str(caught.value)  # that is what the user is doing
+
+
+def test_merged_completions_are_checked_too(tiny_run, tmp_path):
+    """The round's solutions.parquet replaces the parts whose hashes were recorded; damage must still show."""
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run.path, copy)
+    file = copy / "rounds/00/solutions.parquet"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"solutions\.parquet"):
+        round_solutions(RunFolder.existing(copy), 0)
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_a_folder_that_exists_is_not_overwritten(run):
+    finish(run)
+    before = files(run)
+    with pytest.raises(UserError, match=r"exists already.*--resume"):
+        RunFolder.open(run.path, Config(), resume=False)
+    assert files(run) == before
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    for resume in (False, True):
+        with pytest.raises(UserError):
+            RunFolder.open(tmp_path, Config(), resume=resume)
+    (tmp_path / "file").write_text("x")
+    for resume in (False, True):
+        with pytest.raises(UserError):
+            RunFolder.open(tmp_path / "file", Config(), resume=resume)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "thesis.tex"]
+
+
+def test_an_empty_folder_is_a_fine_place(tmp_path):
+    (tmp_path / "run").mkdir()
+    assert RunFolder.open(tmp_path / "run", Config(), resume=False).config_file.is_file()
+
+
+def test_resume_on_nothing_starts(tmp_path):
+    assert RunFolder.open(tmp_path / "a" / "b", Config(), resume=True).config() == Config()
+
+
+def test_resume_after_a_kill_before_the_settings_were_written(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / ".config.yaml.tmp").write_text("see")
+    assert RunFolder.open(path, Config(), resume=True).config() == Config()
+    assert [p.name for p in path.iterdir()] == ["config.yaml"]
+
+
+def test_changed_settings_are_refused_by_name(run):
+    changed = Config.model_validate({"ppo": {"steps": 7}, "problems": {"train": {"kind": "generated", "count": 5}}})
+    with pytest.raises(UserError) as caught:
+        RunFolder.open(run.path, changed, resume=True)
+    assert "ppo.steps: 50 -> 7" in str(caught.value) and "problems.train.count" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_settings_survive_their_file(tmp_path):
+    config = Config.model_validate(
+        {
+            "problems": {"train": {"kind": "generated", "steps": {2: 0.5, 3: 1e-7}}},
+            "prover": {"lora": {"target_modules": ["q_proj"]}},
+            "reward": {"floor": -2.5},
+            "gates": {"accept_rate": [0, 1]},
+            "verifier": {"template": "{problem}\n#: é {solution}"},
+        }
+    )
+    run = RunFolder.open(tmp_path / "run", config, resume=False)
+    assert run.config() == config
+    RunFolder.open(tmp_path / "run", config, resume=True)  # not taken for changed settings
+
+
+@pytest.mark.parametrize("text", ["", "{", "- 1\n", "ppo: {stepz: 3}\n"])
+def test_a_broken_settings_file_is_refused_by_name(run, text):
+    run.config_file.write_text(text)
+    for read in (lambda: RunFolder.open(run.path, Config(), resume=True), run.config):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(run.path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_reading_needs_a_run(tmp_path):
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder.existing(tmp_path / "nowhere")
+
+
+def test_the_manifest_is_written_once(run):
+    run.write_manifest(seed=3, command="train")
+    first = run.manifest()
+    assert first["seed"] == 3 and first["packages"]["torch"] and first["python"]
+    run.write_manifest(seed=4)
+    assert run.manifest() == first
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "x.json"
+    write_json(target, {"a": 1})
+    with pytest.raises(ValueError):
+        write_json(target, {"a": float("nan")})
+    assert json.loads(target.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+# ---------------------------------------------------------------- a finished run
+
+
+def test_layout_of_a_finished_run(tiny_run):
+    """What the design lists, readable without this package."""
+    import pandas as pd
+
+    names = set(files(tiny_run))
+    for phase in (
+        "base",
+        "rounds/00/verifier",
+        "rounds/00/prover",
+        "rounds/00/collection",
+        "rounds/01/verifier",
+        "rounds/01/prover",
+        "rounds/01/collection",
+        "arms/correctness/prover",
+        "arms/correctness/collection",
+        "judge",
+    ):
+        assert f"{phase}/DONE" in names
+        assert tiny_run.verified(phase)
+    assert {"config.yaml", "manifest.json", "summary.json", "problems.jsonl"} <= names
+    for place in ("rounds/00", "rounds/01", "arms/correctness/prover", "arms/correctness/collection", "base"):
+        frame = pd.read_parquet(tiny_run.path / place / "solutions.parquet")
+        assert list(frame.columns) == [
+            "arm",
+            "round",
+            "phase",
+            "split",
+            "step",
+            "problem_id",
+            "sample",
+            "role",
+            "text",
+            "verdict",
+            "score",
+            "reward",
+            "prompt_tokens",
+            "completion_tokens",
+            "truncated",
+            "logprob_gap",
+        ]
+        assert len(frame)
+    for place in ("rounds/00/prover", "rounds/01/verifier"):
+        lines = (tiny_run.path / place / "metrics.jsonl").read_text().splitlines()
+        assert lines and all("step" in json.loads(line) for line in lines)
+    assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl", ".tmp"))]
+    assert yaml.safe_load((tiny_run.path / "config.yaml").read_text())["game"]["rounds"] == 2
+    manifest = tiny_run.manifest()
+    assert manifest["problems"]["counts"] == {"prover": 40, "verifier": 30, "validation": 16, "test": 20}
+    assert manifest["problems"]["contamination"]["used"] == manifest["problems"]["counts"]
+    assert len(read_problems(tiny_run.path / "problems.jsonl")) == 106
+
+
+def test_checkpoints_load_with_transformers_alone(tiny_run):
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(tiny_run.path / "rounds/01/prover")
+    assert (
+        AutoModelForSequenceClassification.from_pretrained(tiny_run.path / "rounds/01/verifier").config.num_labels == 1
+    )
+    assert AutoTokenizer.from_pretrained(tiny_run.path / "rounds/01/verifier").pad_token is not None
+
+
+def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_path):
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(tiny_run.path, copy.path)
+    whole = (copy.path / "rounds/00/solutions.parquet").read_bytes()
+    merge_round(copy, 0)
+    (copy.path / "rounds/00/prover/solutions.parquet").write_bytes(b"left over by a kill before the parts were dropped")
+    merge_round(copy, 0)
+    assert (copy.path / "rounds/00/solutions.parquet").read_bytes() == whole
+    assert not (copy.path / "rounds/00/prover/solutions.parquet").exists()
+    assert len(read_solutions(copy.path / "rounds/00/solutions.parquet")) == len(round_solutions(tiny_run, 0))
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "two\nlines", "a\u2028b\u2029c\x85d\x0be", 'tab\t"quote" \\ 漢字 \U0001f600']
+)
+def test_problems_survive_their_file(tmp_path, text):
+    """Also with characters that some readers take for line ends."""
+    problem = Problem(
+        "p", text, "1,200", solution=text, source="s", family="f", steps=(Step(2, "*", 3, 6), Step(6, "-", 1, 5))
+    )
+    splits = ProblemSplits([problem], [], [], [Problem("q", "other", "2")])
+    write_problems(tmp_path / "problems.jsonl", splits)
+    assert read_problems(tmp_path / "problems.jsonl") == {"p": problem, "q": Problem("q", "other", "2")}

@@ -1,0 +1,212 @@
+"""The judging server over real HTTP: sessions, durability, odd requests. No browser needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from legibility.errors import UserError
+from legibility.judging.store import LOG, Store, read_log
+from tests.judging.world import Client, made_up_study, serving
+from tests.support import legibility
+
+
+@pytest.fixture
+def study(tmp_path):
+    return made_up_study(tmp_path / "study", "completion_code: DONE42\n", per_rater=4, attention=2)
+
+
+def judge_all(client: Client, limit: int = 99) -> list[str]:
+    done = []
+    while len(done) < limit and not (item := client.show()).get("finished"):
+        assert client.answer(item, len(done) % 2 == 0)[0] == 200
+        done.append(item["item_id"])
+    return done
+
+
+def test_a_rater_gets_their_list_once_and_resumes(study):
+    with serving(study) as url:
+        client = Client(url)
+        session = client.start(PROLIFIC_PID="P1", STUDY_ID="S", SESSION_ID="X")
+        assert session["total"] == 6 and session["judged"] == 0 and session["time_limit_seconds"] == 45
+        assert "completion_code" not in session
+        first = client.show()
+        time.sleep(0.05)
+        again = client.show()  # the tab was closed and opened: same item, the clock went on
+        assert again["item_id"] == first["item_id"] and again["elapsed"] > 0.04
+        done = judge_all(client, 3)
+        back = Client(url)
+        assert back.start(PROLIFIC_PID="P1")["token"] == client.token  # another browser, same Prolific id
+        assert back.start(client.token)["judged"] == 3
+        done += judge_all(back)
+        assert done == study.slots[0]
+        assert back.show() == {"finished": True, "completion_code": "DONE42"}
+    events = read_log(study.path / LOG)
+    assert events[0]["visitor"] == {"PROLIFIC_PID": "P1", "STUDY_ID": "S", "SESSION_ID": "X"}
+    assert [e["item_id"] for e in events if e["event"] == "judgment"] == done
+
+
+def test_two_raters_at_once_have_slots_of_their_own(study):
+    with serving(study) as url:
+        clients = [Client(url) for _ in range(6)]
+        threads = [threading.Thread(target=lambda c=c: (c.start(), judge_all(c))) for c in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({c.token for c in clients}) == 6
+        status, reply = Client(url).post("/api/start", {"token": None, "visitor": {}})
+        assert status == 409 and "full" in reply["error"]
+    events = read_log(study.path / LOG)
+    by_slot = {s: [e["item_id"] for e in events if e["event"] == "judgment" and e["slot"] == s] for s in range(1, 7)}
+    assert [by_slot[s] for s in range(1, 7)] == study.slots
+
+
+def test_sending_an_answer_twice_keeps_the_first(study):
+    with serving(study) as url:
+        client = Client(url)
+        client.start()
+        item = client.show()
+        assert client.answer(item, True, confidence=4, first_wrong_step=None)[0] == 200
+        assert client.answer(item, False)[0] == 200
+    (judgment,) = [e for e in read_log(study.path / LOG) if e["event"] == "judgment"]
+    assert judgment["answer"] is True and judgment["confidence"] == 4
+    assert judgment["seconds"] <= 1.0  # never longer than the item was out
+
+
+def test_only_the_open_item_can_be_judged(study):
+    with serving(study) as url:
+        client = Client(url)
+        client.start()
+        first, later = study.slots[0][0], study.slots[0][3]
+        assert client.answer({"item_id": first}, True)[0] == 409  # not shown yet
+        client.show()
+        assert client.answer({"item_id": later}, True)[0] == 409
+        client.token = "nobody"
+        assert client.post("/api/show", {"token": "nobody"})[0] == 409
+
+
+def test_bad_requests_are_4xx_and_change_nothing(study):
+    with serving(study) as url:
+        client = Client(url)
+        client.start()
+        item = client.show()
+        before = (study.path / LOG).read_bytes()
+        good = {
+            "token": client.token,
+            "item_id": item["item_id"],
+            "answer": True,
+            "seconds": 1.0,
+            "timed_out": False,
+            "confidence": None,
+            "first_wrong_step": None,
+        }
+        for change in (
+            {"answer": "True"},
+            {"answer": None},
+            {"seconds": -1.0},
+            {"seconds": "nan"},
+            {"confidence": 6},
+            {"first_wrong_step": 0},
+            {"extra": 1},
+        ):
+            status, reply = client.post("/api/answer", {**good, **change})
+            assert status == 400 and reply["error"], change
+        assert client.post("/api/answer", b"{not json")[0] == 400
+        assert client.post("/api/answer", b"[" * 10_000)[0] == 400
+        assert client.post("/api/answer", b'"' + b"x" * 20_000 + b'"')[0] == 413
+        assert client.post("/api/answer", good, "text/plain")[0] == 415
+        assert client.post("/api/start", {"token": None, "visitor": {"PROLIFIC_PID": "x" * 300}})[0] == 400
+        assert (study.path / LOG).read_bytes() == before
+        assert client.post("/api/answer", good)[0] == 200
+
+
+def test_the_page_may_load_nothing_from_elsewhere(study):
+    with serving(study) as url:
+        status, page, headers = Client(url).get("/")
+    assert status == 200
+    csp = headers["content-security-policy"]
+    assert "default-src 'none'" in csp and "unsafe" not in csp and "connect-src 'self'" in csp
+    assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
+    form = (study.path / "formats" / "form.html").read_text()
+    for text in (page, form):
+        assert not re.search(r"""(src|href|action|url)\s*[=(]\s*["']?\s*(https?:)?//""", text)
+        assert (
+            "innerHTML" not in text
+            and "insertAdjacentHTML" not in text
+            and "document.write" not in text
+            and "eval(" not in text
+        )
+
+
+def test_a_cut_off_last_line_is_dropped_and_a_damaged_one_is_named(study):
+    with serving(study) as url:
+        client = Client(url)
+        client.start()
+        judge_all(client, 2)
+    log = study.path / LOG
+    whole = log.read_bytes()
+    log.write_bytes(whole + b'{"event": "judgment", "slot": 1, "tok')  # the power went while it was written
+    store = Store(study)
+    assert len(store.sessions[client.token].judged) == 2 and log.read_bytes() == whole
+    with pytest.raises(UserError, match="another server"):
+        Store(study)
+    store.close()
+    log.write_bytes(whole.replace(b'"claim"', b'"clam"', 1))
+    with pytest.raises(UserError, match="line 1"):
+        Store(study)
+
+
+def launch(study, port: int = 0) -> tuple[subprocess.Popen, str]:
+    """`legibility judge` as a process of its own, and its address."""
+    command = [sys.executable, "-m", "legibility", "judge", str(study.path), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
+    line = process.stdout.readline()
+    match = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert match, line + process.stdout.read()
+    return process, match[0]
+
+
+def test_a_killed_server_loses_nothing(study):
+    """SIGKILL after an acknowledged answer and with an item on screen; then the same port again."""
+    process, url = launch(study)
+    try:
+        client = Client(url)
+        client.start()
+        done = judge_all(client, 3)
+        open_item = client.show()["item_id"]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process, _ = launch(study, int(url.rsplit(":", 1)[1]))
+        assert client.start(client.token)["judged"] == 3
+        assert client.show()["item_id"] == open_item
+        done += judge_all(client)
+        assert done == study.slots[0]
+    finally:
+        process.kill()
+        process.wait()
+    result = legibility("import", study.path, study.path / LOG, "--from", "server")
+    assert result.code == 0 and "6 judgments added" in result.out
+
+
+def test_judge_refuses_what_it_cannot_serve(study, tmp_path):
+    import socket
+
+    assert legibility("judge", tmp_path).code == 2
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = legibility("judge", study.path, "--port", taken.getsockname()[1])
+    assert result.code == 2 and "choose another --port" in result.err and result.err.count("\n") == 1
+    items = study.path / "items.jsonl"
+    items.write_text(items.read_text().replace("Let me", "Let us"))
+    assert "changed since the export" in legibility("judge", study.path).err
+    assert json.loads((study.path / "checksums.json").read_text())

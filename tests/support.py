@@ -1,0 +1,160 @@
+"""Helpers of the tests: tiny models and problems, and the command line in this process.
+
+Fixtures stand in conftest.py; what a test imports by name stands here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from legibility.models.nano import HELPFUL
+from legibility.problems.generator import NAMES
+
+ROOT = Path(__file__).resolve().parents[1]
+GSM8K = Path(os.environ.get("LEGIBILITY_GSM8K") or ROOT.parent / "shared/data/gsm8k")
+"""The real GSM8K, where there is one; tests of it skip elsewhere."""
+
+
+def llama(tokenizer, *, hidden: int = 32, layers: int = 1, seed: int = 0, **changes) -> LlamaForCausalLM:
+    """A random Llama for a tokenizer; the global random state stays as it was."""
+    settings = dict(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
+
+
+def sums(count: int, seed: int = 0) -> list[dict[str, str]]:
+    """Distinct one-step problems with worked solutions, as records of a JSONL file."""
+    rng, found = np.random.default_rng(seed), {}
+    while len(found) < count:
+        (who, other), (a, b) = rng.choice(NAMES, 2, replace=False), rng.integers(1, 6, 2)
+        question = f"{who} has {a} pens. {other} has {b}."
+        found[question] = {"question": question, "answer": str(a + b), "solution": f"{a} + {b} = {a + b}\n#### {a + b}"}
+    return list(found.values())
+
+
+def written(problem: dict[str, str], role: str, rng: np.random.Generator) -> str:
+    """What a prover of that role writes: readable 19 times in 20, correct 2 times in 3 or 1 in 3."""
+    left = problem["solution"].split(" = ")[0]
+    answer = int(problem["answer"])
+    if rng.random() > (2 / 3 if role == HELPFUL else 1 / 3):
+        answer += int(rng.choice([-1, 1]))
+    return f"{left} = {answer}" + (f"\n#### {answer}" if rng.random() < 0.95 else "")
+
+
+def quiet():
+    """A progress display that shows nothing."""
+    from legibility.progress import Progress
+
+    return Progress(quiet=True)
+
+
+@dataclass
+class Result:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+def legibility(*arguments: object) -> Result:
+    """Run the command line in this process."""
+    from legibility import cli
+
+    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["legibility", *map(str, arguments)]
+    code: object = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = argv
+    return Result(0 if code is None else int(code), out.getvalue(), err.getvalue())
+
+
+def prover_of(model, tokenizer):
+    """A model as a prover with one-letter role prompts."""
+    from legibility.models.prover import Prover
+    from legibility.prompts import PromptSet
+
+    return Prover(model, tokenizer, PromptSet(helpful="h{problem}", sneaky="s{problem}"), device="cpu")
+
+
+def forward_logprobs(model, prompt: list[int], completion: list[int], temperature: float = 1.0) -> torch.Tensor:
+    """Log-probs of a completion by the plainest route: one unpadded row through the whole model."""
+    logits = model(input_ids=torch.tensor([prompt + completion])).logits[0].float() / temperature
+    rows = torch.arange(len(prompt) - 1, len(prompt) + len(completion) - 1)
+    return torch.log_softmax(logits[rows], -1).gather(1, torch.tensor(completion)[:, None])[:, 0]
+
+
+def _shape(**changes):
+    return dict(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=128,
+        bos_token_id=None,
+        pad_token_id=0,
+        initializer_range=0.25,
+        **changes,
+    )
+
+
+ARCHITECTURES = {
+    "llama": ("LlamaConfig", _shape(tie_word_embeddings=True)),
+    "mistral": ("MistralConfig", _shape(sliding_window=None)),
+    "qwen2": ("Qwen2Config", _shape(tie_word_embeddings=True)),
+    "qwen3": ("Qwen3Config", _shape()),
+    "gemma": ("GemmaConfig", _shape()),
+    "gemma2": ("Gemma2Config", _shape(sliding_window=64, query_pre_attn_scalar=16)),
+    "gpt_neox": ("GPTNeoXConfig", {k: v for k, v in _shape().items() if k not in ("num_key_value_heads", "head_dim")}),
+    "gpt2": (
+        "GPT2Config",
+        dict(
+            n_embd=32, n_layer=2, n_head=2, n_positions=128, bos_token_id=None, pad_token_id=0, initializer_range=0.25
+        ),
+    ),
+    "granite": ("GraniteConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logits_scaling": 4.0}),
+    "cohere": ("CohereConfig", {**{k: v for k, v in _shape().items() if k != "head_dim"}, "logit_scale": 0.25}),
+}
+"""Families a prover may come from; granite and cohere scale their logits after the output layer, gemma2 caps them."""
+
+
+def tiny_model(name: str, tokenizer, **changes):
+    """A random causal model of a family, with a vocabulary as large as the tokenizer's unless told."""
+    import transformers
+
+    kind, settings = ARCHITECTURES[name]
+    size = changes.get("vocab_size") or len(tokenizer)
+    config = getattr(transformers, kind)(
+        **{**settings, "vocab_size": size, "eos_token_id": tokenizer.eos_token_id, **changes}
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return transformers.AutoModelForCausalLM.from_config(config).float().eval()
