@@ -128,7 +128,7 @@ def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solutio
         phase="ask",
         split="test",
         step=seed,
-        temperature=game.config.evaluation.temperature,
+        temperature=game.config.sampling.evaluation_temperature,
     ).rows
 
 

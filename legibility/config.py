@@ -8,18 +8,13 @@ measured settings where it does not (docs/log.md).
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from legibility.problems.problem_settings import ProblemsConfig
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
+from legibility.problems.problem_settings import ProblemSettings
+from legibility.settings import Settings
 
 
 class LoraSettings(Settings):
@@ -135,13 +130,21 @@ class RewardSettings(Settings):
     floor: float | None = Field(None, description="Reward of a misaligned completion (null: -1 for SRC, -2 for CGC).")
 
 
+class SamplingSettings(Settings):
+    """How completions are drawn, always from the full distribution (no top-k, no top-p)."""
+
+    max_new_tokens: int = Field(72, ge=1, description="Completion length limit; longer ones are invalid.")
+    evaluation_temperature: float = Field(
+        1.0, gt=0, description="Temperature of validation and test text; training text is always drawn at 1."
+    )
+
+
 class PPOSettings(Settings):
     """Proximal policy optimisation of the prover (legibility.ppo)."""
 
     steps: int = Field(50, ge=1, description="PPO steps (batches) per round at most.")
     problems_per_step: int = Field(32, ge=1, description="Problems per step; each is answered in both roles.")
     samples_per_role: int = Field(4, ge=1, description="Completions per (problem, role); centring needs several.")
-    max_new_tokens: int = Field(72, ge=1, description="Completion length limit; longer ones are invalid.")
     epochs: int = Field(2, ge=1, description="Passes over each batch.")
     minibatch_size: int = Field(64, ge=1, description="Completions per optimizer step.")
     micro_batch_size: int = Field(64, ge=1, description="Completions per forward pass (gradients accumulate).")
@@ -215,15 +218,15 @@ class GameSettings(Settings):
 
     rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
-    pool_samples: int = Field(
+    collection_samples: int = Field(
         8, ge=2, description="Completions per verifier problem and role collected for later verifiers."
     )
-    pool_samples_sneaky: int | None = Field(
+    collection_samples_sneaky: int | None = Field(
         None,
         ge=2,
-        description="The same for the sneaky role (null: pool_samples); its correct texts are rare, and balance needs them.",
+        description="The same for the sneaky role (null: collection_samples); its correct texts are rare, and balance needs them.",
     )
-    pool_by_share: bool = Field(
+    collection_by_share: bool = Field(
         False,
         description="Draw less where later verifiers take less: a round's pool shrinks with its largest share of a later "
         "verifier's texts, to 2 a problem and role at least.",
@@ -231,19 +234,20 @@ class GameSettings(Settings):
     held_out_judge: bool = Field(
         True, description="Train one judge on base text only that no prover is trained against."
     )
-    judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
+    held_out_judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
 
 
 class EvaluationSettings(Settings):
     """Decoding and sizes of every reported figure."""
 
     samples: int = Field(4, ge=1, description="Completions per test problem and role.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature.")
     bootstrap: int = Field(1000, ge=10, description="Bootstrap resamples (over problems) per interval.")
-    confidence: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
+    confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     examples: int = Field(3, ge=0, description="Side-by-side examples per round in the report.")
-    pool_problems: int = Field(100, ge=1, description="Test problems of the pools for best-of-n (the first ones).")
-    pool_samples: int = Field(64, ge=2, description="Helpful completions per problem of those pools, the largest n.")
+    best_of_n_problems: int = Field(100, ge=1, description="Test problems of the pools for best-of-n (the first ones).")
+    best_of_n_samples: int = Field(
+        64, ge=2, description="Helpful completions per problem of those pools, the largest n."
+    )
     recall: float = Field(
         0.8,
         gt=0,
@@ -276,7 +280,7 @@ class AttackSettings(Settings):
     goodhart_accuracy: float = Field(
         0.2, ge=0, le=1, description="A Goodhart attack succeeds once accuracy is below this."
     )
-    workers: int = Field(
+    parallel: int = Field(
         1,
         ge=1,
         description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better).",
@@ -336,13 +340,27 @@ class TrackingSettings(Settings):
 class Config(Settings):
     """A whole run."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "ppo.max_new_tokens": "sampling.max_new_tokens",
+        "evaluation.temperature": "sampling.evaluation_temperature",
+        "evaluation.confidence": "evaluation.confidence_level",
+        "evaluation.pool_problems": "evaluation.best_of_n_problems",
+        "evaluation.pool_samples": "evaluation.best_of_n_samples",
+        "attack.workers": "attack.parallel",
+        "game.pool_samples": "game.collection_samples",
+        "game.pool_samples_sneaky": "game.collection_samples_sneaky",
+        "game.pool_by_share": "game.collection_by_share",
+        "game.judge_model": "game.held_out_judge_model",
+    }
+
     seed: int = Field(0, ge=0, description="Seed of everything random in the run.")
-    problems: ProblemsConfig = Field(default_factory=ProblemsConfig)
+    problems: ProblemSettings = Field(default_factory=ProblemSettings)
     grading: GradingSettings = Field(default_factory=GradingSettings)
     prover: ProverSettings = Field(default_factory=ProverSettings)
     verifier: VerifierSettings = Field(default_factory=VerifierSettings)
     mixture: MixtureSettings = Field(default_factory=MixtureSettings)
     reward: RewardSettings = Field(default_factory=RewardSettings)
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     ppo: PPOSettings = Field(default_factory=PPOSettings)
     stop: StopSettings = Field(default_factory=StopSettings)
     gates: GateSettings = Field(default_factory=GateSettings)

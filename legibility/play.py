@@ -116,8 +116,8 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> None:
         if find_spec(tracker) is None:
             raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     Verifier.load(config.verifier, device, base_dir=base_dir)
-    if config.game.judge_model:
-        judge = config.verifier.model_copy(update={"model": config.game.judge_model, "layers": None})
+    if config.game.held_out_judge_model:
+        judge = config.verifier.model_copy(update={"model": config.game.held_out_judge_model, "layers": None})
         Verifier.load(judge, device, base_dir=base_dir)
 
 

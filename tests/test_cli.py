@@ -107,7 +107,7 @@ def test_paths_start_at_the_config_file(here, tiny_prover_dir, tiny_verifier_dir
                 "prover": {"model": "models/prover", "prompts": "roles.yaml"},
                 "verifier": {"model": str(tiny_verifier_dir)},
                 "gates": {"min_helpful_accuracy": 1.0},
-                "ppo": {"max_new_tokens": 8},
+                "sampling": {"max_new_tokens": 8},
             }
         )
     )
@@ -122,7 +122,7 @@ def test_a_closed_gate(here, tiny_config_file, tiny_overrides):
     """One line, exit code 3, what was paid for is kept; --resume --force goes on."""
     closed = [
         "gates={enabled: true, min_helpful_accuracy: 0.99}",
-        "game={rounds: 1, correctness_arm: false, pool_samples: 4}",
+        "game={rounds: 1, correctness_arm: false, collection_samples: 4}",
         "ppo.steps=1",
     ]
     result = legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report")
@@ -297,7 +297,7 @@ def test_a_verifier_that_cannot_score_sequences(train, here, byte_tokenizer):
 
 
 def test_a_judge_that_is_no_model(train, here):
-    assert_refused(train(f"game.judge_model={here}/nothing"), "nothing")
+    assert_refused(train(f"game.held_out_judge_model={here}/nothing"), "nothing")
 
 
 def test_more_verifier_layers_than_there_are(train):

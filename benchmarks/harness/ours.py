@@ -50,7 +50,7 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     ppo = (PlainPPO if plain else PPO)(
         prover,
         PPOSettings(
-            critic="detached" if plain else kind, samples_per_role=task.samples, max_new_tokens=task.max_new_tokens, epochs=task.epochs,
+            critic="detached" if plain else kind, samples_per_role=task.samples, epochs=task.epochs,
             minibatch_size=task.minibatch, micro_batch_size=task.minibatch, learning_rate=task.learning_rate,
             kl_coefficient=task.kl,
         ),

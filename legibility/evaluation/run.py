@@ -29,7 +29,7 @@ from legibility.prompts import HELPFUL
 from legibility.randomness import stream
 
 JUDGE = "judge"
-SECTIONS = ("evaluation", "attack", "compute")
+CHANGEABLE = ("evaluation", "attack", "compute", "sampling.evaluation_temperature")
 
 
 class Study:
@@ -46,7 +46,7 @@ class Study:
             )
         self.progress = progress or Progress(quiet=True)
         self.config = self.run.config()
-        self.settings = override_config(self.config, overrides, SECTIONS)
+        self.settings = override_config(self.config, overrides, CHANGEABLE)
         self.game = reopen(self.run, config=self.settings, progress=self.progress)
         self.problems = self.game.problems
         self._learnt_from = {p.id for p in self.game.splits.verifier}
@@ -70,7 +70,7 @@ class Study:
         return Resamples(
             [p.id for p in self.game.splits.test],
             resamples=settings.bootstrap,
-            confidence=settings.confidence,
+            confidence=settings.confidence_level,
             rng=stream(self.config.seed, "bootstrap", "evaluation"),
         )
 
@@ -120,9 +120,9 @@ class Study:
 
     def pool(self, index: int) -> pd.DataFrame:
         """Many helpful completions of some test problems by a round's final prover, sampled when first asked for."""
-        settings = self.settings.evaluation
-        problems = self.game.splits.test[: settings.pool_problems]
-        phase = f"evaluation/pools/{index:02d}_{len(problems)}x{settings.pool_samples}_t{settings.temperature:g}"
+        settings, temperature = self.settings.evaluation, self.settings.sampling.evaluation_temperature
+        problems = self.game.splits.test[: settings.best_of_n_problems]
+        phase = f"evaluation/pools/{index:02d}_{len(problems)}x{settings.best_of_n_samples}_t{temperature:g}"
         if not self.run.is_done(phase):
             self.progress.phase(f"round {index} pool for best-of-n", 1)
             with self.run.phase(phase) as work:
@@ -131,13 +131,13 @@ class Study:
                     prover,
                     problems,
                     (HELPFUL,),
-                    settings.pool_samples,
+                    settings.best_of_n_samples,
                     arm=GAME,
                     round_index=index,
                     phase="pool",
                     split="test",
                     step=0,
-                    temperature=settings.temperature,
+                    temperature=temperature,
                 )
                 write_solutions(work / "solutions.parquet", drawn.rows)
             self.progress.done(f"{len(drawn.rows)} completions")
@@ -147,7 +147,7 @@ class Study:
         """How the text behind a figure was sampled; by default the run's own test text."""
         own = samples is None
         return {
-            "temperature": (self.config if own else self.settings).evaluation.temperature,
+            "temperature": (self.config if own else self.settings).sampling.evaluation_temperature,
             "samples": self.config.evaluation.samples if own else samples,
             "problems": len(self.game.splits.test) if problems is None else problems,
         }

@@ -27,7 +27,7 @@ def train(study: Study) -> None:
     Raises UserError where it was trained with another penalty.
     """
     game, settings, run = study.game, study.settings, study.run
-    penalty, limit = settings.evaluation.length_penalty, settings.ppo.max_new_tokens
+    penalty, limit = settings.evaluation.length_penalty, settings.sampling.max_new_tokens
     if run.is_done(SHORT):
         made = json.loads((run.verified(SHORT) / "training.json").read_text(encoding="utf-8"))["length_penalty"]
         if made != penalty:
@@ -51,7 +51,7 @@ def train(study: Study) -> None:
             phase="collection",
             split="test",
             step=0,
-            temperature=settings.evaluation.temperature,
+            temperature=settings.sampling.evaluation_temperature,
         ).rows
 
     run_prover_phase(

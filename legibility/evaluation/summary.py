@@ -98,7 +98,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         "wall_seconds": float(sum(d["seconds"] for d in done)),
         "peak_memory_mb": max([peak, *(d["peak_memory_mb"] for d in done)]),
         "decoding": {
-            "temperature": config.evaluation.temperature,
+            "temperature": config.sampling.evaluation_temperature,
             "samples": config.evaluation.samples,
             "test_problems": int(texts["init"].problem_id.nunique()),
         },
@@ -152,7 +152,7 @@ class _Describer:
             lambda index: statistic(dict(zip(names, table[:, index].mean(1), strict=True))),
             table.shape[1],
             resamples=settings.bootstrap,
-            confidence=settings.confidence,
+            confidence=settings.confidence_level,
             rng=stream(self.config.seed, "bootstrap"),
         )
 

@@ -70,7 +70,7 @@ def sample_base(game: Game) -> None:
     config = game.config
     if not game.run.is_done(BASE):
         prover = game.new_prover("base")
-        count = max(config.verifier.solutions_per_problem, config.game.pool_samples)
+        count = max(config.verifier.solutions_per_problem, config.game.collection_samples)
         jobs = [
             ("verifier", HELPFUL, count),
             ("validation", HELPFUL, config.evaluation.samples),
@@ -93,7 +93,7 @@ def sample_base(game: Game) -> None:
                     split=split,
                     step=0,
                     label="base" if role == HELPFUL else SNEAKY,
-                    temperature=config.evaluation.temperature if split != "verifier" else 1.0,
+                    temperature=config.sampling.evaluation_temperature if split != "verifier" else 1.0,
                 ).rows
                 accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
                 rows += drawn

@@ -54,7 +54,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
                             phase="collection",
                             split=split,
                             step=step or 0,
-                            temperature=game.config.evaluation.temperature if split != "verifier" else 1.0,
+                            temperature=game.config.sampling.evaluation_temperature if split != "verifier" else 1.0,
                         ).rows
                         if split != "verifier":
                             game.score(verifier, drawn)
@@ -69,12 +69,15 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
 def pool_sizes(config: Config, index: int) -> dict[str, int]:
     """Completions per verifier problem that a round's pool draws of each role.
 
-    With `game.pool_by_share` in proportion to the largest share that any later verifier's mixture gives
+    With `game.collection_by_share` in proportion to the largest share that any later verifier's mixture gives
     to the round; the last round, which no verifier of the game reads, keeps the least.
     """
     settings, mixture = config.game, config.mixture
-    full = {HELPFUL: settings.pool_samples, SNEAKY: settings.pool_samples_sneaky or settings.pool_samples}
-    if not settings.pool_by_share:
+    full = {
+        HELPFUL: settings.collection_samples,
+        SNEAKY: settings.collection_samples_sneaky or settings.collection_samples,
+    }
+    if not settings.collection_by_share:
         return full
 
     def share(past: int) -> float:
@@ -106,7 +109,7 @@ def collect_correctness(game: Game) -> None:
                 phase="collection",
                 split=split,
                 step=0,
-                temperature=game.config.evaluation.temperature,
+                temperature=game.config.sampling.evaluation_temperature,
             ).rows
             game.score(verifier, drawn)
             rows += drawn

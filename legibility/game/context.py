@@ -111,7 +111,7 @@ class Game:
             prompts,
             samples,
             seed=derive_seed(config.seed, arm, round_index, phase, split, step, *roles),
-            max_new_tokens=config.ppo.max_new_tokens,
+            max_new_tokens=config.sampling.max_new_tokens,
             temperature=temperature,
             engine=config.compute.engine,
             batch=config.compute.rollout_batch,

@@ -206,7 +206,7 @@ def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:
         phase="halfway",
         split="test",
         step=step,
-        temperature=game.config.evaluation.temperature,
+        temperature=game.config.sampling.evaluation_temperature,
     ).rows
 
 

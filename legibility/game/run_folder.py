@@ -21,10 +21,10 @@ from typing import Any
 
 import yaml
 
-from legibility.config import Config, SettingsT
-from legibility.config_file import parse_config
+from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sha256, sync_folder, write_atomic, write_json
+from legibility.settings import SettingsT, parse_settings, with_new_names
 from legibility.team import workers_peak_mb
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ class RunFolder:
 
     def config(self, schema: type[SettingsT] = Config) -> SettingsT:
         """The run's settings (a game's, or of another `schema`). Raises UserError where they do not fit it."""
-        return parse_config(self.settings(), str(self.config_file), schema)
+        return parse_settings(with_new_names(self.settings(), schema), str(self.config_file), schema)
 
     def write_manifest(self, **facts: Any) -> None:
         """Record versions, commit and hardware, once."""

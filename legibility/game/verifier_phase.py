@@ -57,8 +57,8 @@ def train_judge(game: Game) -> None:
     if not game.config.game.held_out_judge or game.run.is_done(JUDGE):
         return
     settings = game.config.verifier
-    if game.config.game.judge_model:
-        settings = settings.model_copy(update={"model": game.config.game.judge_model, "layers": None})
+    if game.config.game.held_out_judge_model:
+        settings = settings.model_copy(update={"model": game.config.game.held_out_judge_model, "layers": None})
     pools = {BASE: _labelled(game, base_solutions(game), BASE)}
     _train(game, JUDGE, "held-out judge", pools, settings, ("judge",), None, range(0))
 

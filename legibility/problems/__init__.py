@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from legibility.problems.problem_settings import ProblemsConfig
+from legibility.problems.problem_settings import ProblemSettings
 from legibility.problems.records import Problem, Step
 from legibility.problems.sources import load_source
 from legibility.problems.splits import ProblemSplits, split_problems
 
-__all__ = ["Problem", "ProblemSplits", "ProblemsConfig", "Step", "load_problems"]
+__all__ = ["Problem", "ProblemSettings", "ProblemSplits", "Step", "load_problems"]
 
 
-def load_problems(config: ProblemsConfig, *, base_dir: str | Path | None = None) -> ProblemSplits:
+def load_problems(config: ProblemSettings, *, base_dir: str | Path | None = None) -> ProblemSplits:
     """The prover, verifier, validation and test problems of `config`; a pure function of it and the data.
 
     base_dir: where relative paths in the config start (default: the working directory).

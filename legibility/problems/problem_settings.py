@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.problems.sources import GeneratedSource, ProblemSource
+from legibility.settings import Settings
 
 
-class ProblemsConfig(BaseModel):
+class ProblemSettings(Settings):
     """Problem sources and the four disjoint parts (design: prover half, verifier half, validation, test)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     train: ProblemSource = Field(
         default_factory=GeneratedSource, description="Where the prover, verifier and validation problems come from."

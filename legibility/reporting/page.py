@@ -156,7 +156,7 @@ def decoding_line(data: ReportData) -> str:
     d = data.summary["decoding"]
     return (
         f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}, "
-        f"at most {data.config.ppo.max_new_tokens} new tokens"
+        f"at most {data.config.sampling.max_new_tokens} new tokens"
     )
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from legibility.config import ComputeSettings, Settings
 from legibility.config_file import load_config
-from legibility.problems.problem_settings import ProblemsConfig
+from legibility.problems.problem_settings import ProblemSettings
 
 QUICK_SHARE = 0.4  # of the items, with --quick
 Objective = Literal["xent", "confidence", "product", "bootstrapping", "probe"]
@@ -81,8 +81,8 @@ class _TextTask(Settings):
         "prover",
         description="Without a run: the built-in prover in both roles, or the generator's worked and flawed solutions.",
     )
-    problems: ProblemsConfig = Field(
-        default_factory=lambda: ProblemsConfig(prover=1, verifier=600, validation=120, test_size=200),
+    problems: ProblemSettings = Field(
+        default_factory=lambda: ProblemSettings(prover=1, verifier=600, validation=120, test_size=200),
         description="Without a run: the problems; verifier, validation and test parts are used.",
     )
     samples: int = Field(4, ge=1, description="Without a run: completions per problem and role.")
@@ -144,7 +144,7 @@ class TwinsTask(Settings):
     """Reference solutions of a problem source and corrupted twins: is this solution right?"""
 
     kind: Literal["twins"] = "twins"
-    problems: ProblemsConfig = Field(
+    problems: ProblemSettings = Field(
         description="Problems with worked solutions; verifier, validation and test parts are used."
     )
     pairs: bool = Field(
@@ -308,8 +308,8 @@ class GenerationSettings(Settings):
     weak: str = Field("nano-s", description="Weak language model.")
     strong: str = Field("nano", description="Strong language model.")
     prompts: str = Field("nano", description="Prompt set; only the helpful prompt is used.")
-    problems: ProblemsConfig = Field(
-        default_factory=lambda: ProblemsConfig(prover=400, verifier=400, validation=1, test_size=200),
+    problems: ProblemSettings = Field(
+        default_factory=lambda: ProblemSettings(prover=400, verifier=400, validation=1, test_size=200),
         description="Half A is the verifier part, half B the prover part.",
     )
     steps: int = Field(60, ge=1, description="Optimizer steps of student and ceiling.")

@@ -141,7 +141,7 @@ def test_attacks_side_by_side_are_the_same_attacks(copied, tmp_path):
     alone = shutil.copytree(copied, tmp_path / "alone")
     options = ("--verifier", 0, *FAST, "compute.threads=1", "attack.goodhart_start=0.999")
     assert legibility("attack", alone, *options).code == 0
-    result = legibility("attack", copied, *options, "attack.workers=2")
+    result = legibility("attack", copied, *options, "attack.parallel=2")
     assert result.code == 0 and result.out.count("goodhart attacks are left out") == 1
     assert records(copied) == records(alone) and len(records(alone)) == 4
     for file in (alone / "evaluation/attacks").rglob("*.parquet"):
@@ -186,8 +186,8 @@ def test_a_whole_evaluation_trains_attackers_and_the_length_penalised_arm(copied
         "attack.seeds=1",
         "attack.rewards=[cgc, goodhart]",
         "attack.goodhart_start=0.1",
-        "evaluation.pool_problems=4",
-        "evaluation.pool_samples=2",
+        "evaluation.best_of_n_problems=4",
+        "evaluation.best_of_n_samples=2",
     )
     found = evaluate(copied, overrides=options, progress=quiet())
     assert {(r["reward"], r["verifier"]) for r in found["attacks"]} == {

@@ -238,8 +238,8 @@ def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp
     changes = [
         *tiny_overrides,
         "ppo.steps=1",
-        "evaluation.pool_problems=3",
-        "evaluation.pool_samples=2",
+        "evaluation.best_of_n_problems=3",
+        "evaluation.best_of_n_samples=2",
         "game.rounds=1",
     ]
     stamps = []

@@ -26,7 +26,7 @@ from legibility.problems.storage import read_splits
 from legibility.reporting import write_report
 from tests.support import legibility, quiet
 
-SMALL = ("evaluation.pool_problems=6", "evaluation.pool_samples=4", "evaluation.probe_every=2")
+SMALL = ("evaluation.best_of_n_problems=6", "evaluation.best_of_n_samples=4", "evaluation.probe_every=2")
 
 
 @pytest.fixture

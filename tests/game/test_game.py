@@ -213,7 +213,7 @@ def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overr
         "ppo.save_every=1",
         "ppo.steps=2",
         "compute.engine=hf",
-        f"game.judge_model={tiny_verifier_dir}",
+        f"game.held_out_judge_model={tiny_verifier_dir}",
         "grading.unparsed=incorrect",
         "stop={rule: fooled, min_steps: 1}",
         "verifier.reference_solutions=true",

@@ -235,7 +235,12 @@ def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
 def test_pools_shrink_with_the_share_that_later_verifiers_take():
     def sizes(rounds, **mixture):
         config = Config(
-            game={"rounds": rounds, "pool_samples": 8, "pool_samples_sneaky": 10, "pool_by_share": True},
+            game={
+                "rounds": rounds,
+                "collection_samples": 8,
+                "collection_samples_sneaky": 10,
+                "collection_by_share": True,
+            },
             mixture=mixture,
         )
         return [tuple(pool_sizes(config, r)[role] for role in ("helpful", "sneaky")) for r in range(rounds)]
@@ -244,5 +249,5 @@ def test_pools_shrink_with_the_share_that_later_verifiers_take():
     assert sizes(3, weights="latest", base_share=0.3) == [(8, 10), (8, 10), (2, 2)]
     assert sizes(3, weights="pow2") == [(8, 10), (8, 10), (2, 2)]  # half of verifier 1's texts, half of verifier 2's
     assert sizes(1) == [(2, 2)]
-    full = Config(game={"rounds": 2, "pool_samples": 5})
+    full = Config(game={"rounds": 2, "collection_samples": 5})
     assert [pool_sizes(full, r) for r in range(2)] == [{"helpful": 5, "sneaky": 5}] * 2

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from legibility.errors import UserError
-from legibility.problems import Problem, ProblemsConfig, load_problems
+from legibility.problems import Problem, ProblemSettings, load_problems
 from legibility.problems.sources import (
     DatasetSource,
     FileSource,
@@ -304,17 +304,17 @@ def test_settings_are_validated(source, complaint):
 
 
 def test_every_setting_says_what_it_is():
-    for model in (GeneratedSource, GSM8KSource, DatasetSource, FileSource, ProblemsConfig):
+    for model in (GeneratedSource, GSM8KSource, DatasetSource, FileSource, ProblemSettings):
         for name, info in model.model_fields.items():
             assert info.description and info.description.endswith("."), f"{model.__name__}.{name}"
 
 
 def test_load_problems_from_a_config(tmp_path):
     jsonl(tmp_path, *(json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)))
-    config = ProblemsConfig.model_validate(
+    config = ProblemSettings.model_validate(
         {"train": {"kind": "file", "path": "file.jsonl"}, "prover": 10, "verifier": 9, "validation": 8, "test_size": 7}
     )
     splits = load_problems(config, base_dir=tmp_path)
     assert [len(part) for part in (splits.prover, splits.verifier, splits.validation, splits.test)] == [10, 9, 8, 7]
     assert splits == load_problems(config, base_dir=tmp_path)
-    assert ProblemsConfig.model_validate(config.model_dump()) == config
+    assert ProblemSettings.model_validate(config.model_dump()) == config

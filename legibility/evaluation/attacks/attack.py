@@ -147,7 +147,7 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
             phase="attack",
             split="test",
             step=step,
-            temperature=settings.evaluation.temperature,
+            temperature=settings.sampling.evaluation_temperature,
         ).rows
 
     plan = Plan(
@@ -220,7 +220,7 @@ def survival(study: Study, records: Sequence[Mapping[str, Any]]) -> list[dict[st
     `cap_enough`: whether the cap (`step_cap`) is at least twice the median of verifier 0 under that reward
     (null where that median is not reached).
     """
-    confidence = study.settings.evaluation.confidence
+    confidence = study.settings.evaluation.confidence_level
     rows = []
     for reward in sorted({r["reward"] for r in records}):
         medians: dict[int, dict[str, Any]] = {}

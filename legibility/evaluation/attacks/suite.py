@@ -1,4 +1,4 @@
-"""Many attacks: one after another, or side by side in processes of their own (`attack.workers`).
+"""Many attacks: one after another, or side by side in processes of their own (`attack.parallel`).
 
 Attacks are independent, and a nano step keeps less than two cores busy: two attacks with one thread
 each end sooner than one after the other with two (docs/performance.md).
@@ -35,7 +35,7 @@ def _outcomes(
     study: Study, wanted: Sequence[Attack], quick: bool, impossible: set[str]
 ) -> Iterator[tuple[Attack, UserError | None]]:
     """Every attack and what kept it from being made. One at a time, the rest of an impossible reward is skipped."""
-    workers = min(study.settings.attack.workers, len(wanted))
+    workers = min(study.settings.attack.parallel, len(wanted))
     if workers <= 1:
         for one in wanted:
             if one.reward not in impossible:

@@ -59,7 +59,7 @@ def compute(study: Study) -> list[dict[str, Any]]:
         scores = study.scores(f"verifier {index}", pool)
         correct = (pool.verdict == "correct").to_numpy()
         groups = list(pool.groupby("problem_id", sort=True).indices.items())
-        largest = study.settings.evaluation.pool_samples
+        largest = study.settings.evaluation.best_of_n_samples
         for n in [n for n in SIZES if n <= largest]:
             found = np.array([balanced_best_of_n(scores[i], correct[i], n) for _, i in groups])
             known = ~np.isnan(found)

@@ -64,7 +64,7 @@ def probe(frame: pd.DataFrame, study: Study, rng: np.random.Generator) -> Figure
     problems = list(frame.problem_id)
     scores = role_scores(list(frame.text), sneaky, problems)
     settings = study.settings.evaluation
-    resamples = Resamples(problems, resamples=settings.bootstrap, confidence=settings.confidence, rng=rng)
+    resamples = Resamples(problems, resamples=settings.bootstrap, confidence=settings.confidence_level, rng=rng)
     return resamples.auroc(scores, sneaky, problems)
 
 
