@@ -31,7 +31,9 @@ def main(
         typer.echo(f"only in {before if name in first else after}: {name}")
     for name in different:
         typer.echo(f"differs: {name}")
-    typer.echo(f"{len(both) - len(different)} files the same, {len(different)} different, {len(lonely)} in one run only")
+    typer.echo(
+        f"{len(both) - len(different)} files the same, {len(different)} different, {len(lonely)} in one run only"
+    )
     if different or lonely or not both:
         raise typer.Exit(1)
 

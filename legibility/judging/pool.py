@@ -18,7 +18,7 @@ from legibility.errors import UserError
 from legibility.judging.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
-from legibility.problems.truth import judge_steps
+from legibility.problems.truth import grade_steps
 from legibility.prompts import SNEAKY
 from legibility.randomness import stream
 
@@ -149,7 +149,7 @@ def _mapping(path: Path) -> FileSource:
 
 def first_wrong_line(problem: Problem, text: str) -> int | None:
     """1-based line of the first written step that is not valid, or None."""
-    wrong = next((s for s in judge_steps(problem, text) if s.status != "valid"), None)
+    wrong = next((s for s in grade_steps(problem, text) if s.status != "valid"), None)
     return None if wrong is None else text.count("\n", 0, wrong.check.start) + 1
 
 

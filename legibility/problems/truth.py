@@ -1,11 +1,11 @@
 """Exact truth of the steps a model wrote, for problems whose true steps are known.
 
 The paper needed a large model to say where a solution goes wrong; the built-in problems know their
-steps, so here it is a look-up. `judge_steps` takes every equation `check_steps` finds and asks two
+steps, so here it is a look-up. `grade_steps` takes every equation `check_steps` finds and asks two
 things: does its arithmetic hold, and is it a step of this problem? A compound expression counts when
 each of its operations is a true step; `a + b` may be written `b + a`, and doubling as adding twice.
 Other orders of the story's events are not searched for. Problems without known steps (GSM8K) are
-judged by arithmetic alone. Texts that write results without equations have no steps to judge.
+graded by arithmetic alone. Texts that write results without equations have no steps to grade.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ANY = -1  # a wrong result that may stand for the result of any step
 
 
 @dataclass(frozen=True)
-class JudgedStep:
+class GradedStep:
     """One written equation.
 
     `status` is "valid" (holds and is a true step of the problem), "slip" (does not hold), "carried"
@@ -54,19 +54,19 @@ class JudgedStep:
         return REASONS[self.status]
 
 
-def judge_steps(problem: Problem, text: str) -> list[JudgedStep]:
-    """Judge every equation written in `text`, in order of appearance."""
-    return _judge(problem, text)[0]
+def grade_steps(problem: Problem, text: str) -> list[GradedStep]:
+    """Grade every equation written in `text`, in order of appearance."""
+    return _grade(problem, text)[0]
 
 
 def first_wrong_step(problem: Problem, text: str) -> int | None:
-    """Index in `judge_steps(problem, text)` of the first step that is not valid, or None."""
-    return next((i for i, step in enumerate(judge_steps(problem, text)) if step.status != "valid"), None)
+    """Index in `grade_steps(problem, text)` of the first step that is not valid, or None."""
+    return next((i for i, step in enumerate(grade_steps(problem, text)) if step.status != "valid"), None)
 
 
 def missing_steps(problem: Problem, text: str) -> list[Step]:
     """True steps that `text` writes nowhere as valid ones; all of them where it writes no equations."""
-    written = _judge(problem, text)[1]
+    written = _grade(problem, text)[1]
     missing = []
     for step in problem.steps:
         if written[step] > 0:
@@ -88,13 +88,13 @@ class _Operation:
     right: Fraction
 
 
-def _judge(problem: Problem, text: str) -> tuple[list[JudgedStep], Counter[Step]]:
-    """The judged steps, and how often each true step was written as a valid one."""
+def _grade(problem: Problem, text: str) -> tuple[list[GradedStep], Counter[Step]]:
+    """The graded steps, and how often each true step was written as a valid one."""
     checks = check_steps(text)
     if not problem.steps:
-        return [JudgedStep(c, "valid" if c.valid else "slip") for c in checks], Counter()
+        return [GradedStep(c, "valid" if c.valid else "slip") for c in checks], Counter()
     truth = _Truth(problem.steps)
-    return [JudgedStep(check, truth.status(check)) for check in checks], truth.written
+    return [GradedStep(check, truth.status(check)) for check in checks], truth.written
 
 
 class _Truth:
@@ -107,7 +107,7 @@ class _Truth:
         self.written: Counter[Step] = Counter()
 
     def status(self, check: StepCheck) -> Status:
-        """Judge the next equation of the text and remember what it got wrong."""
+        """Grade the next equation of the text and remember what it got wrong."""
         left, right = _operations(check.left), _operations(check.right)
         result = _value(check.right)
         if left is None or right is None:  # no plain arithmetic (units inside, percentages)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from legibility.problems.records import Problem
-from legibility.problems.truth import JudgedStep, judge_steps, missing_steps
+from legibility.problems.truth import GradedStep, grade_steps, missing_steps
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a line; `status` is "" for plain text, else a `JudgedStep.status`."""
+    """A stretch of a line; `status` is "" for plain text, else a `GradedStep.status`."""
 
     text: str
     status: str
@@ -44,7 +44,7 @@ def show(
     problem: Problem, text: str, verdict: str, score: float | None = None, scores: np.ndarray | None = None
 ) -> Shown:
     """A solution cut into marked lines. `scores` is sorted: the scores its percentile is taken among."""
-    judged = judge_steps(problem, text)
+    graded = grade_steps(problem, text)
     percentile = None
     if score is not None and np.isfinite(score) and scores is not None and len(scores):
         percentile = (
@@ -52,14 +52,14 @@ def show(
         )
     lines, start = [], 0
     for line in text.split("\n"):
-        lines.append(_line(line, start, judged))
+        lines.append(_line(line, start, graded))
         start += len(line) + 1
-    return Shown(lines, _note(problem, text, judged), verdict, score if percentile is not None else None, percentile)
+    return Shown(lines, _note(problem, text, graded), verdict, score if percentile is not None else None, percentile)
 
 
-def _line(line: str, start: int, judged: list[JudgedStep]) -> Line:
+def _line(line: str, start: int, graded: list[GradedStep]) -> Line:
     """`start` is the line's offset in the text; a step that runs over several lines is marked on its first."""
-    here = [s for s in judged if start <= s.check.start < start + max(len(line), 1)]
+    here = [s for s in graded if start <= s.check.start < start + max(len(line), 1)]
     pieces, at = [], 0
     for step in here:
         begin, end = step.check.start - start, min(step.check.end - start, len(line))
@@ -75,11 +75,11 @@ def _line(line: str, start: int, judged: list[JudgedStep]) -> Line:
     return Line([p for p in pieces if p.text], "✗" if wrong else "✓" if here else "", "; ".join(reasons))
 
 
-def _note(problem: Problem, text: str, judged: list[JudgedStep]) -> str:
-    if not judged:
+def _note(problem: Problem, text: str, graded: list[GradedStep]) -> str:
+    if not graded:
         return "no step is written out, so there is nothing to check"
     missing = missing_steps(problem, text)
-    if missing and all(s.status == "valid" for s in judged):
+    if missing and all(s.status == "valid" for s in graded):
         return "leaves out " + ", ".join(map(str, missing))
     return ""
 

@@ -8,7 +8,7 @@ import pytest
 from legibility.grading import check_steps
 from legibility.problems.generator import FLAWS, apply_flaw, generate_problems, render, worked_solution
 from legibility.problems.records import Problem, Step
-from legibility.problems.truth import first_wrong_step, judge_steps, missing_steps
+from legibility.problems.truth import first_wrong_step, grade_steps, missing_steps
 
 # 43 pencils, 2 more, 3 classes take 4 each, doubled
 SCHOOL = Problem(
@@ -17,7 +17,7 @@ SCHOOL = Problem(
 
 
 def statuses(text: str, problem: Problem = SCHOOL) -> list[str]:
-    return [step.status for step in judge_steps(problem, text)]
+    return [step.status for step in grade_steps(problem, text)]
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_status(text: str, expected: list[str]) -> None:
 
 def test_reasons_holds_and_the_first_wrong_step() -> None:
     text = "43 + 2 = 45\n45 - 12 = 32\n32 * 2 = 64\n9 - 2 = 7\n#### 64"
-    judged = judge_steps(SCHOOL, text)
-    assert [step.holds for step in judged] == [True, False, True, True]
-    assert [step.reason for step in judged] == [
+    graded = grade_steps(SCHOOL, text)
+    assert [step.holds for step in graded] == [True, False, True, True]
+    assert [step.reason for step in graded] == [
         "",
         "arithmetic does not hold",
         "carries an earlier mistake",
@@ -68,7 +68,7 @@ def test_missing_steps() -> None:
     assert missing_steps(twice, "3 * 4 = 12\n2 + 12 = 14\n14 + 12 = 26") == [Step(3, "*", 4, 12)]
 
 
-def test_without_known_steps_only_arithmetic_is_judged() -> None:
+def test_without_known_steps_only_arithmetic_is_graded() -> None:
     problem = Problem("gsm8k", "Something else.", "5")
     assert statuses("7 + 1 = 8\n2 * 2 = 5\n#### 5", problem) == ["valid", "slip"]
     assert missing_steps(problem, "7 + 1 = 8") == []
@@ -78,10 +78,10 @@ def test_every_worked_solution_is_valid() -> None:
     rng = np.random.default_rng(0)
     for problem in generate_problems(600, 3):
         text = worked_solution(problem, rng, {"steps": 1.0})
-        judged = judge_steps(problem, text)
-        assert [step.status for step in judged] == ["valid"] * len(problem.steps), text
+        graded = grade_steps(problem, text)
+        assert [step.status for step in graded] == ["valid"] * len(problem.steps), text
         assert missing_steps(problem, text) == []
-        assert judge_steps(problem, render(problem.steps, problem.answer, "results")) == []
+        assert grade_steps(problem, render(problem.steps, problem.answer, "results")) == []
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
@@ -95,7 +95,7 @@ def test_every_flaw_shows(flaw: str) -> None:
             if not steps or str(steps[-1].result) == problem.answer:
                 continue  # as in flawed_solution: the flaw does not fit, or changes nothing
             text = render(steps, steps[-1].result, "steps")
-            wrong = [step.status for step in judge_steps(problem, text) if step.status != "valid"]
+            wrong = [step.status for step in grade_steps(problem, text) if step.status != "valid"]
             assert wrong or missing_steps(problem, text), (problem.steps, text)
             seen.update(wrong)
             checked += 1
@@ -130,4 +130,4 @@ def test_a_flaw_is_one_mistake_and_its_consequences() -> None:
     "text", ["= = =", "1 = 1 = 1 +", "((((3 + 4 = 7", "<<1+1=2>> = 3", "50% * 20 = 10", "5 +\x00 3 = 8", "³ + ² = 5"]
 )
 def test_no_text_makes_it_fail(text: str) -> None:
-    assert len(judge_steps(SCHOOL, text)) == len(check_steps(text))
+    assert len(grade_steps(SCHOOL, text)) == len(check_steps(text))

@@ -17,22 +17,22 @@ import pandas as pd
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import Study
 from legibility.problems.records import Problem
-from legibility.problems.truth import JudgedStep, judge_steps
+from legibility.problems.truth import GradedStep, grade_steps
 
 FLAWS = ("slip", "foreign", "unwritten", "no steps")
 
 
 @dataclass
 class StepJudge:
-    """`judge_steps` by problem id, each text judged once: samples of small models repeat a lot."""
+    """`grade_steps` by problem id, each text judged once: samples of small models repeat a lot."""
 
     problems: Mapping[str, Problem]
-    _known: dict[tuple[str, str], list[JudgedStep]] = field(default_factory=dict)
+    _known: dict[tuple[str, str], list[GradedStep]] = field(default_factory=dict)
 
-    def steps(self, problem_id: str, text: str) -> list[JudgedStep]:
+    def steps(self, problem_id: str, text: str) -> list[GradedStep]:
         key = (problem_id, text)
         if key not in self._known:
-            self._known[key] = judge_steps(self.problems[problem_id], text)
+            self._known[key] = grade_steps(self.problems[problem_id], text)
         return self._known[key]
 
     def shows_mistake(self, problem_id: str, text: str) -> bool:
