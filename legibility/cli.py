@@ -1,4 +1,4 @@
-"""The command line: one thin function per command.
+"""The command line: one thin function per command, each of which calls the public function of its name.
 
 Errors made for people (UserError, GateClosed) print one line and exit with their code.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import legibility
 from legibility.errors import GateClosed, UserError
 from legibility.judging.commands import add_commands
 
@@ -37,26 +38,18 @@ def train(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
-    from legibility.config_file import load_config
-    from legibility.play import play
-
-    settings = load_config(config, overrides or ())
+    settings = legibility.load_config(config, overrides or ())
     folder = out or Path("runs") / config.stem
     was_finished = (folder / "report.html").exists()
-    run = play(settings, folder, resume=resume, force=force, base_dir=config.resolve().parent)
+    run = legibility.train(settings, folder, resume=resume, force=force, base_dir=config.resolve().parent)
     if report and not was_finished:
-        from legibility.reporting import write_report
-
-        typer.echo(f"report: {write_report(run)}")
+        typer.echo(f"report: {legibility.report(run.path)}")
 
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     """Write the run's HTML report and figures."""
-    from legibility.game.run_folder import RunFolder
-    from legibility.reporting import write_report
-
-    typer.echo(str(write_report(RunFolder.existing(run))))
+    typer.echo(str(legibility.report(run)))
 
 
 @app.command()
@@ -86,13 +79,9 @@ def evaluate(
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Robustness, legibility tax and probes of a run: evaluation/*.json, summary.json and the report."""
-    from legibility.evaluation.evaluate import evaluate as evaluate_run
-    from legibility.game.run_folder import RunFolder
-    from legibility.reporting import write_report
-
-    evaluate_run(run, quick=quick, overrides=overrides or ())
+    legibility.evaluate(run, quick=quick, overrides=overrides or ())
     if report:
-        typer.echo(f"report: {write_report(RunFolder.existing(run))}")
+        typer.echo(f"report: {legibility.report(run)}")
 
 
 @app.command()
@@ -111,9 +100,7 @@ def attack(
     quick: Annotated[bool, typer.Option("--quick", help="One seed, SRC and CGC, half the step cap.")] = False,
 ) -> None:
     """Train sneaky-only provers against frozen verifiers and record how many steps each exploit takes."""
-    from legibility.evaluation.evaluate import attack as attack_run
-
-    attack_run(run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or ())
+    legibility.attack(run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or ())
 
 
 @app.command()
@@ -122,10 +109,9 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder for compare.html and compare.json.")] = Path("runs/compare"),
 ) -> None:
     """Merge runs (seeds) into one report: mean, interval over seeds, paired tests between arms."""
-    from legibility.evaluation.compare import compare as compare_runs
     from legibility.reporting import write_comparison
 
-    typer.echo(f"report: {write_comparison(compare_runs(runs, out), out)}")
+    typer.echo(f"report: {write_comparison(legibility.compare(runs, out), out)}")
 
 
 @app.command("weak-to-strong")

@@ -29,9 +29,9 @@ from legibility.rollouts.vllm import require_vllm
 from legibility.team import Team
 
 
-def play(
+def train(
     config: Config,
-    out: Path,
+    out: Path | str,
     *,
     resume: bool = False,
     force: bool = False,
@@ -40,8 +40,11 @@ def play(
 ) -> RunFolder:
     """Play (or go on with) a whole game in run folder `out`.
 
+    resume: go on with the folder if it exists. force: warn where a gate is closed instead of stopping.
+    base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
     """
+    out = Path(out)
     progress = progress or Progress()
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)

@@ -9,28 +9,30 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from legibility.errors import UserError
+from legibility.settings import Settings, parse_settings, read_yaml
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HELPFUL, SNEAKY = "helpful", "sneaky"
 ROLES = (HELPFUL, SNEAKY)
 
 
-class Shot(BaseModel):
+class Shot(Settings):
     """One worked example shown before the problem."""
 
-    model_config = ConfigDict(extra="forbid")
     problem: str
     solution: str
 
 
-class PromptSet(BaseModel):
+class PromptSet(Settings):
     """Templates of both roles."""
 
-    model_config = ConfigDict(extra="forbid")
     helpful: str
     sneaky: str
     system: str = ""
@@ -45,7 +47,7 @@ class PromptSet(BaseModel):
             raise ValueError("must contain {problem}")
         return text
 
-    def render(self, problem: str, role: str, tokenizer=None) -> str:
+    def render(self, problem: str, role: str, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
         """The full prompt text; with a tokenizer, through its chat template."""
         if role not in ROLES:
             raise ValueError(f"role must be one of {ROLES}, got {role!r}")
@@ -61,30 +63,20 @@ class PromptSet(BaseModel):
             messages.append({"role": "user", "content": template.replace("{problem}", shot.problem)})
             messages.append({"role": "assistant", "content": shot.solution})
         messages.append({"role": "user", "content": template.replace("{problem}", problem)})
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:
-    """A built-in set by name or a YAML file by path. Raises UserError where it cannot be read."""
-    builtin = resources.files("legibility") / "prompt_sets" / f"{name}.yaml"
-    if "/" not in name and not name.endswith((".yaml", ".yml")) and builtin.is_file():
-        text, where = builtin.read_text(encoding="utf-8"), name
-    else:
-        path = Path(name) if base_dir is None or Path(name).is_absolute() else base_dir / name
-        if not path.is_file():
-            known = sorted(
-                p.name.removesuffix(".yaml") for p in (resources.files("legibility") / "prompt_sets").iterdir()
-            )
-            raise UserError(
-                f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}"
-            )
-        text, where = path.read_text(encoding="utf-8"), str(path)
-    try:
-        return PromptSet.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(
-            f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+    """A built-in set by name, or a YAML file by path (relative to `base_dir`).
+
+    Raises UserError where there is none, or where it is no prompt set.
+    """
+    built_in = resources.files("legibility") / "prompt_sets"
+    if "/" not in name and not name.endswith((".yaml", ".yml")) and (built_in / f"{name}.yaml").is_file():
+        with resources.as_file(built_in / f"{name}.yaml") as path:
+            return parse_settings(read_yaml(path), name, PromptSet)
+    path = Path(name) if base_dir is None or Path(name).is_absolute() else base_dir / name
+    if not path.is_file():
+        known = sorted(p.name.removesuffix(".yaml") for p in built_in.iterdir())
+        raise UserError(f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}")
+    return parse_settings(read_yaml(path), str(path), PromptSet)

@@ -29,7 +29,7 @@ from legibility.evaluation.evaluate import evaluate
 from legibility.files import write_atomic, write_json
 from legibility.game.base import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
-from legibility.play import play
+from legibility.play import train
 from legibility.reporting.drawing import LIGHT, end_labels, themed
 
 SIZES = ("xs", "s", "m", "equal")
@@ -113,7 +113,7 @@ def play_and_evaluate(plan: Plan) -> dict[str, Any]:
     settings = load_config(plan.config, plan.changes)
     if plan.base is not None:
         take_base(RunFolder.open(plan.folder, settings, resume=True), RunFolder.existing(plan.base))
-    run = play(settings, plan.folder, resume=True, force=True, base_dir=plan.config.resolve().parent)
+    run = train(settings, plan.folder, resume=True, force=True, base_dir=plan.config.resolve().parent)
     if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
         evaluate(run.path, quick=True)
     return json.loads((run.path / "summary.json").read_text(encoding="utf-8"))

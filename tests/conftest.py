@@ -137,8 +137,8 @@ def tiny_config_file(tmp_path_factory) -> Path:
 def tiny_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     """The run folder of a finished tiny game. Read only: copy it before changing anything."""
     from legibility.config_file import load_config
-    from legibility.play import play
+    from legibility.play import train
 
-    return play(
+    return train(
         load_config(tiny_config_file, tiny_overrides), tmp_path_factory.mktemp("runs") / "tiny", progress=quiet()
     )

@@ -18,7 +18,7 @@ from legibility.config import PPOSettings, VerifierSettings
 from legibility.config_file import load_config
 from legibility.game.solutions import read_solutions
 from legibility.models.verifier import Verifier
-from legibility.play import play
+from legibility.play import train
 from legibility.ppo import PPO, Batch
 from legibility.problems.records import Problem
 from legibility.rollouts import sample
@@ -287,7 +287,7 @@ def test_a_verifier_learns_the_same(tiny_verifier_dir, loss, workers):
 def test_a_game_of_two_workers(tiny_run, tiny_config_file, tiny_overrides, tmp_path):
     """The same base text as alone; the same game to the last byte when it is played again."""
     config = load_config(tiny_config_file, [*tiny_overrides, "compute.workers=2"])
-    runs = [play(config, tmp_path / name, progress=quiet()) for name in ("one", "two")]
+    runs = [train(config, tmp_path / name, progress=quiet()) for name in ("one", "two")]
     frames = [read_solutions(run.folder("base") / "solutions.parquet") for run in (tiny_run, *runs)]
     assert list(frames[0].text) == list(frames[1].text) and list(frames[0].verdict) == list(frames[1].verdict)
     for name in (
@@ -305,5 +305,5 @@ def test_a_game_without_forks_says_so(tiny_config_file, tiny_overrides, tmp_path
     config = load_config(
         tiny_config_file, [*tiny_overrides, "compute.workers=2", "game.rounds=1", "game.correctness_arm=false"]
     )
-    play(config, tmp_path / "run", progress=progress)
+    train(config, tmp_path / "run", progress=progress)
     assert any("compute.workers" in text for text in told)

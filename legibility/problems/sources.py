@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.errors import UserError
 from legibility.problems.records import Problem
+from legibility.settings import Settings
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,11 +30,7 @@ Row = Mapping[Any, Any]
 Located = tuple[str, Row]  # ("file.jsonl line 7", the record there)
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class GeneratedSource(_Settings):
+class GeneratedSource(Settings):
     """Word problems made by the built-in generator, with exact steps."""
 
     kind: Literal["generated"] = Field(default="generated", description="Use the built-in generator.")
@@ -51,7 +48,7 @@ class GeneratedSource(_Settings):
     )
 
 
-class GSM8KSource(_Settings):
+class GSM8KSource(Settings):
     """Grade-school maths word problems with human-written solutions (Cobbe et al. 2021)."""
 
     kind: Literal["gsm8k"] = Field(default="gsm8k", description="Use GSM8K.")
@@ -67,7 +64,7 @@ class GSM8KSource(_Settings):
     limit: PositiveInt | None = Field(default=None, description="Keep the first so many problems; null keeps all.")
 
 
-class _MappedSource(_Settings):
+class _MappedSource(Settings):
     question: str | list[str] = Field(
         default="question", description="Field that holds the question, or a list of fields joined by a space."
     )

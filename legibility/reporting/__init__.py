@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from legibility.game.run_folder import RunFolder
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["report", "write_comparison", "write_report"]
+
+
+def report(path: Path | str) -> Path:
+    """Write the report of the run folder at `path`; returns the page's path.
+
+    Raises UserError where there is no run, no finished round yet, or a file was changed.
+    """
+    from legibility.game.run_folder import RunFolder  # which imports torch
+
+    return write_report(RunFolder.existing(path))
 
 
 def write_report(run: RunFolder) -> Path:

@@ -15,7 +15,7 @@ from legibility.game.solutions import round_solutions
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.packing import pack
-from legibility.play import play
+from legibility.play import train
 from legibility.problems.storage import read_problems
 from tests.support import quiet
 
@@ -34,7 +34,7 @@ def ppo_rows(run, index: int) -> pd.DataFrame:
 
 
 def play_with(config_file, overrides, out, *more):
-    return play(load_config(config_file, [*overrides, *more]), out, progress=quiet())
+    return train(load_config(config_file, [*overrides, *more]), out, progress=quiet())
 
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")

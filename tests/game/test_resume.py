@@ -18,7 +18,7 @@ from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.evaluation import summary
 from legibility.game import collection, context
-from legibility.play import play
+from legibility.play import train
 from tests.support import legibility, quiet, sums
 
 TIMING = {"wall_seconds", "peak_memory_mb"}
@@ -77,7 +77,7 @@ def play_on(tiny_config_file, tiny_overrides):
 
     def go(path: Path) -> bool:
         try:
-            play(config, path, resume=True, progress=quiet())
+            train(config, path, resume=True, progress=quiet())
         except Killed:
             return False
         return True
