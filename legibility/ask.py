@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from legibility.errors import UserError
-from legibility.game.context import GAME, Game
+from legibility.game.condition import GAME
+from legibility.game.context import Game
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder

@@ -17,7 +17,8 @@ from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
 from legibility.files import write_json
 from legibility.game import base, collection, prover_phase, verifier_phase
-from legibility.game.context import CORRECTNESS, GAME, Game
+from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover

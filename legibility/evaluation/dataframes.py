@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from legibility.evaluation.summary import evaluated
-from legibility.game.context import CORRECTNESS, GAME
+from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions

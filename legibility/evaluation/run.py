@@ -19,7 +19,7 @@ from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.texts import test_texts, valid, validation_texts
-from legibility.game.context import GAME
+from legibility.game.condition import GAME
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder, round_name

@@ -13,7 +13,7 @@ import numpy as np
 from legibility.errors import UserError
 from legibility.evaluation.run import Study
 from legibility.evaluation.texts import SHORT
-from legibility.game.context import CORRECTNESS
+from legibility.game.condition import CORRECTNESS
 from legibility.game.prover_phase import Plan, correctness_rewards, load_training, phase_name, run_prover_phase
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL

@@ -14,7 +14,8 @@ import numpy as np
 from legibility.errors import UserError
 from legibility.files import write_json
 from legibility.game import gates
-from legibility.game.context import INIT, Game
+from legibility.game.condition import INIT
+from legibility.game.context import Game
 from legibility.game.solutions import read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
 from legibility.prompts import HELPFUL, SNEAKY

@@ -12,7 +12,8 @@ from itertools import groupby
 import numpy as np
 
 from legibility.config import Config
-from legibility.game.context import CORRECTNESS, GAME, Game
+from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.context import Game
 from legibility.game.mixture import BASE, component_weights
 from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import round_name

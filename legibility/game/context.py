@@ -20,8 +20,6 @@ from legibility.randomness import derive_seed
 from legibility.rollouts import Completion, sample
 from legibility.team import Team
 
-GAME, CORRECTNESS, INIT = "game", "correctness", "init"
-
 
 @dataclass
 class Drawn:

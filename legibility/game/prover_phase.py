@@ -20,7 +20,8 @@ from legibility import rewards
 from legibility.config import RewardSettings
 from legibility.files import write_json
 from legibility.game import gates
-from legibility.game.context import CORRECTNESS, GAME, Drawn, Game
+from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.context import Drawn, Game
 from legibility.game.run_folder import RunFolder, round_name
 from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker, Tracker

@@ -15,6 +15,7 @@ from legibility.errors import UserError
 from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.base import base_solutions
+from legibility.game.condition import HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.mixture import BASE, build_mixture
 from legibility.game.run_folder import round_name
@@ -23,8 +24,6 @@ from legibility.metrics import auroc, number, pairwise_accuracy
 from legibility.models.verifier import Verifier
 from legibility.randomness import derive_seed, stream
 from legibility.verifier_training import LabelledSolution, train_verifier
-
-JUDGE = "judge"
 
 
 def train_round_verifier(game: Game, index: int) -> Verifier:
@@ -54,20 +53,20 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
 
 def train_judge(game: Game) -> None:
     """The held-out judge: another seed (and model, if set), base text only, never optimised against."""
-    if not game.config.game.held_out_judge or game.run.is_done(JUDGE):
+    if not game.config.game.held_out_judge or game.run.is_done(HELD_OUT_JUDGE.phase):
         return
     settings = game.config.verifier
     if game.config.game.held_out_judge_model:
         settings = settings.model_copy(update={"model": game.config.game.held_out_judge_model, "layers": None})
     pools = {BASE: _labelled(game, base_solutions(game), BASE)}
-    _train(game, JUDGE, "held-out judge", pools, settings, ("judge",), None, range(0))
+    _train(game, HELD_OUT_JUDGE.phase, HELD_OUT_JUDGE.label, pools, settings, ("judge",), None, range(0))
 
 
 def load_judge(game: Game) -> Verifier | None:
     """The held-out judge, or None where the run has none."""
-    if not game.run.is_done(JUDGE):
+    if not game.run.is_done(HELD_OUT_JUDGE.phase):
         return None
-    folder = game.run.verified(JUDGE)
+    folder = game.run.verified(HELD_OUT_JUDGE.phase)
     return Verifier.load(game.config.verifier, game.device, source=str(folder), batch=game.config.compute.score_batch)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from legibility.game.condition import Condition
 from legibility.judging.clustered_bootstrap import Intervals, Statistic, clustered_intervals, share_interval
-from legibility.judging.pool import Condition, honest
+from legibility.judging.pool import honest
 from legibility.judging.protocol import AnalysisRules
 from legibility.metrics import number
 from legibility.randomness import stream

@@ -15,11 +15,11 @@ import pandas as pd
 
 from legibility.errors import UserError
 from legibility.files import write_json
+from legibility.game.condition import Condition
 from legibility.judging.accuracy import condition_results, differences, length_matched
 from legibility.judging.agreement import alpha, verifier_agreement
 from legibility.judging.exclusion import judge_raters
 from legibility.judging.mixed import mixed_model
-from legibility.judging.pool import Condition
 from legibility.judging.protocol import AnalysisRules
 from legibility.judging.simulate import FOLDER as SIMULATION_FOLDER
 from legibility.judging.simulate import study_conditions

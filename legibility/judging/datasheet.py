@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from legibility.judging.pool import Condition
+from legibility.game.condition import Condition
 from legibility.judging.power import Power
 from legibility.judging.protocol import Protocol
 from legibility.judging.study_folder import ATTENTION, KeyEntry
@@ -69,7 +69,7 @@ def datasheet(
 def _rows(study: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> list[str]:
     rows = []
     for condition in dict.fromkeys(Condition(e.arm, e.round, e.role) for e in study):
-        mine = [e for e in study if (e.arm, e.round, e.role) == condition]
+        mine = [e for e in study if Condition(e.arm, e.round, e.role) == condition]
         right, wrong = ([e.solution_chars for e in mine if e.correct is label] for label in (True, False))
         ids = {e.item_id for e in mine}
         planned = sum(i in ids for slot in slots for i in slot)

@@ -15,11 +15,12 @@ import pandas as pd
 
 from legibility.errors import UserError
 from legibility.files import write_json
+from legibility.game.condition import Condition
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
 from legibility.judging.checks import attention_checks
 from legibility.judging.datasheet import datasheet
-from legibility.judging.pool import Condition, Pool, chosen_conditions, honest
+from legibility.judging.pool import Pool, chosen_conditions, honest
 from legibility.judging.power import Power, power_of
 from legibility.judging.protocol import Protocol, read_protocol
 from legibility.judging.sampling import select
@@ -183,7 +184,9 @@ def _power(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequenc
     judged = Counter(
         Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds
     )
-    problems = {c: len({e.problem_id for e in kinds.values() if (e.arm, e.round, e.role) == c}) for c in judged}
+    problems = {
+        c: len({e.problem_id for e in kinds.values() if Condition(e.arm, e.round, e.role) == c}) for c in judged
+    }
     smallest = min([c for c in judged if honest(c)] or judged, key=lambda c: judged[c])
     return power_of(rules.planned, judged[smallest], len(slots), problems[smallest])
 

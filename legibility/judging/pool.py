@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
+from legibility.game.condition import REFERENCE, Condition, conditions_of
 from legibility.judging.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
@@ -22,33 +22,7 @@ from legibility.problems.truth import grade_steps
 from legibility.prompts import SNEAKY
 from legibility.randomness import stream
 
-REFERENCE = "reference"
 COLUMNS = ["arm", "round", "role", "problem_id", "text", "correct", "score", "completion_tokens", "first_wrong_line"]
-
-
-class Condition(NamedTuple):
-    """Who wrote a solution: `arm` (init, game, correctness, reference), `round` (init: -1), `role`."""
-
-    arm: str
-    round: int
-    role: str
-
-    @classmethod
-    def parse(cls, text: str) -> Condition:
-        parts = text.strip().split(":")
-        if len(parts) != 3 or not parts[1].lstrip("-").isdigit():
-            raise UserError(f"condition {text!r}: write ARM:ROUND:ROLE, for example game:0:helpful")
-        return cls(parts[0], int(parts[1]), parts[2])
-
-    def __str__(self) -> str:
-        return f"{self.arm}:{self.round}:{self.role}"
-
-    @property
-    def label(self) -> str:
-        """For people: "start", "round 2 helpful", "correctness-only"."""
-        names = {"init": "start", "correctness": "correctness-only", REFERENCE: "reference and twin"}
-        name = names.get(self.arm, f"round {self.round}")
-        return name if self.role in ("base", "helpful", REFERENCE) and self.arm != "game" else f"{name} {self.role}"
 
 
 @dataclass(frozen=True)
@@ -64,12 +38,7 @@ class Pool:
 
     @property
     def conditions(self) -> list[Condition]:
-        order = {"init": 0, "game": 1, "correctness": 2}
-        found = {
-            Condition(*map(_plain, key))
-            for key in self.frame[["arm", "round", "role"]].drop_duplicates().itertuples(index=False)
-        }
-        return sorted(found, key=lambda c: (order.get(c.arm, 3), c.round, c.role))
+        return conditions_of(self.frame)
 
     def rows(self, condition: Condition) -> pd.DataFrame:
         f = self.frame
@@ -170,7 +139,3 @@ def chosen_conditions(pool: Pool, wanted: Iterable[str] | None) -> list[Conditio
 def honest(condition: Condition) -> bool:
     """Whether the writer was asked to be right; a sneaky condition contributes incorrect solutions only."""
     return condition.role != SNEAKY
-
-
-def _plain(value: object) -> object:
-    return value.item() if hasattr(value, "item") else value

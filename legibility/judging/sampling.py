@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.judging.pool import Condition, Pool, honest
+from legibility.game.condition import Condition
+from legibility.judging.pool import Pool, honest
 from legibility.prompts import SNEAKY
 
 Cell = tuple[Condition, bool]
@@ -88,7 +89,7 @@ def _eligible(pool: Pool, conditions: Sequence[Condition], order: dict[str, int]
         for label in _labels(c):
             cells[c, label] = rows[rows.correct == label]
     for c in conditions:
-        partner = next((d for d in conditions if d[:2] == c[:2] and honest(d)), None)
+        partner = next((d for d in conditions if (d.arm, d.round) == (c.arm, c.round) and honest(d)), None)
         if c.role == SNEAKY and partner is not None:
             mine, theirs = cells[c, False], cells[partner, False]
             both = set(mine.problem_id) & set(theirs.problem_id)

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from legibility.errors import UserError
 from legibility.files import write_json
-from legibility.judging.pool import Condition
+from legibility.game.condition import Condition, conditions_of
 from legibility.judging.study_folder import ATTENTION, Study
 from legibility.judging.table import SIMULATION, TABLE, Judgment, to_frame, write_table
 
@@ -139,9 +139,7 @@ def simulate_study(
 
 def study_conditions(key: pd.DataFrame) -> list[Condition]:
     """The study's conditions in the order start, rounds, correctness-only."""
-    order = {"init": 0, "game": 1, "correctness": 2}
-    found = {Condition(*c) for c in key.loc[key.kind != ATTENTION, ["arm", "round", "role"]].itertuples(index=False)}
-    return sorted(found, key=lambda c: (order.get(c.arm, 3), c.round, c.role))
+    return conditions_of(key[key.kind != ATTENTION])
 
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)

@@ -18,7 +18,7 @@ from legibility.errors import UserError
 from legibility.evaluation.sections.subtlety import StepJudge
 from legibility.evaluation.summary import summarise
 from legibility.evaluation.texts import test_texts
-from legibility.game.context import CORRECTNESS, GAME
+from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.prover_phase import load_training, phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions

@@ -12,6 +12,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from legibility.errors import UserError
+from legibility.game.condition import Condition
 from legibility.judging.accuracy import condition_results, differences, length_matched
 from legibility.judging.agreement import alpha, verifier_agreement
 from legibility.judging.analysis import analyze, analyze_study, prepare
@@ -19,7 +20,6 @@ from legibility.judging.clustered_bootstrap import clustered_intervals, share_in
 from legibility.judging.coverage import coverage
 from legibility.judging.exclusion import judge_raters
 from legibility.judging.mixed import mixed_model
-from legibility.judging.pool import Condition
 from legibility.judging.protocol import AnalysisRules, Exclusion
 from legibility.judging.simulate import Raters, draw, parse_accuracy, simulate_study, study_conditions
 from legibility.judging.study_folder import Study

@@ -12,10 +12,11 @@ import pytest
 from scipy.stats import norm
 
 from legibility.errors import UserError
+from legibility.game.condition import Condition
 from legibility.grading import Verdict, check_steps, grade
 from legibility.judging.assignment import assign
 from legibility.judging.corruption import corrupt
-from legibility.judging.pool import Condition, chosen_conditions, reference_pool
+from legibility.judging.pool import chosen_conditions, reference_pool
 from legibility.judging.power import power_of
 from legibility.judging.protocol import Planned
 from legibility.judging.sampling import select

@@ -28,7 +28,7 @@ from legibility.evaluation.attacks.survival import median_steps
 from legibility.evaluation.run import Study
 from legibility.evaluation.texts import COLLECTION, validation_texts
 from legibility.game.base import BASE
-from legibility.game.context import CORRECTNESS
+from legibility.game.condition import CORRECTNESS
 from legibility.game.prover_phase import Plan, phase_name, run_prover_phase, verifier_rewards
 from legibility.game.solutions import read_solutions
 from legibility.models.prover import Prover

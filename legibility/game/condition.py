@@ -1,0 +1,176 @@
+"""Who writes and who judges: the records by which text and scores are told apart.
+
+A `Condition` is the writer of a text: an arm, a round and a role. A `Judge` is a model that scores text: a
+round's verifier or the held-out judge. Both have one spelling for files (`str`), one for people (`label`),
+one parser and one order, so that no other module builds such names or takes them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import total_ordering
+from typing import Literal
+
+import pandas as pd
+
+from legibility.errors import UserError
+from legibility.game.run_folder import RunFolder, round_name
+from legibility.prompts import HELPFUL, SNEAKY
+
+INIT, GAME, CORRECTNESS = "init", "game", "correctness"
+CORRECTNESS_HALFWAY, CORRECTNESS_SHORT = "correctness-halfway", "correctness-short"
+"""The correctness-only prover at half of its steps, and the one that is paid less for long text."""
+REFERENCE = "reference"
+"""Arm and role of a data set's own solutions, which no prover wrote."""
+BASE_ROLE = "base"
+"""Role of the base policy under the helpful prompt."""
+
+ARMS = {
+    INIT: "start",
+    CORRECTNESS: "correctness-only",
+    CORRECTNESS_HALFWAY: "correctness-only, halfway",
+    CORRECTNESS_SHORT: "correctness-only, length-penalised",
+    REFERENCE: "reference and twin",
+}
+"""Arms by the name that people read; a round of the game is called by its number."""
+
+_ARM_ORDER = (INIT, GAME, CORRECTNESS, CORRECTNESS_HALFWAY, CORRECTNESS_SHORT)
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Condition:
+    """Who wrote a text: `arm` (init, game, correctness, reference, …), `round` (init: -1) and `role`.
+
+    Conditions sort as reports show them: the start, the game by round with helpful before sneaky, the
+    correctness-only arm and its variants, then anything else by name.
+    """
+
+    arm: str
+    round: int
+    role: str
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """The condition written as `ARM:ROUND:ROLE`. Raises UserError for anything else."""
+        parts = text.strip().split(":")
+        if len(parts) != 3 or not parts[1].lstrip("-").isdigit():
+            raise UserError(f"condition {text!r}: write ARM:ROUND:ROLE, for example game:0:helpful")
+        return cls(parts[0], int(parts[1]), parts[2])
+
+    def __str__(self) -> str:
+        return f"{self.arm}:{self.round}:{self.role}"
+
+    def __lt__(self, other: Condition) -> bool:
+        return self.order < other.order
+
+    @property
+    def order(self) -> tuple[int, str, int, str]:
+        """The key conditions are sorted by."""
+        place = _ARM_ORDER.index(self.arm) if self.arm in _ARM_ORDER else len(_ARM_ORDER)
+        return place, self.arm, self.round, self.role
+
+    @property
+    def label(self) -> str:
+        """For people: "start", "round 2 helpful", "correctness-only"."""
+        name = ARMS.get(self.arm, f"round {self.round}")
+        plain = self.arm != GAME and self.role in (BASE_ROLE, HELPFUL, REFERENCE)
+        return name if plain else f"{name} {self.role}"
+
+    @property
+    def sneaky(self) -> bool:
+        """Whether the writer was asked to be wrong."""
+        return self.role == SNEAKY
+
+
+START = Condition(INIT, -1, BASE_ROLE)
+START_SNEAKY = Condition(INIT, -1, SNEAKY)
+CORRECTNESS_ONLY = Condition(CORRECTNESS, 0, HELPFUL)
+HALFWAY = Condition(CORRECTNESS_HALFWAY, 0, HELPFUL)
+LENGTH_PENALISED = Condition(CORRECTNESS_SHORT, 0, HELPFUL)
+
+
+def helpful(round_index: int) -> Condition:
+    """The helpful role of a round of the game."""
+    return Condition(GAME, round_index, HELPFUL)
+
+
+def sneaky(round_index: int) -> Condition:
+    """The sneaky role of a round of the game."""
+    return Condition(GAME, round_index, SNEAKY)
+
+
+def conditions_of(frame: pd.DataFrame) -> list[Condition]:
+    """The conditions whose text a frame holds (columns arm, round, role), in order."""
+    found = frame[["arm", "round", "role"]].drop_duplicates().itertuples(index=False)
+    return sorted(Condition(str(arm), int(index), str(role)) for arm, index, role in found)
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Judge:
+    """A model that scores text: the verifier of a `round`, or the held-out judge, which has no round.
+
+    Verifiers sort by round, the held-out judge comes last.
+    """
+
+    kind: Literal["verifier", "held_out_judge"]
+    round: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a verifier without a round, or a held-out judge with one."""
+        if (self.kind == "verifier") != (self.round is not None):
+            raise ValueError(f"a verifier has a round and the held-out judge has none; got {self.kind}, {self.round}")
+
+    @classmethod
+    def parse(cls, text: str) -> Judge:
+        """The judge called `text` in a file: "verifier 3" or "held_out_judge".
+
+        Earlier versions wrote "judge" or "held-out judge" for the latter; they are understood.
+        Raises UserError for anything else.
+        """
+        if text in ("held_out_judge", "held-out judge", "judge"):
+            return cls("held_out_judge")
+        kind, _, index = text.partition(" ")
+        if kind != "verifier" or not index.isdigit():
+            raise UserError(f'judge {text!r}: expected "verifier ROUND" or "held_out_judge"')
+        return cls("verifier", int(index))
+
+    def __str__(self) -> str:
+        return "held_out_judge" if self.round is None else f"verifier {self.round}"
+
+    def __lt__(self, other: Judge) -> bool:
+        return self.order < other.order
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """The key judges are sorted by."""
+        return self.round is None, self.round or 0
+
+    @property
+    def label(self) -> str:
+        """For people: "verifier 3", "held-out judge"."""
+        return "held-out judge" if self.round is None else str(self)
+
+    @property
+    def phase(self) -> str:
+        """The phase of the run folder that trains this judge."""
+        return "judge" if self.round is None else f"{round_name(self.round)}/verifier"
+
+
+HELD_OUT_JUDGE = Judge("held_out_judge")
+
+
+def verifier(round_index: int) -> Judge:
+    """The verifier of a round."""
+    return Judge("verifier", round_index)
+
+
+def judges_of(run: RunFolder, rounds: Iterable[int] | None = None) -> list[Judge]:
+    """The judges a run has trained: the verifier of every finished round, and the held-out judge where there is one.
+
+    rounds: these rounds instead of the finished ones.
+    """
+    verifiers = [verifier(index) for index in (run.rounds() if rounds is None else rounds)]
+    return verifiers + ([HELD_OUT_JUDGE] if run.is_done(HELD_OUT_JUDGE.phase) else [])
