@@ -116,22 +116,27 @@ def compare(
 
 @app.command("weak-to-strong")
 def weak_to_strong(
-    config: Annotated[Path, typer.Argument(help="YAML file of a study, for example configs/weak-to-strong-nano.yaml.")],
+    config: Annotated[
+        Path, typer.Argument(help="YAML file of an experiment, for example configs/weak-to-strong-nano.yaml.")
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Study folder (default runs/<config name>).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Experiment's folder (default runs/<config name>).")] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="One seed, two sizes, everything once, under 3 minutes.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study folder if it exists.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the experiment's folder if it exists.")] = False,
 ) -> None:
     """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""
-    from legibility.weak_to_strong.context import run_study
-    from legibility.weak_to_strong.study_page import write_report
-    from legibility.weak_to_strong.study_settings import load_study
+    from legibility.config_file import load_config
+    from legibility.weak_to_strong.experiment_page import write_report
+    from legibility.weak_to_strong.experiment_run import weak_to_strong as run_experiment
+    from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 
-    settings = load_study(config, overrides or ())
+    settings = load_config(config, overrides or (), ExperimentSettings)
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
-    run = run_study(settings.quick() if quick else settings, folder, resume=resume, base_dir=config.resolve().parent)
+    run = run_experiment(
+        settings.quick() if quick else settings, folder, resume=resume, base_dir=config.resolve().parent
+    )
     typer.echo(f"report: {write_report(run)}")
 
 

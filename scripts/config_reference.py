@@ -15,12 +15,16 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from legibility.config import Config
-from legibility.weak_to_strong.study_settings import StudyConfig
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
     "configuration.md": ("Configuration reference", Config, "A run"),
-    "weak-to-strong-configuration.md": ("Configuration reference of weak-to-strong studies", StudyConfig, "A study"),
+    "weak-to-strong-configuration.md": (
+        "Configuration reference of weak-to-strong studies",
+        ExperimentSettings,
+        "A study",
+    ),
 }
 
 

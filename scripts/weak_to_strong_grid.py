@@ -1,8 +1,8 @@
-"""Run several weak-to-strong studies, resumable, into one table and one figure (PGR against size ratio).
+"""Run several weak-to-strong experiments, resumable, into one table and one figure (PGR against size ratio).
 
     python scripts/weak_to_strong_grid.py configs/weak-to-strong-nano.yaml --out runs/w2s
     python scripts/weak_to_strong_grid.py A.yaml B.yaml --out runs/w2s --set seeds=[0,1] --set workers=4
-    python scripts/weak_to_strong_grid.py --studies runs/w2s/weak-to-strong-nano --results docs/results.md
+    python scripts/weak_to_strong_grid.py --experiments runs/w2s/weak-to-strong-nano --results docs/results.md
 
 Each config runs in OUT/<its name> and goes on where it was; OUT/table.md and OUT/pgr.png join all of
 them. With --results the tables replace the section between the markers of that page, and the figure
@@ -16,45 +16,49 @@ from typing import Annotated, Any
 
 import typer
 
+from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.page import png
-from legibility.weak_to_strong.context import run_study
-from legibility.weak_to_strong.study_figures import pgr_figure
-from legibility.weak_to_strong.study_page import read_summary, write_report
-from legibility.weak_to_strong.study_settings import load_study
-from legibility.weak_to_strong.tables import study_tables
+from legibility.weak_to_strong.experiment_figures import pgr_figure
+from legibility.weak_to_strong.experiment_page import read_summary, write_report
+from legibility.weak_to_strong.experiment_run import weak_to_strong
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+from legibility.weak_to_strong.experiment_tables import experiment_tables
 
 BEGIN, END = "<!-- weak-to-strong: begin (scripts/weak_to_strong_grid.py) -->", "<!-- weak-to-strong: end -->"
 FIGURE = "weak_to_strong.png"
 
 
 def main(
-    configs: Annotated[list[Path] | None, typer.Argument(help="Study configs to run.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of all studies, the table and the figure.")] = Path(
+    configs: Annotated[list[Path] | None, typer.Argument(help="Experiment configs to run.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all experiments, the table and the figure.")] = Path(
         "runs/weak-to-strong"
     ),
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Setting to change in all of them, as section.key=value.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Every study at its smallest.")] = False,
-    studies: Annotated[list[Path] | None, typer.Option(help="Finished study folders to show too.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Every experiment at its smallest.")] = False,
+    experiments: Annotated[list[Path] | None, typer.Option(help="Finished experiment folders to show too.")] = None,
     results: Annotated[Path | None, typer.Option(help="Page whose weak-to-strong section is rewritten.")] = None,
 ) -> None:
-    folders = list(studies or ())
+    folders = list(experiments or ())
     for config in configs or ():
-        study = load_study(config, settings or ())
-        run = run_study(
-            study.quick() if quick else study, out / config.stem, resume=True, base_dir=config.resolve().parent
+        experiment = load_config(config, settings or (), ExperimentSettings)
+        run = weak_to_strong(
+            experiment.quick() if quick else experiment,
+            out / config.stem,
+            resume=True,
+            base_dir=config.resolve().parent,
         )
         write_report(run)
         folders.append(run.path)
     if not folders:
-        raise UserError("nothing to do: give configs to run or --studies to show")
+        raise UserError("nothing to do: give configs to run or --experiments to show")
     summaries = [read_summary(f) for f in folders]
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join(
-        f"### {s['study']}\n\n{cost(f, s)}\n\n{study_tables(s)}" for f, s in zip(folders, summaries, strict=True)
+        f"### {s['study']}\n\n{cost(f, s)}\n\n{experiment_tables(s)}" for f, s in zip(folders, summaries, strict=True)
     )
     (out / "table.md").write_text(text, encoding="utf-8")
     figure = pgr_figure([x for s in summaries for x in s["students"]], [c for s in summaries for c in s["ceiling"]])
@@ -74,7 +78,7 @@ def main(
 
 
 def cost(folder: Path, summary: dict[str, Any]) -> str:
-    """What a study took, and where it comes from."""
+    """What an experiment took, and where it comes from."""
     manifest = RunFolder.existing(folder).manifest()
     return (
         f"{summary['cpu_seconds'] / 60:.1f} CPU-minutes in all cells, peak memory {summary['peak_memory_mb']:,.0f} MB, "

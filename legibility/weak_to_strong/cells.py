@@ -1,7 +1,7 @@
-"""A study's unit of work: one trained thing of one seed, kept whole or not at all, and loaded if it is there.
+"""An experiment's unit of work: one trained thing of one seed, kept whole or not at all, and loaded if it is there.
 
-Cells stand in the study folder as phases of a run folder do (temporary name, hashes in DONE, rename),
-so a killed study goes on where it was. A cell keeps log-odds, not weights: whatever comes later (a
+Cells stand in the experiment folder as phases of a run folder do (temporary name, hashes in DONE, rename),
+so a killed experiment goes on where it was. A cell keeps log-odds, not weights: whatever comes later (a
 student of its labels, accuracy, agreement, intervals) is arithmetic on them.
 """
 

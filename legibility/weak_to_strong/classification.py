@@ -14,8 +14,8 @@ from legibility.errors import UserError
 from legibility.problems.records import Problem
 from legibility.problems.sources import dataset_rows, from_hub, read_file
 from legibility.randomness import stream
+from legibility.weak_to_strong.experiment_settings import ClassificationTask
 from legibility.weak_to_strong.items import Item
-from legibility.weak_to_strong.study_settings import ClassificationTask
 
 YES, NO = {"1", "true", "yes", "y", "correct"}, {"0", "false", "no", "n", "incorrect"}
 

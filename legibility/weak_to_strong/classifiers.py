@@ -24,8 +24,8 @@ from legibility.models.loading import resolve
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier, keep_layers
 from legibility.packing import pack
+from legibility.weak_to_strong.experiment_settings import ModelSettings
 from legibility.weak_to_strong.items import Item
-from legibility.weak_to_strong.study_settings import ModelSettings
 
 Encoded = tuple[tuple[Any, ...], ...]  # one entry per text of the item
 

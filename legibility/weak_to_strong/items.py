@@ -1,4 +1,4 @@
-"""The records a study is made of: an item to classify, and the parts a task's items fall into."""
+"""The records an experiment is made of: an item to classify, and the parts a task's items fall into."""
 
 from __future__ import annotations
 

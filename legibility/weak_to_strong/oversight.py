@@ -26,8 +26,8 @@ import numpy as np
 from legibility.grading import extract_answer
 from legibility.grading.arithmetic import check_steps
 from legibility.prompts import HELPFUL, SNEAKY
+from legibility.weak_to_strong.experiment_settings import OversightSettings
 from legibility.weak_to_strong.items import Item
-from legibility.weak_to_strong.study_settings import OversightSettings
 
 Side = Literal["correct", "incorrect"]
 SIDES: tuple[Side, Side] = ("correct", "incorrect")

@@ -1,4 +1,4 @@
-"""A study's jobs, each as soon as what it needs is there: one after another, or side by side in worker processes.
+"""An experiment's jobs, each as soon as what it needs is there: one after another, or side by side in worker processes.
 
 Workers are started once and live until the last job: starting one (importing torch and transformers,
 reading the text) costs as many seconds as training a nano model. The analyses come first where they
@@ -16,37 +16,40 @@ from pathlib import Path
 import torch
 
 from legibility.game.run_folder import RunFolder
-from legibility.weak_to_strong.analyses import ANALYSES, wanted
+from legibility.weak_to_strong.analyses.registry import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, with_needs
-from legibility.weak_to_strong.context import Study
-from legibility.weak_to_strong.study_settings import StudyConfig
+from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 
 Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
 
 
-def jobs(study: Study) -> dict[Job, list[Job]]:
+def jobs(experiment: Experiment) -> dict[Job, list[Job]]:
     """What is still to do, and what of it each job needs."""
     needs: dict[Job, list[Job]] = {}
-    for name in wanted(study.config):
-        weak = ANALYSES[name].weak(study.config)
-        needs.update({(name, s): [Cell("weak", s, (weak,))] if weak else [] for s in study.config.seeds})
-    needs.update(with_needs(study.cells()))
-    todo = {job for job in needs if not (isinstance(job, Cell) and study.run.is_done(job.name))}
+    for name in wanted(experiment.config):
+        weak = ANALYSES[name].weak(experiment.config)
+        needs.update({(name, s): [Cell("weak", s, (weak,))] if weak else [] for s in experiment.config.seeds})
+    needs.update(with_needs(experiment.cells()))
+    todo = {job for job in needs if not (isinstance(job, Cell) and experiment.run.is_done(job.name))}
     return {job: [n for n in needed if n in todo] for job, needed in needs.items() if job in todo}
 
 
-def do_all(study: Study, needs: Mapping[Job, Sequence[Job]]) -> Iterator[Job]:
+def do_all(experiment: Experiment, needs: Mapping[Job, Sequence[Job]]) -> Iterator[Job]:
     """Do every job after what it needs; yields each when it is done."""
     order = TopologicalSorter(needs)
-    if study.config.workers == 1 or len(needs) < 2:
+    if experiment.config.workers == 1 or len(needs) < 2:
         for job in order.static_order():
-            do(study, job)
+            do(experiment, job)
             yield job
         return
     order.prepare()
     # one thread each; fresh processes, since a forked one may not use torch's threads again
     pool = ProcessPoolExecutor(
-        study.config.workers, get_context("spawn"), _start_worker, (study.config, study.run.path, study.base_dir)
+        experiment.config.workers,
+        get_context("spawn"),
+        _start_worker,
+        (experiment.config, experiment.run.path, experiment.base_dir),
     )
     running: dict[Future, Job] = {}
     try:
@@ -61,24 +64,24 @@ def do_all(study: Study, needs: Mapping[Job, Sequence[Job]]) -> Iterator[Job]:
         pool.shutdown(cancel_futures=True)
 
 
-def do(study: Study, job: Job) -> None:
+def do(experiment: Experiment, job: Job) -> None:
     """Train a cell, or compute an analysis of a seed, unless it is stored already."""
     if isinstance(job, Cell):
-        study.cell(job)
+        experiment.cell(job)
     else:
         name, seed = job
-        ANALYSES[name].compute(study, seed)
+        ANALYSES[name].compute(experiment, seed)
 
 
-_STUDY: Study | None = None  # a worker's own
+_EXPERIMENT: Experiment | None = None  # a worker's own
 
 
-def _start_worker(config: StudyConfig, path: Path, base_dir: Path | None) -> None:
-    global _STUDY
+def _start_worker(config: ExperimentSettings, path: Path, base_dir: Path | None) -> None:
+    global _EXPERIMENT
     torch.set_num_threads(1)
-    _STUDY = Study(config, RunFolder(path), base_dir)
+    _EXPERIMENT = Experiment(config, RunFolder(path), base_dir)
 
 
 def _work(job: Job) -> None:
-    assert _STUDY is not None
-    do(_STUDY, job)
+    assert _EXPERIMENT is not None
+    do(_EXPERIMENT, job)

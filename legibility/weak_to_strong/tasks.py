@@ -18,21 +18,21 @@ from legibility.problems import load_problems
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.classification import classification_rows
-from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts
-from legibility.weak_to_strong.study_settings import (
+from legibility.weak_to_strong.experiment_settings import (
     ClassificationTask,
+    ExperimentSettings,
     PartSizes,
     PreferencesTask,
-    StudyConfig,
     TwinsTask,
 )
-from legibility.weak_to_strong.study_texts import Texts
+from legibility.weak_to_strong.experiment_texts import Texts
+from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts
 
 TRAINING = ("weak", "student", "trusted")
 Pools = dict[str, list[Item]]  # "train" (or "weak" and "student"), "validation", "test"
 
 
-def load_pools(config: StudyConfig, texts: Texts | None, base_dir: Path | None) -> Pools:
+def load_pools(config: ExperimentSettings, texts: Texts | None, base_dir: Path | None) -> Pools:
     """Every item of the task, before halves and balance. Raises UserError for data that cannot serve."""
     task = config.task
     if isinstance(task, ClassificationTask):
@@ -46,7 +46,7 @@ def load_pools(config: StudyConfig, texts: Texts | None, base_dir: Path | None) 
     return {name: make(frame[frame.split == split], texts.problems) for name, split in splits.items()}
 
 
-def parts_for(config: StudyConfig, pools: Pools, seed: int) -> Parts:
+def parts_for(config: ExperimentSettings, pools: Pools, seed: int) -> Parts:
     """The parts of one seed, each balanced. Raises UserError where a part is empty, has one class, or overlaps another."""
     sizes, task = config.parts, config.task
     within = getattr(task, "balance", "label") == "within_source"

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from legibility.weak_to_strong.study_settings import TeacherSettings
+from legibility.weak_to_strong.experiment_settings import TeacherSettings
 from legibility.weak_to_strong.training import fit_logistic
 
 Logits = dict[str, np.ndarray]  # part -> (items,)

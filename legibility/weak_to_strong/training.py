@@ -29,9 +29,9 @@ from legibility.weak_to_strong.classifiers import (
     logits_of,
     predict,
 )
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.objectives import confidence_loss, confidence_weight, cross_entropy_loss, product_loss
-from legibility.weak_to_strong.study_settings import StudyConfig
 
 CURVE = ("validation", "test")  # parts predicted at every evaluation point
 
@@ -45,7 +45,7 @@ class Trained:
 
 
 def train_student(
-    config: StudyConfig,
+    config: ExperimentSettings,
     model: str,
     items: Sequence[Item],
     probabilities: np.ndarray,

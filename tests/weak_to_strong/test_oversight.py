@@ -14,11 +14,11 @@ from legibility.models.loading import encode_prompt
 from legibility.models.prover import Prover
 from legibility.problems.generator import flawed_solution, generate_problems, worked_solution
 from legibility.problems.records import Problem
+from legibility.weak_to_strong.analyses.in_context import ANSWERS, answer, choose, demonstration, lessons
 from legibility.weak_to_strong.classification import classification_rows
-from legibility.weak_to_strong.in_context import ANSWERS, answer, choose, demonstration, lessons
+from legibility.weak_to_strong.experiment_settings import ClassificationTask, OversightSettings, PartSizes
 from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts, labels
 from legibility.weak_to_strong.oversight import NOTHING, SAME, SIDES, RoleSpeaker, debate, overseen, step_note, written
-from legibility.weak_to_strong.study_settings import ClassificationTask, OversightSettings, PartSizes
 from legibility.weak_to_strong.tasks import _halves
 
 

@@ -1,4 +1,4 @@
-"""A whole study on tiny models: command, resume, summary, report; and bad input, refused before anything is written."""
+"""A whole experiment on tiny models: command, resume, summary, report; and bad input, refused before anything is written."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 import yaml
 
+from legibility.config_file import load_config
 from legibility.game.run_folder import RunFolder
 from legibility.problems.records import Problem
 from legibility.weak_to_strong.cells import Cell, with_needs
 from legibility.weak_to_strong.classifiers import load_classifier
-from legibility.weak_to_strong.context import Study, run_study
+from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_run import weak_to_strong
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings, ModelSettings
 from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.schedule import do_all, jobs
-from legibility.weak_to_strong.study_settings import ModelSettings, StudyConfig, load_study
 from tests.support import ROOT, legibility, quiet
 
 
 @pytest.fixture(scope="session")
-def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
-    """Settings of a study of seconds on the tiny game's stored text, everything switched on once."""
+def tiny_experiment(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
+    """Settings of an experiment of seconds on the tiny game's stored text, everything switched on once."""
     models = {
         "bytes": {"model": str(tiny_verifier_dir), "learning_rate": 3e-3},
         "mid": {"model": str(tiny_prover_dir), "layers": 1, "learning_rate": 3e-3},
@@ -71,16 +73,16 @@ def tiny_study(tiny_run, tiny_prover_dir, tiny_verifier_dir) -> dict:
 
 
 def config_file(folder: Path, settings: dict, **changes) -> Path:
-    path = folder / "study.yaml"
+    path = folder / "experiment.yaml"
     path.write_text(yaml.safe_dump({**settings, **changes}, sort_keys=False), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_study, tmp_path_factory) -> Path:
-    """The folder of a finished tiny study, run by the command. Read only."""
-    folder = tmp_path_factory.mktemp("study")
-    result = legibility("weak-to-strong", config_file(folder, tiny_study), "--out", folder / "out")
+def finished(tiny_experiment, tmp_path_factory) -> Path:
+    """The folder of a finished tiny experiment, run by the command. Read only."""
+    folder = tmp_path_factory.mktemp("experiment")
+    result = legibility("weak-to-strong", config_file(folder, tiny_experiment), "--out", folder / "out")
     assert result.code == 0, result.err
     return folder / "out"
 
@@ -119,13 +121,13 @@ def test_summary_has_everything(finished):
     assert "one_jump_calibrated" in summary["auto_aligner"]
 
 
-def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
+def test_numbers_are_those_of_the_stored_logits(finished, tiny_experiment):
     from legibility.weak_to_strong.items import labels
 
     summary = json.loads((finished / "summary.json").read_text())
-    study = Study(StudyConfig.model_validate(tiny_study), RunFolder(finished), None)
-    truth = labels(study.parts(0).test)
-    assert [x.id for x in study.parts(0).test] == [x.id for x in study.parts(1).test]
+    experiment = Experiment(ExperimentSettings.model_validate(tiny_experiment), RunFolder(finished), None)
+    truth = labels(experiment.parts(0).test)
+    assert [x.id for x in experiment.parts(0).test] == [x.id for x in experiment.parts(1).test]
     assert truth.mean() == 0.5
     rights = []
     for seed in (0, 1):
@@ -134,7 +136,8 @@ def test_numbers_are_those_of_the_stored_logits(finished, tiny_study):
     entry = next(s for s in summary["students"] if s["objective"] == "product")
     assert entry["accuracy"]["value"] == pytest.approx(np.mean(rights))
     groups = {
-        p: {x.group for x in getattr(study.parts(0), p)} for p in ("weak", "student", "trusted", "validation", "test")
+        p: {x.group for x in getattr(experiment.parts(0), p)}
+        for p in ("weak", "student", "trusted", "validation", "test")
     }
     assert sum(map(len, groups.values())) == len(set().union(*groups.values()))
 
@@ -149,7 +152,7 @@ def test_report_and_figures(finished):
     assert {p.name for p in (finished / "figures").iterdir()} == {"pgr.png", "curves.png", "drift.png"}
 
 
-def test_a_killed_study_goes_on_and_ends_the_same(finished, tiny_study, tmp_path):
+def test_a_killed_experiment_goes_on_and_ends_the_same(finished, tiny_experiment, tmp_path):
     copy = tmp_path / "out"
     shutil.copytree(finished, copy)
     kept = copy / "cells/seed-0/weak/bytes/single+none/DONE"
@@ -157,25 +160,27 @@ def test_a_killed_study_goes_on_and_ends_the_same(finished, tiny_study, tmp_path
     for lost in ("cells/seed-0/student/bytes-big/xent", "cells/seed-1/weak", "summary.json"):
         shutil.rmtree(copy / lost) if (copy / lost).is_dir() else (copy / lost).unlink()
     (copy / "cells/seed-1/.weak.tmp").mkdir()  # what a kill leaves behind
-    run_study(StudyConfig.model_validate(tiny_study), copy, resume=True, progress=quiet())
+    weak_to_strong(ExperimentSettings.model_validate(tiny_experiment), copy, resume=True, progress=quiet())
     assert kept.stat().st_mtime_ns == before and not (copy / "cells/seed-1/.weak.tmp").exists()
     one, two = (json.loads((f / "summary.json").read_text()) for f in (finished, copy))
     for key in ("weak", "ceiling", "students", "auto_aligner", "in_context", "game_teacher"):
         assert one[key] == two[key]
 
 
-def test_existing_folder_needs_resume_and_the_same_settings(finished, tiny_study, tmp_path):
-    again = legibility("weak-to-strong", config_file(tmp_path, tiny_study), "--out", finished)
+def test_existing_folder_needs_resume_and_the_same_settings(finished, tiny_experiment, tmp_path):
+    again = legibility("weak-to-strong", config_file(tmp_path, tiny_experiment), "--out", finished)
     assert again.code == 2 and "--resume" in again.err and again.err.count("\n") == 1
-    other = legibility("weak-to-strong", config_file(tmp_path, tiny_study, bootstrap=30), "--out", finished, "--resume")
+    other = legibility(
+        "weak-to-strong", config_file(tmp_path, tiny_experiment, bootstrap=30), "--out", finished, "--resume"
+    )
     assert other.code == 2 and "bootstrap" in other.err
 
 
 @pytest.mark.slow
-def test_workers_change_nothing(finished, tiny_study, tmp_path):
+def test_workers_change_nothing(finished, tiny_experiment, tmp_path):
     """Two processes; slow because each imports torch."""
-    config = StudyConfig.model_validate({**tiny_study, "workers": 2, "seeds": [0]})
-    run_study(config, tmp_path / "out", progress=quiet())
+    config = ExperimentSettings.model_validate({**tiny_experiment, "workers": 2, "seeds": [0]})
+    weak_to_strong(config, tmp_path / "out", progress=quiet())
     name = "cells/seed-0/student/bytes-mid-big/xent/single+none/logits.npz"
     with np.load(finished / name) as one, np.load(tmp_path / "out" / name) as two:
         assert all(np.array_equal(one[k], two[k]) for k in one.files)
@@ -203,18 +208,18 @@ def test_workers_change_nothing(finished, tiny_study, tmp_path):
         ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
     ],
 )
-def test_bad_settings(tiny_study, tmp_path, changes, message):
-    result = legibility("weak-to-strong", config_file(tmp_path, tiny_study, **changes), "--out", tmp_path / "out")
+def test_bad_settings(tiny_experiment, tmp_path, changes, message):
+    result = legibility("weak-to-strong", config_file(tmp_path, tiny_experiment, **changes), "--out", tmp_path / "out")
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
     assert not (tmp_path / "out").exists()
 
 
-def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> object:
+def classified(folder: Path, tiny_experiment: dict, rows: list[dict], **task) -> object:
     (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     off = dict.fromkeys(("auto_aligner", "in_context", "game_teacher"))
     config = config_file(
         folder,
-        tiny_study,
+        tiny_experiment,
         task={"kind": "classification", "path": "rows.jsonl", **task},
         oversight={},
         teachers={},
@@ -226,9 +231,9 @@ def classified(folder: Path, tiny_study: dict, rows: list[dict], **task) -> obje
     return legibility("weak-to-strong", config, "--out", folder / "out")
 
 
-def test_a_classification_file(tiny_study, tmp_path):
+def test_a_classification_file(tiny_experiment, tmp_path):
     rows = [{"question": f"Is {k} even?", "label": k % 2 == 0} for k in range(120)]
-    result = classified(tmp_path, tiny_study, rows)
+    result = classified(tmp_path, tiny_experiment, rows)
     assert result.code == 0, result.err
     assert json.loads((tmp_path / "out/summary.json").read_text())["task"] == "classification"
 
@@ -237,7 +242,7 @@ SMALL = {"train": {"kind": "generated", "count": 120}, "prover": 8, "verifier": 
 
 
 @pytest.mark.parametrize("task", ["preferences", "twins", "pairs", "written", "generator"])
-def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
+def test_other_tasks(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path, task):
     """Pairs of a run's completions, corrupted twins, text the prover writes now, generated text; with text-only fine-tuning first."""
     tasks = {
         "preferences": {"kind": "preferences", "run": str(tiny_run.path)},
@@ -252,7 +257,7 @@ def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
         "generator": {"kind": "solutions", "writer": "generator", "problems": SMALL},
     }
     settings = {
-        **tiny_study,
+        **tiny_experiment,
         "task": tasks[task],
         "seeds": [0],
         "auto_aligner": None,
@@ -268,21 +273,21 @@ def test_other_tasks(tiny_study, tiny_run, tiny_prover_dir, tmp_path, task):
     }
     if task == "pairs":
         settings["models"] = {
-            **tiny_study["models"],
-            "big": {**tiny_study["models"]["big"], "head": "likelihood", "epochs": 2},
+            **tiny_experiment["models"],
+            "big": {**tiny_experiment["models"]["big"], "head": "likelihood", "epochs": 2},
         }
-    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    run = weak_to_strong(ExperimentSettings.model_validate(settings), tmp_path / "out", progress=quiet())
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["items"]["test"] >= 4 and summary["students"][0]["accuracy"]["value"] is not None
     assert run.is_done("texts") == (task in ("written", "generator"))
     assert run.is_done("cells/seed-0/unsupervised/big") == (task == "twins")
 
 
-def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
+def test_generating_answers(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path):
     problems = {**tiny_run.settings()["problems"], "prover": 16, "verifier": 16, "test_size": 12}
     model = str(tiny_prover_dir)
     settings = {
-        **tiny_study,
+        **tiny_experiment,
         "seeds": [0],
         "auto_aligner": None,
         "in_context": None,
@@ -300,7 +305,7 @@ def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
             "max_new_tokens": 16,
         },
     }
-    run = run_study(StudyConfig.model_validate(settings), tmp_path / "out", progress=quiet())
+    run = weak_to_strong(ExperimentSettings.model_validate(settings), tmp_path / "out", progress=quiet())
     found = json.loads((run.path / "summary.json").read_text())["generation"]
     assert 0 <= found["weak_label_accuracy"] <= 1 and found["test_problems"] == 12
     estimates(found["pgr"])
@@ -319,15 +324,15 @@ def test_generating_answers(tiny_study, tiny_run, tiny_prover_dir, tmp_path):
         ),
     ],
 )
-def test_bad_data_is_one_line_and_leaves_nothing(tiny_study, tmp_path, rows, task, message):
-    result = classified(tmp_path, tiny_study, rows, **task)
+def test_bad_data_is_one_line_and_leaves_nothing(tiny_experiment, tmp_path, rows, task, message):
+    result = classified(tmp_path, tiny_experiment, rows, **task)
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
     assert not (tmp_path / "out").exists()
 
 
-def test_likelihood_head_reads_nothing_else(tiny_study, tmp_path):
+def test_likelihood_head_reads_nothing_else(tiny_experiment, tmp_path):
     """Two features per text, and scores that move with them alone."""
-    settings = ModelSettings.model_validate({**tiny_study["models"]["big"], "head": "likelihood"})
+    settings = ModelSettings.model_validate({**tiny_experiment["models"]["big"], "head": "likelihood"})
     classifier = load_classifier(settings, "cpu", seed=0)
     items = [Item(str(k), str(k), Problem(str(k), f"{k} + 1?", ""), (f"{k} + 1 = {k + 1}",), True) for k in range(3)]
     encoded = classifier.encode(items)
@@ -349,12 +354,12 @@ def test_every_cell_comes_after_what_it_needs():
     }
 
 
-def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
-    """A finished study has only its analyses left to look at; a lost cell is done before what learns from it."""
+def test_jobs_left_and_their_order(finished, tiny_experiment, tmp_path):
+    """A finished experiment has only its analyses left to look at; a lost cell is done before what learns from it."""
     copy = tmp_path / "out"
     shutil.copytree(finished, copy)
-    study = Study(StudyConfig.model_validate(tiny_study), RunFolder(copy), None)
-    assert not [j for j in jobs(study) if isinstance(j, Cell)]
+    experiment = Experiment(ExperimentSettings.model_validate(tiny_experiment), RunFolder(copy), None)
+    assert not [j for j in jobs(experiment) if isinstance(j, Cell)]
     weak, near, far = (
         Cell("weak", 0, ("bytes",)),
         Cell("student", 0, ("bytes", "mid")),
@@ -362,16 +367,16 @@ def test_jobs_left_and_their_order(finished, tiny_study, tmp_path):
     )
     for cell in (weak, near, far):
         shutil.rmtree(copy / cell.name)
-    left = jobs(study)
+    left = jobs(experiment)
     assert left[far] == [near] and left[near] == [weak] and left[weak] == [] == left["game_teacher", 0]
     assert left["in_context", 0] == [weak] == left["auto_aligner", 0] and left["in_context", 1] == []
-    done = list(do_all(study, left))
-    assert sorted(map(str, done)) == sorted(map(str, left)) and not jobs(study).keys() & {weak, near, far}
+    done = list(do_all(experiment, left))
+    assert sorted(map(str, done)) == sorted(map(str, left)) and not jobs(experiment).keys() & {weak, near, far}
     assert done.index(weak) < done.index(near) < done.index(far) and done.index(weak) < done.index(("in_context", 0))
 
 
 def test_shipped_config_and_its_quick_version():
-    full = load_study(ROOT / "configs/weak-to-strong-nano.yaml")
+    full = load_config(ROOT / "configs/weak-to-strong-nano.yaml", schema=ExperimentSettings)
     assert (
         len({w for w, *_ in full.combinations()}) >= 3
         and len({s for _, s, *_ in full.combinations()}) >= 3
@@ -393,7 +398,7 @@ def test_grid_script_joins_studies_and_rewrites_its_section_only(finished, tmp_p
     page.write_text("# Results\n\n## Other\n\nkept\n", encoding="utf-8")
     grid = runpy.run_path(str(ROOT / "scripts/weak_to_strong_grid.py"))["main"]
     for _ in range(2):
-        grid(studies=[finished], out=tmp_path / "grid", results=page)
+        grid(experiments=[finished], out=tmp_path / "grid", results=page)
     text = page.read_text()
     assert text.count("## Weak-to-strong") == 1 and "kept" in text and "| bytes → big |" in text
     assert "figures/weak_to_strong.png" in text and (tmp_path / "figures/weak_to_strong.png").stat().st_size > 1000

@@ -10,8 +10,8 @@ from scipy.special import expit
 from sklearn.ensemble import AdaBoostClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from legibility.weak_to_strong.auto_aligner import align, calibrate, supervisor, trusted_agreement
-from legibility.weak_to_strong.study_settings import AutoAlignerSettings, TeacherSettings
+from legibility.weak_to_strong.analyses.auto_aligner import align, calibrate, supervisor, trusted_agreement
+from legibility.weak_to_strong.experiment_settings import AutoAlignerSettings, TeacherSettings
 from legibility.weak_to_strong.teachers import (
     adaboost,
     bagging,

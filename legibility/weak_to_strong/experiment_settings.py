@@ -1,7 +1,7 @@
-"""Every setting of a weak-to-strong study, one sentence each, validated before anything is computed.
+"""Every setting of a weak-to-strong experiment, one sentence each, validated before anything is computed.
 
 Kirchner et al. 2024's verifier game supplies the models and the text, Burns et al. 2023 (B) and Sang et
-al. 2024 (S) the study. Names of models, teachers and oversight are the user's own: they are defined once
+al. 2024 (S) the experiment. Names of models, teachers and oversight are the user's own: they are defined once
 (`models`, `teachers`, `oversight`) and combined freely in `grid`.
 """
 
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from legibility.config import ComputeSettings, Settings
-from legibility.config_file import load_config
+from legibility.config import ComputeSettings
 from legibility.problems.problem_settings import ProblemSettings
+from legibility.settings import Settings
 
 QUICK_SHARE = 0.4  # of the items, with --quick
 Objective = Literal["xent", "confidence", "product", "bootstrapping", "probe"]
@@ -324,8 +323,8 @@ class GenerationSettings(Settings):
     )
 
 
-class StudyConfig(Settings):
-    """A whole study."""
+class ExperimentSettings(Settings):
+    """A whole experiment."""
 
     seeds: list[int] = Field(
         [0, 1, 2], min_length=1, description="Seeds: halves, training order, heads; the test items stay."
@@ -360,7 +359,7 @@ class StudyConfig(Settings):
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
 
     @model_validator(mode="after")
-    def _names_exist(self) -> StudyConfig:
+    def _names_exist(self) -> ExperimentSettings:
         aligner = self.auto_aligner.generations if self.auto_aligner else []
         others = [self.in_context.weak] if self.in_context else []
         others += [self.game_teacher.student] if self.game_teacher else []
@@ -397,8 +396,8 @@ class StudyConfig(Settings):
         every = (product(b.weak, b.strong, b.objectives, b.teachers, b.oversight) for b in self.grid)
         return list(dict.fromkeys(c for block in every for c in block))
 
-    def quick(self) -> StudyConfig:
-        """The same study at its smallest: one seed, the first weak and the strongest student (one between them for bootstrapping),
+    def quick(self) -> ExperimentSettings:
+        """The same experiment at its smallest: one seed, the first weak and the strongest student (one between them for bootstrapping),
         every objective on the plain teacher, every teacher and oversight once with the first objective."""
         students = {s for b in self.grid for s in b.strong}
         weak, strong = self.grid[0].weak[0], max(students, key=list(self.models).index)
@@ -436,15 +435,10 @@ class StudyConfig(Settings):
         if problems and small["task"].get("run") is None:
             for part in ("verifier", "validation", "test_size"):
                 problems[part] = problems[part] and max(4, round(problems[part] * QUICK_SHARE))
-        return StudyConfig.model_validate(small)
+        return ExperimentSettings.model_validate(small)
 
 
 def _known(field: str, names: Sequence[str], known: Sequence[str], section: str) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"{field}: {name!r} is not defined under {section}; known: {', '.join(known)}")
-
-
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Read and validate a study's YAML file plus overrides. Raises UserError."""
-    return load_config(path, overrides, StudyConfig)

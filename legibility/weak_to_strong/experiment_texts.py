@@ -1,8 +1,8 @@
-"""The text a study judges, and the text its assistants speak: a run's stored completions, or fresh ones.
+"""The text an experiment judges, and the text its assistants speak: a run's stored completions, or fresh ones.
 
 From a run: base text, and helpful and sneaky text by round (never PPO's own samples); assistants speak
 with the last round's solutions. Without a run the built-in prover (or the generator) writes, once,
-into the study folder, in the format of a run's solutions.parquet.
+into the experiment folder, in the format of a run's solutions.parquet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from legibility.config import Config, ProverSettings
+from legibility.config import Config, ProverSettings, SamplingSettings
 from legibility.errors import UserError
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder
@@ -25,7 +25,7 @@ from legibility.problems.storage import read_problems
 from legibility.progress import Progress
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import stream
-from legibility.weak_to_strong.study_settings import PreferencesTask, SolutionsTask, StudyConfig
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings, PreferencesTask, SolutionsTask
 
 SPLITS = ("verifier", "validation", "test")
 
@@ -73,7 +73,7 @@ def run_texts(path: Path) -> Texts:
 
 
 def write_texts(
-    config: StudyConfig, base_dir: Path | None, device: str
+    config: ExperimentSettings, base_dir: Path | None, device: str
 ) -> tuple[list[Solution], list[Solution], ProblemSplits]:
     """Fresh text to judge and text to speak with, for a task without a run."""
     task = config.task
@@ -84,6 +84,7 @@ def write_texts(
     game = Game(
         Config(
             prover=ProverSettings(model=config.assistant.model, prompts=config.assistant.prompts),
+            sampling=SamplingSettings(max_new_tokens=config.assistant.max_new_tokens),
             compute=config.compute,
         ),
         RunFolder(Path(".")),
@@ -92,7 +93,6 @@ def write_texts(
         Progress(quiet=True),
         base_dir=base_dir,
     )
-    game.config.ppo.max_new_tokens = config.assistant.max_new_tokens
     prover = Prover.load(game.config.prover, device, base_dir=base_dir)
 
     def draw(role: str, samples: int, phase: str, label: str) -> list[Solution]:

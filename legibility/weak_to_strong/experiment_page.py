@@ -1,4 +1,4 @@
-"""The study's page: report.html and figures, made from summary.json alone, with the run report's look."""
+"""The experiment's page: report.html and figures, made from summary.json alone, with the run report's look."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from legibility.game.run_folder import RunFolder
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.marked_solution import printable
 from legibility.reporting.page import CSS_INCH, UNDEFINED, Image, data_url, number, percent, png
-from legibility.weak_to_strong.study_figures import figures
+from legibility.weak_to_strong.experiment_figures import figures
 
 SCHEMA = 2  # of summary.json
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write `<study>/report.html` and `<study>/figures/*.png`. Raises UserError without a summary."""
+    """Write `<experiment>/report.html` and `<experiment>/figures/*.png`. Raises UserError without a summary."""
     summary = read_summary(run.path)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
@@ -43,16 +43,16 @@ def write_report(run: RunFolder) -> Path:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """A study's summary.json. Raises UserError where the study is not finished, or of another version."""
+    """An experiment's summary.json. Raises UserError where the experiment is not finished, or of another version."""
     try:
         found = json.loads((path / "summary.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path}: no summary.json; finish the study with legibility weak-to-strong … --resume"
+            f"{path}: no summary.json; finish the experiment with legibility weak-to-strong … --resume"
         ) from None
     if found.get("schema") != SCHEMA:
         raise UserError(
-            f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the study again in a new folder"
+            f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the experiment again in a new folder"
         )
     return found
 

@@ -24,25 +24,25 @@ from legibility.game.solutions import round_solutions
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.randomness import stream
-from legibility.weak_to_strong.auto_aligner import calibrate
+from legibility.weak_to_strong.analyses.auto_aligner import calibrate
 from legibility.weak_to_strong.cells import Cell, Result, load_or
-from legibility.weak_to_strong.context import Study
+from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_settings import GameTeacherSettings
 from legibility.weak_to_strong.items import Item, balanced, labels
 from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
-from legibility.weak_to_strong.study_settings import GameTeacherSettings
 
 SETS = ("base", "sneaky")
 
 
-def game_teacher_summary(study: Study) -> dict[str, Any]:
+def game_teacher_summary(experiment: Experiment) -> dict[str, Any]:
     """Accuracy of both verifiers, their students and the ceiling on base and sneaky test text, with PGR and paired differences."""
-    settings = study.config.game_teacher
-    assert settings is not None and study.texts is not None
-    _, rounds, held_out = check_run(study)
-    results = {s: game_teacher_cell(study, s) for s in study.config.seeds}
+    settings = experiment.config.game_teacher
+    assert settings is not None and experiment.texts is not None
+    _, rounds, held_out = check_run(experiment)
+    results = {s: game_teacher_cell(experiment, s) for s in experiment.config.seeds}
     truth = {name: labels(held_out[name]) for name in SETS}
     groups = {name: [x.group for x in held_out[name]] for name in SETS}
-    resampling = {"resamples": study.config.bootstrap, "confidence": study.config.confidence_level}
+    resampling = {"resamples": experiment.config.bootstrap, "confidence": experiment.config.confidence_level}
 
     def right(model: str, name: str) -> np.ndarray:
         return np.stack([(r.arrays[f"{model} {name}"][-1] > 0) == truth[name] for r in results.values()])
@@ -89,23 +89,23 @@ def game_teacher_summary(study: Study) -> dict[str, Any]:
     }
 
 
-def check_run(study: Study) -> tuple[RunFolder, tuple[int, int], dict[str, list[Item]]]:
+def check_run(experiment: Experiment) -> tuple[RunFolder, tuple[int, int], dict[str, list[Item]]]:
     """The run, its first and last round, and the test items. Raises UserError where the run does not serve."""
     run = RunFolder.existing(
-        (study.base_dir or Path()) / Path(study.config.task.run).expanduser()
+        (experiment.base_dir or Path()) / Path(experiment.config.task.run).expanduser()
     )  # the config checked it is set
     rounds = run.rounds()
     if len(rounds) < 2:
         raise UserError(
             f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two"
         )
-    return run, (rounds[0], rounds[-1]), _held_out(study, (rounds[0], rounds[-1]))
+    return run, (rounds[0], rounds[-1]), _held_out(experiment, (rounds[0], rounds[-1]))
 
 
-def _held_out(study: Study, rounds: tuple[int, int]) -> dict[str, list[Item]]:
+def _held_out(experiment: Experiment, rounds: tuple[int, int]) -> dict[str, list[Item]]:
     """Balanced test items, base text and sneaky text of the last round; and validation text of all kinds to calibrate on."""
-    assert study.texts is not None
-    frame = study.texts.frame[study.texts.frame.verdict != "invalid"]
+    assert experiment.texts is not None
+    frame = experiment.texts.frame[experiment.texts.frame.verdict != "invalid"]
     base, ours = frame[frame.role == "base"], frame[frame["round"].isin(rounds) & (frame.role != "base")]
     sneaky = ours[(ours.role == "sneaky") & (ours["round"] == rounds[1])]
     wanted = {
@@ -115,8 +115,8 @@ def _held_out(study: Study, rounds: tuple[int, int]) -> dict[str, list[Item]]:
     }
     found = {}
     for name, (rows, split) in wanted.items():
-        items = _items(rows[rows.split == split], study.texts.problems)
-        found[name] = balanced(items, study.config.parts.test, stream("game test", name), within_source=True)
+        items = _items(rows[rows.split == split], experiment.texts.problems)
+        found[name] = balanced(items, experiment.config.parts.test, stream("game test", name), within_source=True)
         if not found[name]:
             raise UserError(
                 f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; use a run with more of it"
@@ -138,12 +138,12 @@ def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     ]
 
 
-def game_teacher_cell(study: Study, seed: int) -> Result:
+def game_teacher_cell(experiment: Experiment, seed: int) -> Result:
     """Log-odds of one seed on the test texts: arrays "verifier R base", "student R sneaky", "ceiling base", …"""
-    settings = study.config.game_teacher
-    assert settings is not None and study.texts is not None
-    run, rounds, held_out = check_run(study)
-    problems = study.texts.problems
+    settings = experiment.config.game_teacher
+    assert settings is not None and experiment.texts is not None
+    run, rounds, held_out = check_run(experiment)
+    problems = experiment.texts.problems
 
     def compute() -> Result:
         items = _student_half(run, rounds, problems, settings, seed)
@@ -154,7 +154,7 @@ def game_teacher_cell(study: Study, seed: int) -> Result:
         cell = Cell("student", seed, (settings.student,))
         for index in rounds:
             verifier = Verifier.load(
-                run.config().verifier, study.device, source=str(run.verified(f"rounds/{index:02d}/verifier"))
+                run.config().verifier, experiment.device, source=str(run.verified(f"rounds/{index:02d}/verifier"))
             )
             parts = {"student": items, "trusted": held_out["calibration"], **tested}
             raw = {
@@ -163,15 +163,15 @@ def game_teacher_cell(study: Study, seed: int) -> Result:
             }
             calibrated = calibrate(raw, labels(parts["trusted"]))
             label_accuracy[str(index)] = float(((calibrated["student"] > 0) == truth).mean())
-            trained = study.train(cell, items, expit(calibrated["student"]), tested, objective=settings.objective)
+            trained = experiment.train(cell, items, expit(calibrated["student"]), tested, objective=settings.objective)
             for name in SETS:
                 arrays[f"verifier {index} {name}"] = calibrated[name][None]
                 arrays[f"student {index} {name}"] = trained.logits[name]
-        trained = study.train(cell, items, truth.astype(float), tested)
+        trained = experiment.train(cell, items, truth.astype(float), tested)
         arrays.update({f"ceiling {name}": trained.logits[name] for name in SETS})
         return Result(arrays, {"items": len(items), "label_accuracy": label_accuracy})
 
-    return load_or(study.run, f"cells/seed-{seed}/game-teacher", compute)
+    return load_or(experiment.run, f"cells/seed-{seed}/game-teacher", compute)
 
 
 def _student_half(

@@ -13,20 +13,151 @@ trusted set alone. They teach the balance of the answers too, and the log-odds a
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import roc_auc_score
 from sklearn.metrics.pairwise import linear_kernel
 
+from legibility.config import ProverSettings
 from legibility.errors import UserError
-from legibility.models.loading import encode_prompt
+from legibility.models.loading import encode_prompt, resolve
 from legibility.models.prover import Prover
+from legibility.models.warm_start import warm_start
 from legibility.problems.records import Problem
-from legibility.weak_to_strong.items import Item
+from legibility.randomness import derive_seed, stream
+from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings, InContextSettings
+from legibility.weak_to_strong.items import Item, labels
+from legibility.weak_to_strong.pgr import crossed_bootstrap
+
+
+def in_context_summary(experiment: Experiment, tables: Any) -> dict[str, Any]:
+    """Accuracy and AUROC of every way of choosing demonstrations, against the weak model on the same queries.
+
+    The headline is of calibrated log-odds, but of raw ones after lessons: those teach how often the
+    answer is " yes", and a content-free item is like nothing in them. `otherwise` is the other reading.
+    """
+    config = experiment.config
+    settings = config.in_context
+    assert settings is not None
+    asked = _asked(experiment)
+    test = experiment.parts(config.seeds[0]).test
+    truth, groups = labels(test)[asked], [test[i].group for i in asked]
+    results = [in_context_cell(experiment, seed) for seed in config.seeds]
+    rows = []
+    for name in results[0].info["rows"]:
+        said, other = (np.stack([r.arrays[f"{name} {kind}"][0] for r in results]) for kind in _readings(settings))
+        how, shown = name.split()
+        rows.append(
+            {
+                "select": how,
+                "confidence": shown == "confidence",
+                "accuracy": _interval(config, {"x": (said > 0) == truth}, groups),
+                "says_right": float((said > 0).mean()),
+                "auroc": float(np.mean([roc_auc_score(truth, x) for x in said])),
+                "otherwise": {
+                    "accuracy": float(((other > 0) == truth).mean()),
+                    "says_right": float((other > 0).mean()),
+                },
+            }
+        )
+    weak = [experiment.cell(Cell("weak", s, (settings.weak,))).last("test")[asked] for s in config.seeds]
+    return {
+        "model": settings.model,
+        "weak": settings.weak,
+        "demonstrations": settings.demonstrations,
+        "queries": len(asked),
+        "reading": _readings(settings)[0],
+        "format_steps": settings.format_steps,
+        "trusted": len(experiment.parts(config.seeds[0]).trusted),
+        "weak_accuracy": _interval(config, {"x": np.stack([w > 0 for w in weak]) == truth}, groups),
+        "weak_auroc": float(np.mean([roc_auc_score(truth, w) for w in weak])),
+        "rows": rows,
+    }
+
+
+def in_context_cell(experiment: Experiment, seed: int) -> Result:
+    """Log-odds of one seed for every way of choosing and showing: arrays "how confidence|plain calibrated|raw" (1, queries)."""
+    settings = experiment.config.in_context
+    assert settings is not None
+
+    def compute() -> Result:
+        parts, weak = experiment.parts(seed), experiment.cell(Cell("weak", seed, (settings.weak,)))
+        log_odds, queries = weak.last("student").astype(float), [parts.test[i] for i in _asked(experiment)]
+        prover = _prover(experiment, seed, weak.last("trusted").astype(float))
+        arrays = {}
+        for how in settings.select:
+            picked = choose(
+                how, parts.student, log_odds, queries, settings.demonstrations, stream(seed, "in-context", how)
+            )
+            for shown in [False] if how == "none" else settings.confidence:
+                name = f"{how} {'confidence' if shown else 'plain'}"
+                calibrated, raw = answer(prover, parts.student, log_odds, queries, picked, shown)
+                arrays.update({f"{name} calibrated": calibrated[None], f"{name} raw": raw[None]})
+        return Result(arrays, {"rows": list(dict.fromkeys(k.rsplit(" ", 1)[0] for k in arrays))})
+
+    return load_or(experiment.run, f"cells/seed-{seed}/in-context", compute)
+
+
+def _readings(settings: InContextSettings) -> tuple[str, str]:
+    return ("raw", "calibrated") if settings.format_steps else ("calibrated", "raw")
+
+
+def _asked(experiment: Experiment) -> np.ndarray:
+    """Indices of the test items that are asked, the same for every seed."""
+    assert experiment.config.in_context is not None
+    count = len(experiment.parts(experiment.config.seeds[0]).test)
+    return np.sort(stream("in-context queries").permutation(count)[: experiment.config.in_context.queries])
+
+
+def _prover(experiment: Experiment, seed: int, weak: np.ndarray) -> Prover:
+    """The model, after its lessons in the form where the config asks for them. weak: log-odds of the trusted part."""
+    settings = experiment.config.in_context
+    assert settings is not None
+    role = "verifier" if settings.model.startswith("nano-") else "prover"
+    place = resolve(settings.model, role, experiment.base_dir)
+    prover = Prover.load(ProverSettings(), experiment.device, source=place)
+    if settings.format_steps == 0:
+        return prover
+    trusted, batch = experiment.parts(seed).trusted, 8
+    shown = np.where(labels(trusted), 1, -1) * np.maximum(np.abs(weak), 1e-6)
+    pairs = lessons(
+        trusted, shown, settings.demonstrations, settings.format_steps * batch, stream(seed, "in-context lessons")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        warm_start(
+            prover.model,
+            prover.tokenizer,
+            pairs,
+            out=Path(folder) / "model",
+            steps=settings.format_steps,
+            batch_size=batch,
+            learning_rate=settings.format_learning_rate,
+            max_length=getattr(prover.causal.config, "max_position_embeddings", None) or 10**9,
+            seed=derive_seed(seed, "in-context lessons") % 2**31,
+            device=experiment.device,
+        )
+        return Prover.load(ProverSettings(), experiment.device, source=str(Path(folder) / "model"))
+
+
+def _interval(config: ExperimentSettings, tables: dict[str, np.ndarray], groups) -> dict[str, float | None]:
+    return crossed_bootstrap(
+        tables,
+        groups,
+        lambda m: m["x"],
+        resamples=config.bootstrap,
+        confidence=config.confidence_level,
+        rng=stream("study bootstrap"),
+    )[0]
+
 
 ANSWERS = (" no", " yes")
 CONTENT_FREE = Item("content-free", "", Problem("content-free", "N/A", ""), ("N/A",), False)

@@ -1,4 +1,4 @@
-"""A study's summary as Markdown tables: for docs/results.md and the grid runner."""
+"""An experiment's summary as Markdown tables: for docs/results.md and the grid runner."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from legibility.weak_to_strong.study_page import accuracy, gap
+from legibility.weak_to_strong.experiment_page import accuracy, gap
 
 
-def study_tables(summary: dict[str, Any]) -> str:
-    """Every table of one study."""
+def experiment_tables(summary: dict[str, Any]) -> str:
+    """Every table of one experiment."""
     parts = [_intro(summary), _supervisors(summary), _grid(summary), _during(summary), _focus(summary)]
     for key, table in (
         ("auto_aligner", _aligner),

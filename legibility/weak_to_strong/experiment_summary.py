@@ -1,4 +1,4 @@
-"""summary.json of a study: accuracies, PGR, agreement and curves, with intervals, from the stored log-odds.
+"""summary.json of an experiment: accuracies, PGR, agreement and curves, with intervals, from the stored log-odds.
 
 `pgr` is against the plain weak model (single teacher, no oversight), so that teachers and oversight are
 compared by one measure; `pgr_over_supervisor` is against the labels the student actually learned from.
@@ -19,31 +19,31 @@ from legibility.files import write_json
 from legibility.game.run_folder import peak_memory_mb
 from legibility.metrics import number
 from legibility.randomness import stream
-from legibility.weak_to_strong.analyses import ANALYSES, wanted
+from legibility.weak_to_strong.analyses.registry import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, Result
 from legibility.weak_to_strong.classifiers import load_classifier
-from legibility.weak_to_strong.context import Study
+from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_page import SCHEMA
+from legibility.weak_to_strong.experiment_settings import ALONE, SINGLE
 from legibility.weak_to_strong.items import PARTS, labels
 from legibility.weak_to_strong.pgr import agreement, crossed_bootstrap, pgr_estimate
-from legibility.weak_to_strong.study_page import SCHEMA
-from legibility.weak_to_strong.study_settings import ALONE, SINGLE
 
 
-def write_summary(study: Study) -> dict[str, Any]:
+def write_summary(experiment: Experiment) -> dict[str, Any]:
     """Compute and write summary.json from the stored cells (what is not there is trained now)."""
-    config, run = study.config, study.run
-    tables = _Tables(study)
+    config, run = experiment.config, experiment.run
+    tables = _Tables(experiment)
     combinations = config.combinations()
     skipped = [
         {"weak": w, "strong": s, "objective": o, "why": "no size in between: the same as xent"}
         for w, s, o, t, v in combinations
-        if study.student_cell(0, w, s, o, t, v) is None
+        if experiment.student_cell(0, w, s, o, t, v) is None
     ]
-    students = [tables.student(*c) for c in combinations if study.student_cell(0, *c) is not None]
+    students = [tables.student(*c) for c in combinations if experiment.student_cell(0, *c) is not None]
     supervisors = dict.fromkeys((w, t, v) for w, _, _, t, v in combinations)
     supervisors = dict.fromkeys([*((w, SINGLE, ALONE) for w, *_ in combinations), *supervisors])
     ceilings = dict.fromkeys((s, "probe" if o == "probe" else "xent") for _, s, o, _, _ in combinations)
-    first = study.parts(config.seeds[0])
+    first = experiment.parts(config.seeds[0])
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "study": run.path.resolve().name,
@@ -59,7 +59,7 @@ def write_summary(study: Study) -> dict[str, Any]:
         "skipped": skipped,
         **dict.fromkeys(ANALYSES),
     }
-    summary.update({name: ANALYSES[name].summary(study, tables) for name in wanted(config)})
+    summary.update({name: ANALYSES[name].summary(experiment, tables) for name in wanted(config)})
     cells = [json.loads(f.read_text(encoding="utf-8")) for f in run.path.rglob("cells/**/cell.json")]
     summary["cpu_seconds"] = float(sum(c["cpu_seconds"] for c in cells))
     summary["peak_memory_mb"] = max(
@@ -72,12 +72,12 @@ def write_summary(study: Study) -> dict[str, Any]:
 class _Tables:
     """Tables (seeds, test items) of right answers, and what is said of them."""
 
-    def __init__(self, study: Study) -> None:
-        self.study, self.config = study, study.config
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment, self.config = experiment, experiment.config
         self._sizes: dict[str, int] = {}
-        test = study.parts(self.config.seeds[0]).test
+        test = experiment.parts(self.config.seeds[0]).test
         self.truth, self.groups = labels(test), [x.group for x in test]
-        self.validation = labels(study.parts(self.config.seeds[0]).validation)
+        self.validation = labels(experiment.parts(self.config.seeds[0]).validation)
 
     # ---- entries of the summary ---------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class _Tables:
         entry["accuracy_on_student_half"] = float(
             np.mean(
                 [
-                    ((r.last("student") > 0) == labels(self.study.parts(seed).student)).mean()
+                    ((r.last("student") > 0) == labels(self.experiment.parts(seed).student)).mean()
                     for r, seed in zip(results, self.config.seeds, strict=True)
                 ]
             )
@@ -110,7 +110,7 @@ class _Tables:
         }
 
     def student(self, weak: str, strong: str, objective: str, teacher: str, oversight: str) -> dict[str, Any]:
-        cell = self.study.student_cell(0, weak, strong, objective, teacher, oversight)
+        cell = self.experiment.student_cell(0, weak, strong, objective, teacher, oversight)
         assert cell is not None and cell.needs is not None
         results, taught_by = self.results(cell), self.results(cell.needs)
         labelled_by = Cell("weak", 0, (weak,), teacher=teacher, oversight=oversight)
@@ -166,7 +166,7 @@ class _Tables:
     def results(self, cell: Cell) -> list[Result]:
         """The cell of every seed."""
         return [
-            self.study.cell(Cell(cell.kind, s, cell.models, cell.objective, cell.teacher, cell.oversight))
+            self.experiment.cell(Cell(cell.kind, s, cell.models, cell.objective, cell.teacher, cell.oversight))
             for s in self.config.seeds
         ]
 
@@ -193,9 +193,9 @@ class _Tables:
         }
 
     def size(self, model: str) -> int:
-        """Parameters of a model of the study."""
+        """Parameters of a model of the experiment."""
         if model not in self._sizes:
-            classifier = load_classifier(self.config.models[model], "cpu", seed=0, base_dir=self.study.base_dir)
+            classifier = load_classifier(self.config.models[model], "cpu", seed=0, base_dir=self.experiment.base_dir)
             self._sizes[model] = sum(p.numel() for p in classifier.module.parameters())
         return self._sizes[model]
 

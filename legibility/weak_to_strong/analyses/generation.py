@@ -27,20 +27,20 @@ from legibility.prompts import HELPFUL
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
 from legibility.weak_to_strong.cells import Result, load_or
-from legibility.weak_to_strong.context import Study
+from legibility.weak_to_strong.experiment import Experiment
 from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
 
 
-def generation_summary(study: Study) -> dict[str, Any]:
+def generation_summary(experiment: Experiment) -> dict[str, Any]:
     """Accuracy of weak model, student and ceiling at solving test problems, and PGR."""
-    config, settings = study.config, study.config.generation
+    config, settings = experiment.config, experiment.config.generation
     assert settings is not None
-    results = [generation_cell(study, s) for s in config.seeds]
+    results = [generation_cell(experiment, s) for s in config.seeds]
     right = {
         name: np.stack([r.arrays[name][0] for r in results]).astype(bool)
         for name in ("start", "weak", "student", "ceiling")
     }
-    groups = [p.id for p in _problems(study).test]
+    groups = [p.id for p in _problems(experiment).test]
     resampling = {"resamples": config.bootstrap, "confidence": config.confidence_level}
     estimate = {
         name: crossed_bootstrap({"x": table}, groups, lambda m: m["x"], **resampling, rng=stream("study bootstrap"))[0]
@@ -60,34 +60,34 @@ def generation_summary(study: Study) -> dict[str, Any]:
     }
 
 
-def generation_cell(study: Study, seed: int) -> Result:
+def generation_cell(experiment: Experiment, seed: int) -> Result:
     """Right answers of one seed by model: arrays of one row (1, test problems)."""
-    splits = _problems(study)
+    splits = _problems(experiment)
     return load_or(
-        study.run,
+        experiment.run,
         f"cells/seed-{seed}/generation",
-        lambda: _seed(study, seed, splits.verifier, splits.prover, splits.test),
+        lambda: _seed(experiment, seed, splits.verifier, splits.prover, splits.test),
     )
 
 
-def _problems(study: Study) -> ProblemSplits:
-    assert study.config.generation is not None
-    splits = load_problems(study.config.generation.problems, base_dir=study.base_dir)
+def _problems(experiment: Experiment) -> ProblemSplits:
+    assert experiment.config.generation is not None
+    splits = load_problems(experiment.config.generation.problems, base_dir=experiment.base_dir)
     if not all(p.solution for p in (*splits.verifier, *splits.prover)):
         raise UserError("generation.problems: every problem needs a worked solution; use a source that has them")
     return splits
 
 
 def _seed(
-    study: Study, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]
+    experiment: Experiment, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]
 ) -> Result:
-    settings = study.config.generation
+    settings = experiment.config.generation
     assert settings is not None
-    scratch = study.run.path / f".generation-{seed}.tmp"
+    scratch = experiment.run.path / f".generation-{seed}.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
         weak = _taught(
-            study,
+            experiment,
             settings.weak,
             [(p, p.solution) for p in half_a],
             scratch / "weak",
@@ -95,12 +95,14 @@ def _seed(
             settings.weak_steps,
             settings.weak_learning_rate,
         )
-        labels = _solve(study, weak, half_b, seed, "labels")
-        student = _taught(study, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed)
-        ceiling = _taught(study, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
-        start = _load(study, settings.strong)
+        labels = _solve(experiment, weak, half_b, seed, "labels")
+        student = _taught(
+            experiment, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed
+        )
+        ceiling = _taught(experiment, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
+        start = _load(experiment, settings.strong)
         arrays = {
-            name: _right(test, _solve(study, prover, test, seed, "test"))[None]
+            name: _right(test, _solve(experiment, prover, test, seed, "test"))[None]
             for name, prover in (("start", start), ("weak", weak), ("student", student), ("ceiling", ceiling))
         }
     finally:
@@ -109,7 +111,7 @@ def _seed(
 
 
 def _taught(
-    study: Study,
+    experiment: Experiment,
     model: str,
     pairs: Sequence[tuple[Problem, str]],
     folder: Path,
@@ -118,9 +120,9 @@ def _taught(
     rate: float | None = None,
 ) -> Prover:
     """The language model `model` fine-tuned on (problem, solution) pairs."""
-    settings = study.config.generation
+    settings = experiment.config.generation
     assert settings is not None
-    prover = _load(study, model)
+    prover = _load(experiment, model)
     rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
     warm_start(
@@ -133,23 +135,25 @@ def _taught(
         learning_rate=rate or settings.learning_rate,
         max_length=settings.max_length,
         seed=derive_seed(seed, "generation", folder.name) % 2**31,
-        device=study.device,
+        device=experiment.device,
     )
     return Prover.load(
-        ProverSettings(prompts=settings.prompts), study.device, source=str(folder), base_dir=study.base_dir
+        ProverSettings(prompts=settings.prompts), experiment.device, source=str(folder), base_dir=experiment.base_dir
     )
 
 
-def _load(study: Study, model: str) -> Prover:
-    settings = study.config.generation
+def _load(experiment: Experiment, model: str) -> Prover:
+    settings = experiment.config.generation
     assert settings is not None
     role = "verifier" if model.startswith("nano-") else "prover"
-    source = resolve(model, role, study.base_dir)
-    return Prover.load(ProverSettings(prompts=settings.prompts), study.device, source=source, base_dir=study.base_dir)
+    source = resolve(model, role, experiment.base_dir)
+    return Prover.load(
+        ProverSettings(prompts=settings.prompts), experiment.device, source=source, base_dir=experiment.base_dir
+    )
 
 
-def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int, purpose: str) -> list[str]:
-    settings = study.config.generation
+def _solve(experiment: Experiment, prover: Prover, problems: Sequence[Problem], seed: int, purpose: str) -> list[str]:
+    settings = experiment.config.generation
     assert settings is not None
     drawn = sample(
         prover,
@@ -158,9 +162,9 @@ def _solve(study: Study, prover: Prover, problems: Sequence[Problem], seed: int,
         seed=derive_seed(seed, "generation", purpose),
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,
-        engine=study.config.compute.engine,
-        batch=study.config.compute.rollout_batch,
-        vllm=study.config.compute.vllm,
+        engine=experiment.config.compute.engine,
+        batch=experiment.config.compute.rollout_batch,
+        vllm=experiment.config.compute.vllm,
     )
     return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 

@@ -1,8 +1,4 @@
-"""A study from config to summary: prepare the text, train every cell, then the analyses. Resumable throughout.
-
-Reads like Burns et al. 2023, Sec. 3: weak models on half A's ground truth, students on the weak labels
-of half B, ceilings on half B's ground truth, all on one balanced test set.
-"""
+"""An experiment in progress: its settings, its folder, its items by seed, and how each of its cells is trained."""
 
 from __future__ import annotations
 
@@ -12,22 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, write_solutions
 from legibility.models.loading import load_causal, load_tokenizer, pick_device, resolve
 from legibility.models.verifier import keep_layers
+from legibility.models.warm_start import warm_start
 from legibility.problems.storage import read_problems, write_problems
-from legibility.progress import Progress
 from legibility.randomness import derive_seed, stream
 from legibility.weak_to_strong.cells import Cell, Result, load_or, with_needs
 from legibility.weak_to_strong.classifiers import features, load_classifier
+from legibility.weak_to_strong.experiment_settings import (
+    ALONE,
+    SINGLE,
+    ExperimentSettings,
+    PreferencesTask,
+    SolutionsTask,
+)
+from legibility.weak_to_strong.experiment_texts import Texts, run_texts, write_texts
 from legibility.weak_to_strong.items import PARTS, Item, Parts, labels
 from legibility.weak_to_strong.oversight import RoleSpeaker, overseen
-from legibility.weak_to_strong.study_settings import ALONE, SINGLE, PreferencesTask, SolutionsTask, StudyConfig
-from legibility.weak_to_strong.study_texts import Texts, run_texts, write_texts
 from legibility.weak_to_strong.tasks import load_pools, parts_for
 from legibility.weak_to_strong.teachers import train_teacher
 from legibility.weak_to_strong.training import Trained, train_student
@@ -36,10 +37,10 @@ HELD_OUT = ("validation", "test")
 TEXTS = "texts"
 
 
-class Study:
-    """One study in progress: its settings, folder, and items by seed."""
+class Experiment:
+    """One experiment in progress: its settings, folder, and items by seed."""
 
-    def __init__(self, config: StudyConfig, run: RunFolder, base_dir: Path | None) -> None:
+    def __init__(self, config: ExperimentSettings, run: RunFolder, base_dir: Path | None) -> None:
         self.config, self.run, self.base_dir = config, run, base_dir
         self.device = pick_device(config.compute.device)
         self._features: dict[str, dict[Any, np.ndarray]] = {}
@@ -170,14 +171,12 @@ class Study:
         return overseen(self.config.oversight[name], items, speaker, stream(seed, "oversight", name, part))[0]
 
     def _adapted(self, seed: int, model: str) -> str | None:
-        """Folder of the model after generative fine-tuning on half B's text, or None where the study has none."""
+        """Folder of the model after generative fine-tuning on half B's text, or None where the experiment has none."""
         training, settings = self.config.training, self.config.models[model]
         if training.unsupervised_steps == 0:
             return None
         name = f"cells/seed-{seed}/unsupervised/{model}"
         if not self.run.is_done(name):
-            from legibility.models.warm_start import warm_start
-
             place = resolve(settings.model, "verifier", self.base_dir)
             causal, tokenizer = load_causal(place, "float32", self.device), load_tokenizer(place, "verifier")
             if settings.layers is not None:
@@ -245,54 +244,3 @@ class Study:
             if self.config.in_context:
                 wanted.append(Cell("weak", seed, (self.config.in_context.weak,)))
         return list(dict.fromkeys(wanted))
-
-
-def run_study(
-    config: StudyConfig,
-    out: Path,
-    *,
-    resume: bool = False,
-    base_dir: Path | None = None,
-    progress: Progress | None = None,
-) -> RunFolder:
-    """Run (or go on with) a study in folder `out`; writes summary.json there.
-
-    Raises UserError for bad input; a folder that exists needs `resume` and the same settings.
-    """
-    from legibility.weak_to_strong.schedule import do_all, jobs
-    from legibility.weak_to_strong.study_summary import write_summary
-
-    progress = progress or Progress()
-    if config.compute.threads is not None:
-        torch.set_num_threads(config.compute.threads)
-    study = _checked(config, out, base_dir)
-    run = RunFolder.open(out, config, resume=resume)
-    run.write_manifest(command="weak-to-strong", device=config.compute.device, seeds=config.seeds)
-    progress.phase("text and halves", 1)
-    study = study or Study(config, run, base_dir)
-    parts = [study.parts(seed) for seed in config.seeds]
-    progress.done(", ".join(f"{len(getattr(parts[0], p))} {p}" for p in PARTS) + " items")
-    todo = jobs(study)
-    progress.phase("cells and analyses", len(todo))
-    for k, _ in enumerate(do_all(study, todo), start=1):
-        progress.step(k, {})
-    trained = sum(isinstance(job, Cell) for job in todo)
-    progress.done(f"{trained} cells trained, {len(with_needs(study.cells())) - trained} were there")
-    write_summary(study)
-    return run
-
-
-def _checked(config: StudyConfig, out: Path, base_dir: Path | None) -> Study | None:
-    """Fail on unusable models, runs and data before the study folder is made; the study, if its text is there already."""
-    for settings in config.models.values():
-        load_classifier(settings, "cpu", seed=0, base_dir=base_dir)
-    if isinstance(config.task, (SolutionsTask, PreferencesTask)) and config.task.run is None:
-        return None  # the text is still to be written, into the folder
-    study = Study(config, RunFolder(out), base_dir)
-    for seed in config.seeds:
-        study.parts(seed)
-    if config.game_teacher:
-        from legibility.weak_to_strong.game_teacher import check_run
-
-        check_run(study)
-    return study

@@ -1,4 +1,4 @@
-"""The study's figures: PGR against size ratio, accuracy against training, the auto-aligner's drift."""
+"""The experiment's figures: PGR against size ratio, accuracy against training, the auto-aligner's drift."""
 
 from __future__ import annotations
 
