@@ -15,11 +15,11 @@ import torch
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
-from legibility.files import write_json
 from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder, peak_memory_mb
+from legibility.game.run_records import RESOURCES, Resources
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.problems import load_problems
@@ -27,6 +27,7 @@ from legibility.problems.storage import problem_lines, write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.rollouts.vllm import require_vllm
+from legibility.stored import write_stored
 from legibility.team import Team
 
 
@@ -90,7 +91,7 @@ def train(
             collection.collect_round(game, index, verifier)
         if config.game.correctness_arm:
             last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
-            prover_phase.train_prover(game, CORRECTNESS, 0, None, last["steps"])
+            prover_phase.train_prover(game, CORRECTNESS, 0, None, last.steps)
             collection.collect_correctness(game)
         verifier_phase.train_judge(game)
         _record_memory(run, time.time() - started)
@@ -126,6 +127,5 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> None:
 
 
 def _record_memory(run: RunFolder, seconds: float) -> None:
-    """Peak memory of this process; a resumed run keeps the larger figure."""
-    target = run.path / "resources.json"
-    write_json(target, {"last_session_seconds": seconds, "peak_memory_mb": peak_memory_mb()})
+    """Wall time and peak memory of this session."""
+    write_stored(run.path / RESOURCES, Resources(last_session_seconds=seconds, peak_memory_mb=peak_memory_mb()))

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from legibility.errors import UserError
 from legibility.files import write_atomic
@@ -34,6 +41,19 @@ class Stored(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+
+class Sparse(Stored):
+    """A record that leaves its unset fields out of the file: those whose default is None and that nobody gave.
+
+    Read back, they are None. A field that was given as None is written as null.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields.items()
+        unset = {f.alias or name for name, f in fields if f.default is None and name not in self.model_fields_set}
+        return {key: value for key, value in handler(self).items() if key not in unset}
 
 
 StoredT = TypeVar("StoredT", bound=Stored)

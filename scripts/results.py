@@ -116,7 +116,7 @@ def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path
             for c in changed
             if not c.startswith(("compute.", "attack."))
         )
-        commit = RunFolder.existing(run).manifest().get("git_commit") or "–"
+        commit = RunFolder.existing(run).manifest().git_commit or "–"
         lines.append(
             f"| {run.name} | `legibility train {config} {settings} && legibility evaluate {run.name}{attack_settings(summary, config)}` | "
             f"{summary['wall_seconds'] / 60:.1f} | {summary['peak_memory_mb']:,.0f} | {commit} |"

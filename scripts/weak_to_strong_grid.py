@@ -82,7 +82,7 @@ def cost(folder: Path, summary: dict[str, Any]) -> str:
     manifest = RunFolder.existing(folder).manifest()
     return (
         f"{summary['cpu_seconds'] / 60:.1f} CPU-minutes in all cells, peak memory {summary['peak_memory_mb']:,.0f} MB, "
-        f"commit {manifest.get('git_commit') or 'not known'}."
+        f"commit {manifest.git_commit or 'not known'}."
     )
 
 

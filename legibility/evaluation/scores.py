@@ -44,7 +44,7 @@ class Scorer:
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
         settings = config.verifier
         files = {
-            k: v for k, v in run.done_record(phase)["sha256"].items() if k.endswith((".safetensors", "tokenizer.json"))
+            k: v for k, v in run.done_record(phase).sha256.items() if k.endswith((".safetensors", "tokenizer.json"))
         }
         facts = [files, settings.template, settings.max_length, settings.dtype]
         self.identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ The correctness-only arm again (same start, steps and KL), paid +1 or -1 minus
 
 from __future__ import annotations
 
-import json
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from legibility.evaluation.run import Study
 from legibility.evaluation.texts import SHORT
 from legibility.game.condition import CORRECTNESS
 from legibility.game.prover_phase import Plan, correctness_rewards, load_training, phase_name, run_prover_phase
+from legibility.game.run_records import TRAINING, LengthPenalisedTraining
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL
 
@@ -29,7 +30,7 @@ def train(study: Study) -> None:
     game, settings, run = study.game, study.settings, study.run
     penalty, limit = settings.evaluation.length_penalty, settings.sampling.max_new_tokens
     if run.is_done(SHORT):
-        made = json.loads((run.verified(SHORT) / "training.json").read_text(encoding="utf-8"))["length_penalty"]
+        made = run.stored(SHORT, TRAINING, LengthPenalisedTraining).length_penalty
         if made != penalty:
             raise UserError(
                 f"{run.folder(SHORT)}: trained with evaluation.length_penalty {made}; delete it to train it with {penalty}"
@@ -61,7 +62,7 @@ def train(study: Study) -> None:
             title="correctness-only, length-penalised",
             arm=ARM,
             index=0,
-            steps=load_training(run, CORRECTNESS, 0)["steps"],
+            steps=load_training(run, CORRECTNESS, 0).steps,
             roles=(HELPFUL,),
             problems_per_step=2 * settings.ppo.problems_per_step,
             prover=lambda: game.new_prover(ARM),
@@ -70,6 +71,6 @@ def train(study: Study) -> None:
             ),
             extra=last_text,
             gated=False,
-            record={"reward": ARM, "length_penalty": penalty},
+            record=partial(LengthPenalisedTraining, reward=ARM, length_penalty=penalty),
         ),
     )

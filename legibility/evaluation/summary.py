@@ -21,10 +21,12 @@ from legibility.evaluation.texts import by_problem, test_texts, valid
 from legibility.files import write_json
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.run_records import RESOURCES, TRAINING, Resources, VerifierTraining
 from legibility.game.verifier_phase import discrimination
 from legibility.metrics import bootstrap, number, pairwise_accuracy
 from legibility.problems.storage import read_problems
 from legibility.randomness import stream
+from legibility.stored import read_stored
 from legibility.team import Team
 
 SCHEMA = 1
@@ -74,7 +76,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         training = load_training(run, "correctness", 0)
         arms["correctness"] = {
             **describe(texts["correctness"]),
-            "steps": training["steps"],
+            "steps": training.steps,
             "checkability": check["correctness"],
         }
         accuracies = {
@@ -89,14 +91,14 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
             arms["correctness"]["accuracy_at_half_steps"] = number(accuracies["correctness halfway"].mean())
             tax_equal_samples = describe.paired(accuracies, lambda a: a["correctness halfway"] - a[game_name])
     done = [run.done_record(p) for p in run.finished_phases() if not p.startswith("evaluation/")]
-    resources = run.path / "resources.json"
-    peak = json.loads(resources.read_text())["peak_memory_mb"] if resources.exists() else 0.0
+    resources = run.path / RESOURCES
+    peak = read_stored(resources, Resources, fix="delete it").peak_memory_mb if resources.exists() else 0.0
     return {
         "schema": SCHEMA,
         "run": run.path.name,
         "seed": config.seed,
-        "wall_seconds": float(sum(d["seconds"] for d in done)),
-        "peak_memory_mb": max([peak, *(d["peak_memory_mb"] for d in done)]),
+        "wall_seconds": float(sum(d.seconds for d in done)),
+        "peak_memory_mb": max([peak, *(d.peak_memory_mb for d in done)]),
         "decoding": {
             "temperature": config.sampling.evaluation_temperature,
             "samples": config.evaluation.samples,
@@ -159,16 +161,16 @@ class _Describer:
 
 def _round(run: RunFolder, index: int, describe: _Describer, texts, check) -> dict[str, Any]:
     training = load_training(run, "game", index)
-    verifier = json.loads((run.verified(f"{round_name(index)}/verifier") / "training.json").read_text(encoding="utf-8"))
+    verifier = run.stored(f"{round_name(index)}/verifier", TRAINING, VerifierTraining)
     helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
     own = valid(pd.concat([helpful, sneaky]))
     h, s = describe(helpful), describe(sneaky)
     return {
         "round": index,
-        "steps": training["steps"],
-        "stopped": training["stopped"],
-        "steps_to_exploit": training["steps_to_exploit"],
-        "score_scale": training["score_scale"],
+        "steps": training.steps,
+        "stopped": training.stopped,
+        "steps_to_exploit": training.steps_to_exploit,
+        "score_scale": training.score_scale,
         "helpful_accuracy": h["accuracy"],
         "helpful_interval": h["interval"],
         "helpful_length": h["mean_length"],
@@ -181,11 +183,11 @@ def _round(run: RunFolder, index: int, describe: _Describer, texts, check) -> di
         "score_sneaky_incorrect": number(sneaky.score[sneaky.verdict == "incorrect"].mean()),
         "checkability": check[f"game {index}"],
         "verifier": {
-            "parameters": verifier["parameters"],
-            "texts": verifier["texts"],
-            "auroc_base": verifier["test"]["base"],
-            "auroc_previous_round": verifier["test"]["base" if index == 0 else str(index - 1)],
-            "auroc_own_round": discrimination(own, own.score.to_numpy(dtype=float)),
+            "parameters": verifier.parameters,
+            "texts": verifier.texts,
+            "auroc_base": verifier.on(None).model_dump(),
+            "auroc_previous_round": verifier.on(index - 1 if index else None).model_dump(),
+            "auroc_own_round": discrimination(own, own.score.to_numpy(dtype=float)).model_dump(),
         },
     }
 

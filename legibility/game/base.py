@@ -7,19 +7,19 @@ few-shot examples, the paper's Appendix H), and is recorded with role "base".
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
 from legibility.errors import UserError
-from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.condition import INIT
 from legibility.game.context import Game
+from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
 from legibility.game.solutions import read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
+from legibility.stored import write_stored
 
 WARM_START, BASE = "warm_start", "base"
 
@@ -61,7 +61,7 @@ def warm_start(game: Game) -> None:
                 bf16=game.config.prover.dtype == "bfloat16",
                 lora=lora_config(game.config.prover),
             )
-            write_json(work / "metrics.json", metrics)
+            write_stored(work / METRICS, WarmStartMetrics(**metrics))
         game.progress.done(f"loss {metrics['first_loss']:.2f} -> {metrics['last_loss']:.2f}")
     game.base_source = str(game.run.verified(WARM_START) / "model")
 
@@ -100,13 +100,17 @@ def sample_base(game: Game) -> None:
                 rows += drawn
                 game.progress.step(k + 1, accuracy)
             write_solutions(work / "solutions.parquet", rows)
-            write_json(work / "metrics.json", accuracy)
+            write_stored(work / METRICS, BaseMetrics(**accuracy))
         game.progress.done(
             f"helpful accuracy {accuracy['test_helpful']:.3f}, sneaky {accuracy['test_sneaky']:.3f} (test)"
         )
-    accuracy = json.loads((game.run.verified(BASE) / "metrics.json").read_text())
-    reasons = gates.check_base(config.gates, accuracy["validation_helpful"])
+    reasons = gates.check_base(config.gates, base_metrics(game.run).validation_helpful)
     gates.enforce(config.gates, "the base policy", reasons, game.force, game.progress.warn)
+
+
+def base_metrics(run: RunFolder) -> BaseMetrics:
+    """Accuracy of the base policy. Raises UserError where its phase is unfinished or changed."""
+    return run.stored(BASE, METRICS, BaseMetrics)
 
 
 def base_solutions(game: Game):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from legibility.config import MixtureSettings
+from legibility.game.run_records import MixtureCell
 from legibility.problems.records import Problem
 from legibility.verifier_training import LabelledSolution
 
@@ -27,11 +28,12 @@ class Mixture:
     """The chosen texts and, per (component, role), how many were wanted and taken."""
 
     items: list[LabelledSolution]
-    cells: list[dict[str, object]]
+    cells: list[MixtureCell]
 
     @property
-    def short(self) -> list[dict[str, object]]:
-        return [c for c in self.cells if c["taken"] < c["wanted"]]
+    def short(self) -> list[MixtureCell]:
+        """Cells with fewer texts than their share."""
+        return [c for c in self.cells if c.taken < c.wanted]
 
 
 def component_weights(components: Sequence[str], settings: MixtureSettings) -> dict[str, float]:
@@ -69,7 +71,7 @@ def build_mixture(
     weights = component_weights(list(pools), settings)
     budget = _share_out(per_problem * len(problems) // 2, weights)  # pairs of each component
     chosen: list[LabelledSolution] = []
-    cells: list[dict[str, object]] = []
+    cells: list[MixtureCell] = []
     left_over = 0
     for name in sorted(pools, key=lambda c: c == BASE):  # base last: it takes what others left
         wanted = 2 * budget[name] + (left_over if name == BASE else 0)
@@ -91,7 +93,7 @@ def _share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     return shares
 
 
-def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[LabelledSolution], list[dict[str, object]]]:
+def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[LabelledSolution], list[MixtureCell]]:
     roles = (sorted({x.role for x in pool}) if balance == "within_role" else []) or ["any"]
     cells = {r: [x for x in pool if r in ("any", x.role)] for r in roles}
     capacity = {r: min(sum(x.correct for x in c), sum(not x.correct for x in c)) for r, c in cells.items()}
@@ -108,14 +110,14 @@ def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[Labelle
         part = _balanced(cells[r], pairs[r], rng)
         taken += part
         report.append(
-            {
-                "component": name,
-                "role": r,
-                "wanted": 2 * fair[r],
-                "taken": len(part),
-                "available_correct": sum(x.correct for x in cells[r]),
-                "available_incorrect": sum(not x.correct for x in cells[r]),
-            }
+            MixtureCell(
+                component=name,
+                role=r,
+                wanted=2 * fair[r],
+                taken=len(part),
+                available_correct=sum(x.correct for x in cells[r]),
+                available_incorrect=sum(not x.correct for x in cells[r]),
+            )
         )
     return taken, report
 

@@ -10,19 +10,20 @@ evaluation's attackers and its length-penalised arm are other plans for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
 import numpy as np
 
 from legibility import rewards
 from legibility.config import RewardSettings
-from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
 from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker, Tracker
 from legibility.metrics import number
@@ -32,6 +33,7 @@ from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
 from legibility.randomness import stream
+from legibility.stored import write_stored
 
 SHOWN = {
     "accuracy_helpful": "helpful",
@@ -47,7 +49,7 @@ class Plan:
     """One prover phase: who writes, what is paid, when it ends.
 
     `arm` and `index` key its random numbers and label its completions. `pay(rows, scale)` returns the
-    rewards. `extra(prover, step, last)` may return more completions to store, after every step.
+    rewards; `record` makes the phase's training.json. `extra(prover, step, last)` may return more completions to store, after every step.
     Without a `verifier` nothing is scored; without a `tracker` all steps are done.
     """
 
@@ -60,13 +62,13 @@ class Plan:
     problems_per_step: int
     prover: Callable[[], Prover]
     pay: Callable[[Sequence[Solution], float], np.ndarray]
+    record: Callable[..., ProverTraining]  # makes training.json of what the loop knows
     verifier: Verifier | None = None
     scale: Literal["calibrated", "running", "none"] = "none"
     tracker: Tracker | None = None
     extra: Callable[[Prover, int, bool], list[Solution]] | None = None
     gated: bool = True
     keep_weights: bool = True
-    record: Mapping[str, Any] = field(default_factory=dict)  # more facts for training.json
 
 
 def phase_name(arm: str, index: int) -> str:
@@ -89,7 +91,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         verifier=verifier,
         scale=settings.reward.scale,
         tracker=FooledTracker(settings.stop),
-        record={"reward": settings.reward.kind},
+        record=partial(ProverTraining, reward=settings.reward.kind),
     )
     if arm == CORRECTNESS:
         plan = replace(
@@ -101,7 +103,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
             scale="none",
             tracker=None,
             extra=lambda prover, step, _: _halfway(game, prover, step) if step == max(1, steps // 2) else [],
-            record={"reward": CORRECTNESS},
+            record=partial(ProverTraining, reward=CORRECTNESS),
         )
     run_prover_phase(game, plan)
 
@@ -159,18 +161,15 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
             ppo.save(work)
         write_solutions(work / "solutions.parquet", rows)
         exploited_at = plan.tracker.exploited_at if plan.tracker is not None else None
-        write_json(
-            work / "training.json",
-            {
-                "arm": plan.arm,
-                "round": plan.index,
-                "steps": step,
-                "stopped": stopped,
-                "score_scale": scale.value,
-                "steps_to_exploit": exploited_at,
-                **plan.record,
-            },
+        facts = plan.record(
+            arm=plan.arm,
+            round=plan.index,
+            steps=step,
+            stopped=stopped,
+            score_scale=scale.value,
+            steps_to_exploit=exploited_at,
         )
+        write_stored(work / TRAINING, facts)
     exploited = f", fooled at step {exploited_at}" if exploited_at else ""
     game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in shown.items()))
 
@@ -262,7 +261,6 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def load_training(run: RunFolder, arm: str, index: int) -> dict[str, Any]:
-    """training.json of a finished prover phase."""
-    folder = run.verified(phase_name(arm, index))
-    return json.loads((folder / "training.json").read_text(encoding="utf-8"))
+def load_training(run: RunFolder, arm: str, index: int) -> ProverTraining:
+    """training.json of a finished prover phase. Raises UserError where the phase is unfinished or changed."""
+    return run.stored(phase_name(arm, index), TRAINING, ProverTraining)

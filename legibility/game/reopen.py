@@ -28,7 +28,7 @@ def reopen(
     Raises UserError where the folder cannot be read.
     """
     config = config or run.config()
-    base_dir = run.manifest().get("base_dir")
+    base_dir = run.manifest().base_dir
     game = Game(
         config,
         run,

@@ -1,13 +1,12 @@
 """The run folder: one directory that holds everything a run made, written phase by phase.
 
-A phase works in a temporary folder beside its final place; `commit` writes DONE (with the SHA-256 of
-every file) last, syncs and renames, so a killed run never leaves half a phase. Loading a phase checks
+A phase works in a temporary folder beside its final place; then DONE (with the SHA-256 of every
+file) is written last and the folder is synced and renamed, so a killed run never leaves half a phase. Loading a phase checks
 those hashes. Nothing is overwritten: a finished phase is never opened for writing again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -23,11 +22,12 @@ import yaml
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.files import sha256, sync_folder, write_atomic, write_json
+from legibility.files import sha256, sync_folder, write_atomic
+from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import SettingsT, parse_settings, with_new_names
+from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
 
-SCHEMA = 1
 PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "trl", "datasets", "numpy")
 
 
@@ -78,9 +78,11 @@ class RunFolder:
 
     @property
     def config_file(self) -> Path:
+        """The run's settings as they were when it began."""
         return self.path / "config.yaml"
 
     def settings(self) -> dict[str, Any]:
+        """The stored settings as plain data. Raises UserError where they cannot be read."""
         try:
             found = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -96,28 +98,25 @@ class RunFolder:
         return parse_settings(with_new_names(self.settings(), schema), str(self.config_file), schema)
 
     def write_manifest(self, **facts: Any) -> None:
-        """Record versions, commit and hardware, once."""
-        target = self.path / "manifest.json"
+        """Record versions, commit and hardware, and the facts of `Manifest` that are given, once."""
+        target = self.path / MANIFEST
         if not target.exists():
-            write_json(
-                target, {"schema": SCHEMA, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_environment(), **facts}
-            )
+            created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            write_stored(target, Manifest(created=created, **_environment(), **facts))
 
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """The run's provenance. Raises UserError where it is missing or damaged."""
-        file = self.path / "manifest.json"
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(f"{file}: missing or damaged; restore it from a copy") from None
+        return read_stored(self.path / MANIFEST, Manifest, fix="restore it from a copy")
 
     # ---- phases -------------------------------------------------------------------------------
 
     def folder(self, phase: str) -> Path:
+        """Where a phase stands, finished or not."""
         return self.path / phase
 
     def is_done(self, phase: str) -> bool:
-        return (self.folder(phase) / "DONE").is_file()
+        """Whether a phase is finished (its files are not checked: see `verified`)."""
+        return (self.folder(phase) / DONE).is_file()
 
     @contextmanager
     def phase(self, phase: str) -> Iterator[Path]:
@@ -135,31 +134,24 @@ class RunFolder:
             raise
         seconds = time.time() - started
         hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
-        done = {
-            "schema": SCHEMA,
-            "phase": phase,
-            "seconds": seconds,
-            "peak_memory_mb": peak_memory_mb(),
-            "sha256": hashes,
-        }
-        write_json(work / "DONE", done)
+        done = Done(phase=phase, seconds=seconds, peak_memory_mb=peak_memory_mb(), sha256=hashes)
+        write_stored(work / DONE, done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
             sync_folder(directory)
         os.replace(work, final)
         sync_folder(final.parent)
 
-    def done_record(self, phase: str) -> dict[str, Any]:
-        """The DONE record of a finished phase. Raises UserError where it is missing."""
-        try:
-            return json.loads((self.folder(phase) / "DONE").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(
-                f"{self.folder(phase)}: this phase is not finished; go on with legibility train … --resume"
-            ) from None
-        except (OSError, ValueError):
-            raise UserError(
-                f"{self.folder(phase)}/DONE: cannot be read; delete {self.folder(phase)} to redo the phase"
-            ) from None
+    def done_record(self, phase: str) -> Done:
+        """The DONE record of a finished phase. Raises UserError where it is missing or damaged."""
+        folder = self.folder(phase)
+        if not self.is_done(phase):
+            raise UserError(f"{folder}: this phase is not finished; go on with legibility train … --resume")
+        return read_stored(folder / DONE, Done, fix=f"delete {folder} to redo the phase")
+
+    def stored(self, phase: str, name: str, model: type[StoredT]) -> StoredT:
+        """A record in a finished phase, after checking the phase's hashes. Raises UserError as `verified` does."""
+        folder = self.verified(phase)
+        return read_stored(folder / name, model, fix=f"delete {folder} and resume to redo the phase")
 
     def verified(self, phase: str) -> Path:
         """The phase's folder after checking that its files are what the phase wrote.
@@ -167,7 +159,7 @@ class RunFolder:
         Raises UserError for an unfinished phase or a file that is missing or changed.
         """
         record, folder = self.done_record(phase), self.folder(phase)
-        for name, expected in record["sha256"].items():
+        for name, expected in record.sha256.items():
             file = folder / name
             if name.endswith(".parquet") and not file.exists():
                 continue  # merged into the round's solutions.parquet
@@ -179,7 +171,7 @@ class RunFolder:
 
     def finished_phases(self) -> list[str]:
         """Names of finished phases, in the order they were finished."""
-        done = sorted(self.path.rglob("DONE"), key=lambda p: p.stat().st_mtime_ns)
+        done = sorted(self.path.rglob(DONE), key=lambda p: p.stat().st_mtime_ns)
         return [str(p.parent.relative_to(self.path)) for p in done]
 
     def rounds(self) -> list[int]:
@@ -195,6 +187,7 @@ def _is_temporary(path: Path) -> bool:
 
 
 def round_name(index: int) -> str:
+    """A round's folder inside the run."""
     return f"rounds/{index:02d}"
 
 
@@ -207,7 +200,7 @@ def peak_memory_mb() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
 
 
-def different_settings(old: dict, new: dict, prefix: str = "") -> list[str]:
+def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Settings in which two dumped configurations differ, as "section.key: old -> new"."""
     changed = []
     for key in sorted(set(old) | set(new)):

@@ -12,17 +12,18 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.files import write_json
 from legibility.game import gates
 from legibility.game.base import base_solutions
 from legibility.game.condition import HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.mixture import BASE, build_mixture
 from legibility.game.run_folder import round_name
+from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
 from legibility.metrics import auroc, number, pairwise_accuracy
 from legibility.models.verifier import Verifier
 from legibility.randomness import derive_seed, stream
+from legibility.stored import write_stored
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 
@@ -88,8 +89,8 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
         )
     for cell in mixture.short:
         game.progress.note(
-            f"  [dim]{title}: {cell['component']} / {cell['role']}: {cell['taken']} of {cell['wanted']} texts "
-            f"({cell['available_correct']} correct, {cell['available_incorrect']} incorrect to choose from)[/dim]"
+            f"  [dim]{title}: {cell.component} / {cell.role}: {cell.taken} of {cell.wanted} texts "
+            f"({cell.available_correct} correct, {cell.available_incorrect} incorrect to choose from)[/dim]"
         )
     game.progress.phase(f"{title} ({len(mixture.items)} texts)", settings.updates)
     with game.run.phase(phase) as work:
@@ -121,24 +122,22 @@ def _train(game: Game, phase, title, pools, settings, purpose, source, past_roun
                 name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()
             }
         verifier.save(work)
-        write_json(
-            work / "training.json",
-            {
-                "texts": len(mixture.items),
-                "cells": mixture.cells,
-                "parameters": parameters,
-                "final": {k: number(v) for k, v in final.items()},
-                "test": evaluation,
-            },
+        facts = VerifierTraining(
+            texts=len(mixture.items),
+            cells=mixture.cells,
+            parameters=parameters,
+            final=LastUpdates(**final),
+            test=evaluation,
         )
-    shown = evaluation[str(past_rounds[-1])] if len(past_rounds) else evaluation["base"]
+        write_stored(work / TRAINING, facts)
+    shown = facts.on(past_rounds[-1] if len(past_rounds) else None)
     game.progress.done(
-        f"pair accuracy {final['pair_accuracy']:.3f}, held-out AUROC pooled {shown['pooled'] or float('nan'):.3f}, "
-        f"within role {shown['within_role'] or float('nan'):.3f}"
+        f"pair accuracy {final['pair_accuracy']:.3f}, held-out AUROC pooled {shown.pooled or float('nan'):.3f}, "
+        f"within role {shown.within_role or float('nan'):.3f}"
     )
 
 
-def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> dict[str, float | None]:
+def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> Discrimination:
     """How well scores tell correct from incorrect in valid text of one policy.
 
     pooled: AUROC of helpful-correct against sneaky-incorrect (for base text: correct against
@@ -154,12 +153,12 @@ def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> dict[str, float |
         cells = np.ones(len(frame), dtype=bool)
     known = [v for v in inside.values() if not np.isnan(v)]
     pairs = [f"{p}|{r}" for p, r in zip(frame.problem_id, role, strict=True)]
-    return {
-        "pooled": number(auroc(scores[cells], correct[cells])),
-        "within_role": number(float(np.mean(known))) if known else None,
-        **{r: number(v) for r, v in inside.items()},
-        "pairwise": number(pairwise_accuracy(scores, correct, pairs)),
-    }
+    return Discrimination(
+        pooled=auroc(scores[cells], correct[cells]),
+        within_role=float(np.mean(known)) if known else None,
+        **inside,
+        pairwise=pairwise_accuracy(scores, correct, pairs),
+    )
 
 
 def _scores(game: Game, verifier: Verifier, frame: pd.DataFrame) -> np.ndarray:

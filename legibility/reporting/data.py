@@ -21,6 +21,7 @@ from legibility.evaluation.texts import test_texts
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.prover_phase import load_training, phase_name
 from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import Manifest, ProverTraining
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.problems.storage import read_problems
 from legibility.reporting.examples import Example, pick_examples
@@ -36,7 +37,7 @@ class Phase:
     title: str
     arm: str
     index: int
-    training: dict[str, Any]
+    training: ProverTraining
     steps: pd.DataFrame
     verdicts: pd.DataFrame
 
@@ -62,7 +63,7 @@ class ReportData:
     name: str
     finished: bool
     config: Config
-    manifest: dict[str, Any]
+    manifest: Manifest
     summary: dict[str, Any]
     rounds: list[Phase]
     correctness: Phase | None

@@ -77,7 +77,7 @@ def _round_column(top: Axes, bottom: Axes, phase: Phase, alpha: float, theme: Th
     for role in ("helpful", "sneaky"):
         end = series(bottom, phase.steps[f"accuracy_{role}"], alpha, getattr(theme, role))
         accuracy.append((end, role, getattr(theme, role)))
-    exploited = phase.training["steps_to_exploit"]
+    exploited = phase.training.steps_to_exploit
     top.set_title(phase.title, loc="left", fontweight="bold")
     note = f"fooled at step {exploited}" if exploited else "not exploited"
     top.set_title(note, loc="right", fontsize=8, color=theme.text if exploited else theme.muted)

@@ -63,7 +63,7 @@ def write_summary(experiment: Experiment) -> dict[str, Any]:
     cells = [json.loads(f.read_text(encoding="utf-8")) for f in run.path.rglob("cells/**/cell.json")]
     summary["cpu_seconds"] = float(sum(c["cpu_seconds"] for c in cells))
     summary["peak_memory_mb"] = max(
-        [peak_memory_mb(), *(run.done_record(p)["peak_memory_mb"] for p in run.finished_phases())]
+        [peak_memory_mb(), *(run.done_record(p).peak_memory_mb for p in run.finished_phases())]
     )
     write_json(run.path / "summary.json", summary)
     return summary

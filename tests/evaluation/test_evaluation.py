@@ -229,5 +229,5 @@ def test_a_summary_can_be_written_again(summary, tiny_run):
     before = (tiny_run.path / "summary.json").read_bytes()
     write_summary(RunFolder.existing(tiny_run.path))
     assert (tiny_run.path / "summary.json").read_bytes() == before
-    seconds = [tiny_run.done_record(p)["seconds"] for p in tiny_run.finished_phases()]
+    seconds = [tiny_run.done_record(p).seconds for p in tiny_run.finished_phases()]
     assert summary["wall_seconds"] == pytest.approx(sum(seconds))

@@ -159,11 +159,11 @@ def test_short_cells_are_reported(pools, per_problem):
     mixture = build(pools, per_problem)
     taken = counts(mixture)
     for cell in mixture.cells:
-        mine = [x for x in pools[cell["component"]] if x.role == cell["role"]]
-        assert cell["available_correct"] == sum(x.correct for x in mine)
-        assert cell["available_incorrect"] == sum(not x.correct for x in mine)
-        assert cell["taken"] == sum(taken[cell["component"], cell["role"], c] for c in (True, False))
-        if cell["taken"] < cell["wanted"] - 1:
+        mine = [x for x in pools[cell.component] if x.role == cell.role]
+        assert cell.available_correct == sum(x.correct for x in mine)
+        assert cell.available_incorrect == sum(not x.correct for x in mine)
+        assert cell.taken == sum(taken[cell.component, cell.role, c] for c in (True, False))
+        if cell.taken < cell.wanted - 1:
             assert cell in mixture.short
     if len(mixture.items) < per_problem * len(PROBLEMS) - 3 * len(mixture.cells):
         assert mixture.short
@@ -180,7 +180,7 @@ def test_a_role_without_failures_teaches_nothing_and_the_other_role_fills_in():
         ("round 0", "sneaky", True): 12,
         ("round 0", "sneaky", False): 12,
     }
-    assert [(c["role"], c["taken"]) for c in mixture.short] == [("helpful", 0)]
+    assert [(c.role, c.taken) for c in mixture.short] == [("helpful", 0)]
 
 
 def test_what_a_round_cannot_fill_comes_from_the_base():

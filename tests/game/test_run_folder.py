@@ -221,7 +221,7 @@ def test_reading_needs_a_run(tmp_path):
 def test_the_manifest_is_written_once(run):
     run.write_manifest(seed=3, command="train")
     first = run.manifest()
-    assert first["seed"] == 3 and first["packages"]["torch"] and first["python"]
+    assert first.seed == 3 and first.packages["torch"] and first.python
     run.write_manifest(seed=4)
     assert run.manifest() == first
 
@@ -285,8 +285,8 @@ def test_layout_of_a_finished_run(tiny_run):
     assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl", ".tmp"))]
     assert yaml.safe_load((tiny_run.path / "config.yaml").read_text())["game"]["rounds"] == 2
     manifest = tiny_run.manifest()
-    assert manifest["problems"]["counts"] == {"prover": 40, "verifier": 30, "validation": 16, "test": 20}
-    assert manifest["problems"]["contamination"]["used"] == manifest["problems"]["counts"]
+    assert manifest.problems.counts.model_dump() == {"prover": 40, "verifier": 30, "validation": 16, "test": 20}
+    assert manifest.problems.contamination["used"] == manifest.problems.counts.model_dump()
     assert len(read_problems(tiny_run.path / "problems.jsonl")) == 106
 
 

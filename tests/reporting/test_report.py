@@ -216,7 +216,7 @@ def test_figures_leave_matplotlib_alone(data) -> None:
 
 
 def test_the_exploit_step_is_marked(data) -> None:
-    phase = replace(data.rounds[0], training={**data.rounds[0].training, "steps_to_exploit": 2})
+    phase = replace(data.rounds[0], training=data.rounds[0].training.model_copy(update={"steps_to_exploit": 2}))
     figure = figures(replace(data, rounds=[phase, data.rounds[1]]))["rounds"]
     titles = [ax.get_title(loc="right") for ax in figure.axes]
     assert titles[0] == "fooled at step 2" and "fooled" not in titles[1]

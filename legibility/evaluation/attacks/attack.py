@@ -14,10 +14,10 @@ for goodharting only), and unreadable text counts as neither correct nor incorre
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -27,9 +27,10 @@ from legibility.errors import UserError
 from legibility.evaluation.attacks.survival import median_steps
 from legibility.evaluation.run import Study
 from legibility.evaluation.texts import COLLECTION, validation_texts
-from legibility.game.base import BASE
+from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS
 from legibility.game.prover_phase import Plan, phase_name, run_prover_phase, verifier_rewards
+from legibility.game.run_records import TRAINING, AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL, SNEAKY
@@ -166,15 +167,16 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
         extra=last_text,
         gated=False,
         keep_weights=False,
-        record={
-            "reward": attack.reward,
-            "seed": attack.seed,
-            "cap": attack.cap,
-            "quick": quick,
-            "start": start,
-            "reference_score": reference,
-            "settings": _fingerprint(study),
-        },
+        record=partial(
+            AttackTraining,
+            reward=attack.reward,
+            seed=attack.seed,
+            cap=attack.cap,
+            quick=quick,
+            start=start,
+            reference_score=reference,
+            settings=_setup(study),
+        ),
     )
     run_prover_phase(game, plan)
     return _finished(study, attack) or {}
@@ -185,18 +187,18 @@ def finished_attacks(study: Study) -> list[dict[str, Any]]:
     best: dict[tuple, dict[str, Any]] = {}
     for done in sorted((study.run.path / FOLDER).glob("v*/DONE")):
         phase = f"{FOLDER}/{done.parent.name}"
-        training = json.loads((study.run.verified(phase) / "training.json").read_text(encoding="utf-8"))
-        exploited = training["steps_to_exploit"] is not None
+        training = study.run.stored(phase, TRAINING, AttackTraining)
+        exploited = training.steps_to_exploit is not None
         record = {
-            "verifier": training["round"],
-            "reward": training["reward"],
-            "seed": training["seed"],
-            "steps": training["steps_to_exploit"] if exploited else training["steps"],
+            "verifier": training.round,
+            "reward": training.reward,
+            "seed": training.seed,
+            "steps": training.steps_to_exploit if exploited else training.steps,
             "exploited": exploited,
-            "cap": training["cap"],
-            "quick": training["quick"],
-            "start": training["start"],
-            "settings": training["settings"],
+            "cap": training.cap,
+            "quick": training.quick,
+            "start": training.start,
+            "settings": training.settings.model_dump(),
             "phase": phase,
         }
         key = (record["verifier"], record["reward"], record["seed"])
@@ -241,7 +243,7 @@ def _finished(study: Study, attack: Attack) -> dict[str, Any] | None:
     for record in finished_attacks(study):
         same = (record["verifier"], record["reward"], record["seed"]) == (attack.verifier, attack.reward, attack.seed)
         if same and (record["cap"] >= attack.cap or record["exploited"]):
-            if record["settings"] != _fingerprint(study):
+            if record["settings"] != _setup(study).model_dump():
                 raise UserError(
                     f"{study.run.folder(record['phase'])}: made under other attack settings ({record['settings']}); "
                     "delete the folder to redo it, or use the same"
@@ -250,15 +252,15 @@ def _finished(study: Study, attack: Attack) -> dict[str, Any] | None:
     return None
 
 
-def _fingerprint(study: Study) -> dict[str, Any]:
+def _setup(study: Study) -> AttackSetup:
     """The settings that decide what an attack of a given cap does, beside the run's own."""
     s = study.settings.attack
-    return {
-        "problems_per_step": s.problems_per_step or study.settings.ppo.problems_per_step,
-        "incorrect": s.incorrect,
-        "goodhart_accuracy": s.goodhart_accuracy,
-        "goodhart_start": s.goodhart_start,
-    }
+    return AttackSetup(
+        problems_per_step=s.problems_per_step or study.settings.ppo.problems_per_step,
+        incorrect=s.incorrect,
+        goodhart_accuracy=s.goodhart_accuracy,
+        goodhart_start=s.goodhart_start,
+    )
 
 
 def _reference(study: Study, index: int) -> float:
@@ -278,7 +280,7 @@ def _starting_policy(study: Study, attack: Attack):
     base = ("base", lambda: game.new_prover(f"attack-{attack.reward}", attack.verifier, attack.seed))
     if attack.reward != GOODHART:
         return base
-    accuracy = json.loads((study.run.verified(BASE) / "metrics.json").read_text(encoding="utf-8"))["validation_helpful"]
+    accuracy = base_metrics(study.run).validation_helpful
     if accuracy > least:
         return base
     found = f"the base policy has {accuracy:.3f}"

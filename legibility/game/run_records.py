@@ -1,0 +1,199 @@
+"""The small JSON files of a run folder, one model per file: what was run, when a phase ended, how training went.
+
+Completions, weights and step-by-step metrics stand beside them in parquet, safetensors and JSON Lines. Every
+model has a version under the key `schema`; files from before they had one are read as version 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from legibility.stored import Number, Sparse, Stored
+
+MANIFEST, DONE, TRAINING, METRICS, RESOURCES = (
+    "manifest.json",
+    "DONE",
+    "training.json",
+    "metrics.json",
+    "resources.json",
+)
+
+
+class Versioned(Sparse):
+    """A file with the version of its layout."""
+
+    version: Literal[1] = Field(1, alias="schema", description="Version of this file's layout.")
+
+
+# --- The run ---------------------------------------------------------------------------------------
+
+
+class PartCounts(Stored):
+    """Problems of each part of the data."""
+
+    prover: int = Field(description="Problems that provers train on.")
+    verifier: int = Field(description="Problems whose solutions verifiers train on.")
+    validation: int = Field(description="Problems for gates and thresholds.")
+    test: int = Field(description="Problems that only reports use.")
+
+
+class ProblemFacts(Stored):
+    """The problems of a run, and what was done to keep its parts apart."""
+
+    counts: PartCounts = Field(description="Problems used, by part.")
+    contamination: dict[str, JsonValue] = Field(
+        description="Exact and near duplicates between the parts: how many were dropped, with examples."
+    )
+
+
+class Manifest(Versioned):
+    """manifest.json: where and with what a run (or a weak-to-strong experiment) was made."""
+
+    created: str = Field(description="When the folder was made: local time with its offset from UTC.")
+    python: str = Field(description="Version of Python.")
+    packages: dict[str, str | None] = Field(description="Versions of the packages that matter; null: not installed.")
+    git_commit: str | None = Field(description="Commit of this package's source; null for an installed package.")
+    platform: str = Field(description="Operating system and processor.")
+    cpu_count: int | None = Field(description="CPU cores of the machine.")
+    torch_threads: int = Field(description="Threads torch computed with.")
+    gpu: str | None = Field(description="Name of the GPU; null: none.")
+    command: str | None = Field(None, description="The command that made the folder.")
+    device: str | None = Field(None, description="Device of the models.")
+    seed: int | None = Field(None, description="Seed of a game.")
+    base_dir: str | None = Field(None, description="Folder that relative paths of the config start from.")
+    problems: ProblemFacts | None = Field(None, description="The problems of a game.")
+    seeds: list[int] | None = Field(None, description="Seeds of a weak-to-strong experiment.")
+
+
+class Done(Versioned):
+    """DONE: the last file a phase writes. A folder without it is not a finished phase."""
+
+    phase: str = Field(description="The phase's folder inside the run.")
+    seconds: float = Field(description="Wall time of the phase.")
+    peak_memory_mb: float = Field(description="Peak memory of the process and its workers until then, MiB.")
+    sha256: dict[str, str] = Field(description="SHA-256 of every file of the phase, by path inside its folder.")
+
+
+class Resources(Versioned):
+    """resources.json: what the last session of a run used."""
+
+    last_session_seconds: float = Field(description="Wall time of the last `train` of this run.")
+    peak_memory_mb: float = Field(description="Its peak memory with all workers, MiB.")
+
+
+# --- The base policy -------------------------------------------------------------------------------
+
+
+class WarmStartMetrics(Versioned):
+    """warm_start/metrics.json: the supervised fine-tuning before the game."""
+
+    steps: int = Field(description="Updates done.")
+    seconds: float = Field(description="Wall time.")
+    tokens: int = Field(description="Tokens trained on.")
+    first_loss: float = Field(description="Mean loss of the first tenth of the updates.")
+    last_loss: float = Field(description="Mean loss of the last tenth.")
+    pairs: int = Field(description="Prompts with solutions trained on.")
+    dropped: int = Field(description="Pairs left out because they are too long.")
+
+
+class BaseMetrics(Versioned):
+    """base/metrics.json: accuracy of the base policy by split and prompt. Invalid answers count as wrong."""
+
+    verifier_helpful: float = Field(description="Verifier-half problems, helpful prompt, temperature 1.")
+    validation_helpful: float = Field(description="Validation problems, helpful prompt.")
+    validation_sneaky: float = Field(description="Validation problems, sneaky prompt.")
+    test_helpful: float = Field(description="Test problems, helpful prompt.")
+    test_sneaky: float = Field(description="Test problems, sneaky prompt.")
+
+
+# --- Provers ---------------------------------------------------------------------------------------
+
+
+class ProverTraining(Versioned):
+    """training.json of a prover phase: a round, the correctness-only arm, an attack."""
+
+    arm: str = Field(description="What the completions are labelled with: game, correctness, an attack.")
+    round: int = Field(description="The round; of an attack, the verifier's round; 0 where there is none.")
+    steps: int = Field(description="PPO steps done.")
+    stopped: str = Field(description="Why the phase ended.")
+    score_scale: float = Field(description="Scale the verifier's scores were divided by, at the end.")
+    steps_to_exploit: int | None = Field(description="Step at which the verifier was fooled; null: it was not.")
+    reward: str = Field(description="What was paid: src, cgc, goodhart, or the name of an arm.")
+
+
+class LengthPenalisedTraining(ProverTraining):
+    """training.json of the length-penalised correctness arm."""
+
+    length_penalty: float = Field(description="Taken off the reward of a completion of full length.")
+
+
+class AttackSetup(Stored):
+    """Settings that decide what an attack of a given cap does, beside the run's own."""
+
+    problems_per_step: int = Field(description="Problems of a PPO step.")
+    incorrect: float = Field(description="Share of incorrect completions that counts as exploited (SRC, CGC).")
+    goodhart_accuracy: float = Field(description="Accuracy below which a Goodhart attack counts as exploited.")
+    goodhart_start: float = Field(description="Accuracy that a Goodhart attack's start must exceed.")
+
+
+class AttackTraining(ProverTraining):
+    """training.json of an attack on one verifier."""
+
+    seed: int = Field(description="Seed of the attack.")
+    cap: int = Field(description="PPO steps after which the attack gives up.")
+    quick: bool = Field(description="Whether it was made by a quick evaluation.")
+    start: str = Field(description="Policy the attacker starts from: base or correctness.")
+    reference_score: float = Field(description="Mean score of the round's helpful correct validation text.")
+    settings: AttackSetup = Field(description="The attack settings it was made under.")
+
+
+# --- Verifiers -------------------------------------------------------------------------------------
+
+
+class MixtureCell(Stored):
+    """Texts of one component and role in a verifier's training mixture."""
+
+    component: str = Field(description='Whose text: "base", or "round 0" and so on.')
+    role: str = Field(description='Role of its writer; "any" where roles are not balanced.')
+    wanted: int = Field(description="Texts the cell's share asks for.")
+    taken: int = Field(description="Texts taken, half of them correct.")
+    available_correct: int = Field(description="Correct texts to choose from.")
+    available_incorrect: int = Field(description="Incorrect texts to choose from.")
+
+
+class LastUpdates(Stored):
+    """Means over the last tenth of a verifier's updates."""
+
+    loss: Number = Field(description="Training loss.")
+    pair_accuracy: Number = Field(description="Same-problem pairs with the correct text scored higher.")
+    score_std: Number = Field(description="Standard deviation of the scores in a batch.")
+
+
+class Discrimination(Sparse):
+    """How well scores tell correct from incorrect in valid text of one policy; null where one kind is missing.
+
+    A role detector does well on `pooled` only.
+    """
+
+    pooled: Number = Field(description="AUROC, helpful correct against sneaky incorrect; base: correct, incorrect.")
+    within_role: Number = Field(description="Mean AUROC inside the roles.")
+    base: Number = Field(None, description="AUROC inside base text; only of base text.")
+    helpful: Number = Field(None, description="AUROC inside the helpful role; not of base text.")
+    sneaky: Number = Field(None, description="AUROC inside the sneaky role; not of base text.")
+    pairwise: Number = Field(description="Same-problem accuracy inside roles, pooled.")
+
+
+class VerifierTraining(Versioned):
+    """training.json of a round's verifier and of the held-out judge."""
+
+    texts: int = Field(description="Solutions in the training mixture.")
+    cells: list[MixtureCell] = Field(description="The mixture by component and role.")
+    parameters: int = Field(description="Parameters of the verifier.")
+    final: LastUpdates = Field(description="Training metrics at the end.")
+    test: dict[str, Discrimination] = Field(description='On test text of "base" and of past rounds ("0", "1", …).')
+
+    def on(self, past: int | None) -> Discrimination:
+        """Discrimination on a past round's test text (None: the base policy's)."""
+        return self.test["base" if past is None else str(past)]
