@@ -1,0 +1,60 @@
+"""human.json in a run folder: how well people tell right from wrong in what the run wrote.
+
+`legibility analyze` writes it; the tax section and the report read it. It stands here, below all of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from legibility.game.condition import Condition
+from legibility.stored import Interval, Stored, read_stored
+
+HUMAN = "human.json"
+
+
+class HumanAccuracy(Stored):
+    """Judgments of raters on what one condition wrote; intervals at the record's confidence level."""
+
+    arm: str
+    round: int
+    role: str
+    judgments: int
+    raters: int
+    accuracy: Interval = Field(
+        description="Mean of the accuracy on right and on wrong solutions (sneaky: wrong ones only)."
+    )
+    false_accept: Interval = Field(description="Share of judgments of wrong solutions that say True.")
+    false_reject: Interval = Field(description="Share of judgments of right solutions that say False.")
+
+    @property
+    def condition(self) -> Condition:
+        """Who wrote the solutions."""
+        return Condition(self.arm, self.round, self.role)
+
+
+class HumanRecord(Stored):
+    """human.json: a study's results by condition."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    simulated: bool = Field(description="Whether made-up raters judged; then the record says nothing about people.")
+    study_id: str = Field(description="Study the judgments come from.")
+    confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
+    conditions: list[HumanAccuracy]
+
+    def accuracy(self, condition: Condition) -> Interval | None:
+        """Accuracy of the raters on a condition's solutions, or None where the study has none of them."""
+        return next((c.accuracy for c in self.conditions if c.condition == condition), None)
+
+
+def read_human_record(run: Path) -> HumanRecord | None:
+    """The record in the run folder `run`, or None where nobody judged. Raises UserError where it cannot be read."""
+    path = run / HUMAN
+    if not path.is_file():
+        return None
+    return read_stored(
+        path, HumanRecord, fix="it is not as legibility analyze writes it: restore it or move it away"
+    )

@@ -1,0 +1,60 @@
+"""human.json: read under its keys, and refused where it is something else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from legibility.errors import UserError
+from legibility.game.condition import Condition
+from legibility.game.human_record import HUMAN, HumanAccuracy, HumanRecord, read_human_record
+from legibility.stored import Interval, write_stored
+
+UNDEFINED = {"value": None, "low": None, "high": None}
+ACCURACY = {"value": 0.75, "low": 0.5, "high": 0.875}
+
+
+def test_the_record_keeps_the_keys_of_the_file(tmp_path):
+    accuracy = HumanAccuracy(
+        arm="game",
+        round=1,
+        role="helpful",
+        judgments=40,
+        raters=5,
+        accuracy=Interval(**ACCURACY),
+        false_accept=Interval(),
+        false_reject=Interval(),
+    )
+    record = HumanRecord(simulated=False, study_id="abc", confidence_level=0.95, conditions=[accuracy])
+    write_stored(tmp_path / HUMAN, record)
+    stored = json.loads((tmp_path / HUMAN).read_text())
+    assert list(stored) == ["schema", "simulated", "study_id", "confidence", "conditions"]
+    assert stored["schema"] == 1 and stored["confidence"] == 0.95
+    assert stored["conditions"] == [
+        {
+            "arm": "game",
+            "round": 1,
+            "role": "helpful",
+            "judgments": 40,
+            "raters": 5,
+            "accuracy": ACCURACY,
+            "false_accept": UNDEFINED,
+            "false_reject": UNDEFINED,
+        }
+    ]
+    found = read_human_record(tmp_path)
+    assert found == record
+    assert found.accuracy(Condition("game", 1, "helpful")) == Interval(**ACCURACY)
+    assert found.accuracy(Condition("game", 0, "helpful")) is None
+
+
+def test_a_run_nobody_judged_has_no_record(tmp_path):
+    assert read_human_record(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["{}", "[", "3", '{"schema": 2}'])
+def test_another_file_is_refused_by_name(tmp_path, text):
+    (tmp_path / HUMAN).write_text(text)
+    with pytest.raises(UserError, match=r"human\.json: .*legibility analyze"):
+        read_human_record(tmp_path)
