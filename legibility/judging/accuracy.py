@@ -8,65 +8,66 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.game.condition import Condition
 from legibility.judging.clustered_bootstrap import Intervals, Statistic, clustered_intervals, share_interval
-from legibility.judging.pool import honest
 from legibility.judging.protocol import AnalysisRules
+from legibility.judging.results_schema import ConditionDifference, ConditionResult, LengthMatched, MatchedAccuracy
 from legibility.metrics import number
 from legibility.randomness import stream
+from legibility.stored import Interval
 
 WRONG, RIGHT = 0, 1  # index of the label
 
 
 def condition_results(
     judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules
-) -> list[dict[str, Any]]:
-    """One record per condition. judgments: rater, problem_id, condition, correct, right, seconds."""
+) -> list[ConditionResult]:
+    """One record per condition.
+
+    judgments: rater, problem_id, item_id, condition, correct, right, seconds, timed_out (`joined_table`).
+    """
     count = len(conditions)
-    found = _intervals(judgments, _sums(judgments, conditions), _rates_statistic(conditions), rules, "rates")
+    rates = _intervals(judgments, _sums(judgments, conditions), _rates_statistic(conditions), rules, "rates")
     times = _intervals(
         judgments, _time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times"
     )
     results = []
     for i, condition in enumerate(conditions):
         mine = judgments[judgments.condition == condition]
+        wrong_ones, right_ones = (mine[mine.correct == label] for label in (False, True))
         known = mine.seconds.dropna()
-        on_right = mine.seconds[mine.right].dropna()
+        when_right = mine.seconds[mine.right].dropna()
         results.append(
-            {
-                "arm": condition.arm,
-                "round": condition.round,
-                "role": condition.role,
-                "label": condition.label,
-                "judgments": len(mine),
-                "raters": int(mine.rater.nunique()),
-                "problems": int(mine.problem_id.nunique()),
-                "items": int(mine.item_id.nunique()),
-                **{
-                    name: _estimate(
-                        found, k * count + i, mine if label is None else mine[mine.correct == label], rules, share=True
-                    )
-                    for k, (name, label) in enumerate(
-                        (("accuracy", None), ("false_accept", False), ("false_reject", True))
-                    )
-                },
-                "mean_seconds": _estimate(times, i, mine, rules),
-                "median_seconds": number(known.median()) if len(known) else None,
-                "mean_seconds_when_right": number(on_right.mean()) if len(on_right) else None,
-                "timed_out": number(mine.timed_out.mean()) if len(mine) else None,
-            }
+            ConditionResult(
+                arm=condition.arm,
+                round=condition.round,
+                role=condition.role,
+                label=condition.label,
+                judgments=len(mine),
+                raters=int(mine.rater.nunique()),
+                problems=int(mine.problem_id.nunique()),
+                items=int(mine.item_id.nunique()),
+                accuracy=_estimate(rates, i, mine, rules, share=True),
+                false_accept=_estimate(rates, count + i, wrong_ones, rules, share=True),
+                false_reject=_estimate(rates, 2 * count + i, right_ones, rules, share=True),
+                mean_seconds=_estimate(times, i, mine, rules),
+                median_seconds=number(known.median()) if len(known) else None,
+                mean_seconds_when_right=number(when_right.mean()) if len(when_right) else None,
+                timed_out=number(mine.timed_out.mean()) if len(mine) else None,
+            )
         )
     return results
 
 
-def differences(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> list[dict[str, Any]]:
+def differences(
+    judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules
+) -> list[ConditionDifference]:
     """Accuracy of the second minus the first, for every two conditions whose writers were asked to be right."""
-    pairs = list(combinations([i for i, c in enumerate(conditions) if honest(c)], 2))
+    pairs = list(combinations([i for i, c in enumerate(conditions) if not c.sneaky], 2))
     if not pairs:
         return []
     first, second = map(list, zip(*pairs, strict=True))
@@ -79,22 +80,24 @@ def differences(judgments: pd.DataFrame, conditions: Sequence[Condition], rules:
         "differences",
     )
     return [
-        {"first": str(conditions[a]), "second": str(conditions[b]), "difference": _estimate(found, k, judgments, rules)}
+        ConditionDifference(
+            first=str(conditions[a]), second=str(conditions[b]), difference=_estimate(found, k, judgments, rules)
+        )
         for k, (a, b) in enumerate(pairs)
     ]
 
 
-def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> dict[str, Any]:
+def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules) -> LengthMatched:
     """Accuracy if all conditions had solutions of the same lengths (direct standardisation).
 
-    Length classes are quantiles of the items' characters. Per label, only classes in which every honest
+    Length classes are quantiles of the items' characters. Per label, only classes in which every
     condition has judgments count, weighted by their share of all judgments: `coverage` says how much of
     the data that is; where it is 0 the conditions do not overlap and nothing is compared.
     """
-    fair = [c for c in conditions if honest(c)]
+    fair = [c for c in conditions if not c.sneaky]
     data = judgments[judgments.condition.isin(fair)]
     if data.empty:
-        return {"coverage": 0.0, "conditions": []}
+        return LengthMatched(coverage=0.0, conditions=[])
     lengths = data.drop_duplicates("item_id").solution_chars
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, rules.length_bins + 1)[1:-1]))
     classes = np.searchsorted(edges, data.solution_chars.to_numpy())
@@ -105,7 +108,7 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
     weights = np.where(usable, counts.sum(0), 0.0)
     coverage = float(weights.sum() / counts.sum())
     if not usable.any(1).all():
-        return {"coverage": coverage, "conditions": []}
+        return LengthMatched(coverage=coverage, conditions=[])
     weights = weights / weights.sum(1, keepdims=True)
 
     def statistic(s: np.ndarray) -> np.ndarray:
@@ -114,18 +117,20 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
         return (rates * weights).sum(-1).mean(-1)
 
     found = _intervals(data, sums, statistic, rules, "length")
-    return {
-        "coverage": coverage,
-        "conditions": [
-            {"condition": str(c), "accuracy": _estimate(found, i, data[data.condition == c], rules, share=True)}
+    return LengthMatched(
+        coverage=coverage,
+        conditions=[
+            MatchedAccuracy(
+                condition=str(c), accuracy=_estimate(found, i, data[data.condition == c], rules, share=True)
+            )
             for i, c in enumerate(fair)
         ],
-    }
+    )
 
 
 def _rates_statistic(conditions: Sequence[Condition]) -> Statistic:
     """Sums -> accuracy, false accept, false reject of every condition, one after the other."""
-    one_label = np.array([not honest(c) for c in conditions])
+    one_label = np.array([c.sneaky for c in conditions])
 
     def statistic(s: np.ndarray) -> np.ndarray:
         right, n = np.split(s.reshape(len(s), 2, len(conditions), 2), 2, axis=1)
@@ -152,6 +157,7 @@ def _sums(
 
 
 def _time_sums(judgments: pd.DataFrame, conditions: Sequence[Condition]) -> np.ndarray:
+    """What each judgment adds: [seconds, 1] in its condition, nothing where the time is unknown; (judgments, 2 * conditions)."""
     place = {c: i for i, c in enumerate(conditions)}
     column, rows = np.array([place[c] for c in judgments.condition]), np.arange(len(judgments))
     seconds = judgments.seconds.to_numpy(dtype=float)
@@ -171,18 +177,16 @@ def _intervals(
             judgments.problem_id.to_numpy(dtype=str),
             statistic,
             resamples=rules.bootstrap,
-            confidence=rules.confidence,
+            confidence_level=rules.confidence_level,
             rng=stream(rules.seed, "judging", purpose),
         )
 
 
-def _estimate(
-    found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False
-) -> dict[str, float | None]:
-    """value, low, high of number i; `rows` are the judgments behind it. Shares stay in [0, 1]."""
+def _estimate(found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False) -> Interval:
+    """Number i with its interval; `rows` are the judgments behind it. Shares stay in [0, 1]."""
     value, low, high = (float(x[i]) for x in (found.value, found.low, found.high))
     if share and value in (0.0, 1.0):
-        low, high = share_interval(value, min(rows.rater.nunique(), rows.problem_id.nunique()), rules.confidence)
+        low, high = share_interval(value, min(rows.rater.nunique(), rows.problem_id.nunique()), rules.confidence_level)
     elif share:
         low, high = np.clip([low, high], 0, 1)
-    return {"value": number(value), "low": number(low), "high": number(high)}
+    return Interval(value=number(value), low=number(low), high=number(high))

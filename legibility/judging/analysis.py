@@ -7,38 +7,58 @@ folder, from where the run's tax figure takes it.
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.files import write_json
-from legibility.game.condition import Condition
+from legibility.game.human_record import HUMAN, HumanAccuracy, HumanRecord, read_human_record
 from legibility.judging.accuracy import condition_results, differences, length_matched
 from legibility.judging.agreement import alpha, verifier_agreement
-from legibility.judging.exclusion import judge_raters
+from legibility.judging.exclusion import excluded_raters
+from legibility.judging.joined_table import joined_table, repeated, study_conditions
 from legibility.judging.mixed import mixed_model
-from legibility.judging.protocol import AnalysisRules
-from legibility.judging.simulate import FOLDER as SIMULATION_FOLDER
-from legibility.judging.simulate import study_conditions
-from legibility.judging.study_folder import ATTENTION, STUDY, Study
+from legibility.judging.results import write_results
+from legibility.judging.results_schema import (
+    ConditionResult,
+    ConfidenceResult,
+    FirstWrongStep,
+    JudgmentCounts,
+    StudyResults,
+)
+from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
+from legibility.judging.study_schema import ATTENTION, STUDY
 from legibility.judging.table import SIMULATION, TABLE, read_table
 from legibility.metrics import number
-
-SCHEMA = 1
-HUMAN = "human.json"
+from legibility.stored import write_stored
 
 
-def analyze_study(study: Study, *, simulated: bool = False, run: Path | None = None) -> list[str]:
-    """Analyse people's judgments (or the simulated ones) and write everything; returns lines for the terminal.
+@dataclass(frozen=True)
+class AnalyzedStudy:
+    """What an analysis found and wrote: the page, and the run folder that got human.json (or None)."""
 
-    Simulated results go to a run folder only where one is named. Raises UserError for a key that is not
-    the study's, a table that was tampered with, no judgments, or nobody left after the exclusions.
+    results: StudyResults
+    page: Path
+    run: Path | None
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        lines = [("SIMULATION, not people. " if self.results.simulated else "") + headline(self.results)]
+        lines += [_line(c) for c in self.results.conditions]
+        lines += [f"excluded {r.rater}: {r.excluded}" for r in self.results.raters if r.excluded]
+        if self.run is not None:
+            lines.append(f"{self.run / HUMAN}: written; legibility report {self.run} shows it on the tax figure")
+        return [*lines, f"results: {self.page}"]
+
+
+def analyze_study(study: StudyFolder, *, simulated: bool = False, run: Path | None = None) -> AnalyzedStudy:
+    """Analyse people's judgments (or the simulated ones) and write everything.
+
+    run: the run folder that gets human.json (None: the one exported from, if it is there). Simulated results go to a
+    run folder only where one is named. Raises UserError for a key that is not the study's, a table that was tampered
+    with, no judgments, or nobody left after the exclusions.
     """
-    from legibility.judging.results import write_results
-
     home = study.path / SIMULATION_FOLDER if simulated else study.path
     table = read_table(home / TABLE)
     if table.empty:
@@ -51,130 +71,111 @@ def analyze_study(study: Study, *, simulated: bool = False, run: Path | None = N
         )
     target = None if simulated and run is None else _run_folder(study, run)
     results = analyze(study, table, simulated=simulated)
-    page = write_results(home / "analysis", study, results)
-    lines = [("SIMULATION, not people. " if simulated else "") + headline(results)]
-    lines += [_line(c) for c in results["conditions"]]
-    lines += [f"excluded {r['rater']}: {r['excluded']}" for r in results["raters"] if r["excluded"]]
+    page = write_results(home / "analysis", study.protocol, results)
     if target is not None:
-        write_json(target / HUMAN, human_record(results))
-        lines.append(f"{target / HUMAN}: written; legibility report {target} shows it on the tax figure")
-    return [*lines, f"results: {page}"]
+        write_stored(target / HUMAN, human_record(results))
+    return AnalyzedStudy(results, page, target)
 
 
-def analyze(study: Study, table: pd.DataFrame, *, simulated: bool = False) -> dict[str, Any]:
-    """All numbers, as results.json holds them."""
+def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False) -> StudyResults:
+    """All numbers of a table of judgments (`read_table`). Raises UserError as `analyze_study`."""
     rules, key = study.protocol.analysis, study.key()
     unknown = set(table.item_id) - set(key.index)
     if unknown:
         raise UserError(
             f"judgments of item {sorted(unknown)[0]} that is not in this study; move the table away and import again"
         )
-    judged = prepare(table, key, rules)
-    raters = judge_raters(judged, study.protocol.exclusion)
-    kept = judged[~judged.rater.isin(raters.rater[raters.excluded != ""])]
+    judged = joined_table(table, key, rules)
+    raters = excluded_raters(judged, study.protocol.exclusion)
+    kept = judged[~judged.rater.isin([r.rater for r in raters if r.excluded])]
     study_rows = kept[kept.kind == STUDY]
     if study_rows.empty:
         raise UserError(
             "no judgments are left: every rater is excluded by the rules of study.yaml (legibility import lists them in judgments.csv)"
         )
     conditions = [c for c in study_conditions(key) if (study_rows.condition == c).any()]
-    wrong = study_rows[
-        study_rows.correct.eq(False) & study_rows.first_wrong_step.notna() & study_rows.first_wrong_line.notna()
-    ]
-    return {
-        "schema": SCHEMA,
-        "simulated": simulated,
-        "study_id": study.protocol.study_id,
-        "run": str(key.run.iloc[0]),
-        "confidence": rules.confidence,
-        "judgments": {
-            "table": len(table),
-            "dropped_late": int(table.timed_out.sum()) if rules.timed_out == "drop" else 0,
-            "dropped_repeats": int(_repeats(table, key).sum()),
-            "attention": int((kept.kind == ATTENTION).sum()),
-            "analysed": len(study_rows),
-        },
-        "raters": raters.astype(object).where(raters.notna(), None).to_dict("records"),
-        "raters_kept": int(study_rows.rater.nunique()),
-        "conditions": condition_results(study_rows, conditions, rules),
-        "differences": differences(study_rows, conditions, rules),
-        "length_matched": length_matched(study_rows, conditions, rules),
-        "krippendorff_alpha": alpha(study_rows),
-        "mixed_model": mixed_model(study_rows),
-        "verifiers": verifier_agreement(study_rows, key, rules),
-        "confidence_levels": [
-            {"confidence": int(level), "judgments": len(rows), "accuracy": float(rows.right.mean())}
+    return StudyResults(
+        simulated=simulated,
+        study_id=study.protocol.study_id,
+        run=str(key.run.iloc[0]),
+        confidence_level=rules.confidence_level,
+        judgments=JudgmentCounts(
+            table=len(table),
+            dropped_late=int(table.timed_out.sum()) if rules.timed_out == "drop" else 0,
+            dropped_repeats=int(repeated(table, key).sum()),
+            attention=int((kept.kind == ATTENTION).sum()),
+            analysed=len(study_rows),
+        ),
+        raters=raters,
+        raters_kept=int(study_rows.rater.nunique()),
+        conditions=condition_results(study_rows, conditions, rules),
+        differences=differences(study_rows, conditions, rules),
+        length_matched=length_matched(study_rows, conditions, rules),
+        krippendorff_alpha=alpha(study_rows),
+        mixed_model=mixed_model(study_rows),
+        verifiers=verifier_agreement(study_rows, key, rules),
+        by_confidence=[
+            ConfidenceResult(confidence=int(level), judgments=len(rows), accuracy=float(rows.right.mean()))
             for level, rows in study_rows.dropna(subset="confidence").groupby("confidence")
         ],
-        "first_wrong_step": {
-            "marked": len(wrong),
-            "share_right": number((wrong.first_wrong_step == wrong.first_wrong_line).mean()) if len(wrong) else None,
-        },
-    }
-
-
-def prepare(table: pd.DataFrame, key: pd.DataFrame, rules: AnalysisRules) -> pd.DataFrame:
-    """Judgments joined with the key, plus `condition` and `right`; late ones dropped if the rules say so, and of a
-    rater's judgments of one problem only the first kept (tools without our assignment may repeat problems)."""
-    if rules.timed_out == "drop" and "timed_out" in table:
-        table = table[~table.timed_out.astype(bool)]
-    if "timed_out" not in table:
-        table = table.assign(timed_out=False)
-    table = table[~_repeats(table, key)]
-    columns = ["problem_id", "arm", "round", "role", "correct", "kind", "solution_chars", "first_wrong_line"]
-    judged = table.join(key[columns], on="item_id")
-    judged["verdict"] = judged.verdict.astype(bool)
-    judged["correct"] = judged.correct.astype(bool)
-    judged["right"] = judged.verdict == judged.correct
-    judged["condition"] = [Condition(*c) for c in judged[["arm", "round", "role"]].itertuples(index=False)]
-    return judged
-
-
-def _repeats(table: pd.DataFrame, key: pd.DataFrame) -> pd.Series:
-    return pd.DataFrame({"rater": table.rater, "problem": table.item_id.map(key.problem_id)}).duplicated()
-
-
-def human_record(results: dict[str, Any]) -> dict[str, Any]:
-    """What the run's report shows of a study: accuracy per arm, round and role, with intervals."""
-    wanted = ("arm", "round", "role", "judgments", "raters", "accuracy", "false_accept", "false_reject")
-    return {
-        **{k: results[k] for k in ("schema", "simulated", "study_id", "confidence")},
-        "conditions": [{k: c[k] for k in wanted} for c in results["conditions"]],
-    }
-
-
-def headline(results: dict[str, Any]) -> str:
-    out = sum(bool(r["excluded"]) for r in results["raters"])
-    agreement = results["krippendorff_alpha"]
-    shown = "undefined" if agreement is None else f"{agreement:.2f}"
-    return f"{results['judgments']['analysed']:,} judgments of {results['raters_kept']} raters ({out} excluded), Krippendorff's alpha {shown}"
-
-
-def _line(c: dict[str, Any]) -> str:
-    a = c["accuracy"]
-    shown = (
-        "undefined"
-        if a["value"] is None
-        else f"{a['value']:.3f}" + ("" if a["low"] is None else f" [{a['low']:.3f}, {a['high']:.3f}]")
+        first_wrong_step=_first_wrong_step(study_rows),
     )
-    return f"{c['label']}: accuracy {shown}, {c['judgments']} judgments"
 
 
-def _run_folder(study: Study, run: Path | None) -> Path | None:
+def _first_wrong_step(judgments: pd.DataFrame) -> FirstWrongStep:
+    marked = judgments[
+        judgments.correct.eq(False) & judgments.first_wrong_step.notna() & judgments.first_wrong_line.notna()
+    ]
+    share = number((marked.first_wrong_step == marked.first_wrong_line).mean()) if len(marked) else None
+    return FirstWrongStep(marked=len(marked), share_right=share)
+
+
+def human_record(results: StudyResults) -> HumanRecord:
+    """What the run's report shows of a study: accuracy per arm, round and role, with intervals."""
+    return HumanRecord(
+        simulated=results.simulated,
+        study_id=results.study_id,
+        confidence_level=results.confidence_level,
+        conditions=[
+            HumanAccuracy(**{name: getattr(c, name) for name in HumanAccuracy.model_fields}) for c in results.conditions
+        ],
+    )
+
+
+def headline(results: StudyResults) -> str:
+    """The study in one line."""
+    out = sum(bool(r.excluded) for r in results.raters)
+    agreement = results.krippendorff_alpha
+    shown = "undefined" if agreement is None else f"{agreement:.2f}"
+    return (
+        f"{results.judgments.analysed:,} judgments of {results.raters_kept} raters ({out} excluded), "
+        f"Krippendorff's alpha {shown}"
+    )
+
+
+def _line(c: ConditionResult) -> str:
+    a = c.accuracy
+    shown = "undefined" if a.value is None else f"{a.value:.3f}"
+    if a.value is not None and a.low is not None:
+        shown += f" [{a.low:.3f}, {a.high:.3f}]"
+    return f"{c.label}: accuracy {shown}, {c.judgments} judgments"
+
+
+def _run_folder(study: StudyFolder, run: Path | None) -> Path | None:
     """Where human.json goes. Raises UserError where it holds another study's numbers, or `run` is no run folder."""
     if run is None:
-        recorded = study.provenance().get("run_path")
+        recorded = study.provenance().run_path
         run = Path(recorded) if recorded else None
         if run is None or not (run / "config.yaml").is_file():
             return None
     elif not (run / "config.yaml").is_file():
         raise UserError(f"{run}: no run folder here (no config.yaml)")
-    old = run / HUMAN
-    if old.exists():
+    if (run / HUMAN).exists():
         try:
-            owner = json.loads(old.read_text(encoding="utf-8"))["study_id"]
-        except (OSError, ValueError, KeyError, TypeError):
-            owner = None
+            old = read_human_record(run)
+        except UserError:
+            old = None
+        owner = old.study_id if old is not None else None
         if owner != study.protocol.study_id:
-            raise UserError(f"{old}: holds the results of another study ({owner}); move it away first")
+            raise UserError(f"{run / HUMAN}: holds the results of another study ({owner}); move it away first")
     return run

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from legibility.errors import UserError
-from legibility.judging.study_folder import ATTENTION, KeyEntry
+from legibility.game.condition import Condition
+from legibility.judging.study_schema import ATTENTION, KeyEntry
 
 MAX_DEFAULT = 60  # items per rater unless asked otherwise: 45 minutes at the most
 
@@ -52,7 +53,7 @@ def assign(
 def _slot(study: Sequence[KeyEntry], count: int, judged: Counter[str], rng: np.random.Generator) -> list[str]:
     """Up to `count` items of different problems, as many correct as incorrect."""
     seen_problems: set[str] = set()
-    seen_cells: Counter[tuple] = Counter()
+    seen_cells: Counter[tuple[Condition, bool]] = Counter()
     chosen: dict[bool, list[str]] = {True: [], False: []}
     shuffled = [study[i] for i in rng.permutation(len(study))]
     while len(chosen[True]) + len(chosen[False]) < count:
@@ -70,5 +71,5 @@ def _slot(study: Sequence[KeyEntry], count: int, judged: Counter[str], rng: np.r
     return chosen[True][:pairs] + chosen[False][:pairs]
 
 
-def _cell(entry: KeyEntry) -> tuple:
-    return (entry.arm, entry.round, entry.role, entry.correct)
+def _cell(entry: KeyEntry) -> tuple[Condition, bool]:
+    return entry.condition, entry.correct

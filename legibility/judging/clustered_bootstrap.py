@@ -36,7 +36,7 @@ def clustered_intervals(
     statistic: Statistic,
     *,
     resamples: int,
-    confidence: float,
+    confidence_level: float,
     rng: np.random.Generator,
 ) -> Intervals:
     """Percentile intervals of `statistic(sums over judgments)`.
@@ -64,7 +64,7 @@ def clustered_intervals(
         clusters.append(taking_part)
     by_rater, by_problem = variances
     two_way = np.maximum(by_rater + by_problem - (influence**2).sum(0), np.maximum(by_rater, by_problem))
-    tail = (1 + confidence) / 2
+    tail = (1 + confidence_level) / 2
     freedom = np.maximum(np.minimum(*clusters) - 1, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = draws * np.sqrt(two_way / (by_rater + by_problem)) * (t.ppf(tail, freedom) / norm.ppf(tail))
@@ -72,10 +72,10 @@ def clustered_intervals(
     return Intervals(value, value + low, value + high)
 
 
-def share_interval(share: float, clusters: int, confidence: float) -> tuple[float, float]:
+def share_interval(share: float, clusters: int, confidence_level: float) -> tuple[float, float]:
     """Wilson interval of a share that is exactly 0 or 1, where resampling shows no spread. `clusters` stands for
     the number of independent judgments: the smaller of raters and problems, a cautious choice."""
-    low, high = proportion_confint(round(share * clusters), clusters, alpha=1 - confidence, method="wilson")
+    low, high = proportion_confint(round(share * clusters), clusters, alpha=1 - confidence_level, method="wilson")
     return float(low), float(high)
 
 

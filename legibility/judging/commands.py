@@ -44,13 +44,12 @@ def export(
         Path | None, typer.Option(help="YAML file of study settings to change (docs/judging.md).")
     ] = None,
 ) -> None:
-    """Make a blinded study for human judges from a run."""
+    """Make a blinded study for human raters from a run."""
+    from legibility.judging.candidates import candidates_of
     from legibility.judging.export import export_study
-    from legibility.judging.pool import pool_of
-    from legibility.judging.protocol import Protocol, read_protocol
 
     made = export_study(
-        pool_of(run, seed),
+        candidates_of(run, seed),
         out,
         conditions=conditions.split(",") if conditions else None,
         per_condition=per_condition,
@@ -66,8 +65,7 @@ def export(
     )
     for note in made.notes:
         typer.echo(f"note: {note}")
-    plan = (read_protocol(protocol) if protocol else Protocol()).planned
-    typer.echo(made.power.sentence(plan))
+    typer.echo(made.power.sentence(made.planned))
     typer.echo(
         f"next: legibility judge {made.path}   (or {made.path}/formats; keep key.jsonl and provenance.json to yourself)"
     )
@@ -80,9 +78,9 @@ def judge(
 ) -> None:
     """Serve the judging page in the browser; every judgment is stored before the next item shows."""
     from legibility.judging.server import serve
-    from legibility.judging.study_folder import Study
+    from legibility.judging.study_folder import StudyFolder
 
-    serve(Study.open(study), host, port)
+    serve(StudyFolder.open(study), host, port)
 
 
 def import_(
@@ -93,9 +91,9 @@ def import_(
 ) -> None:
     """Read judgments into the study's one long table, judgments.csv; safe to repeat."""
     from legibility.judging.importing import import_judgments
-    from legibility.judging.study_folder import Study
+    from legibility.judging.study_folder import StudyFolder
 
-    done = import_judgments(Study.open(study), file, source, rater=rater)
+    done = import_judgments(StudyFolder.open(study), file, source, rater=rater)
     for refusal in done.refused:
         typer.echo(f"refused {refusal.where}: {refusal.reason}", err=True)
     typer.echo(
@@ -115,9 +113,9 @@ def analyze(
 ) -> None:
     """Open the sealed key and analyse the judgments: tables, figures, an HTML page."""
     from legibility.judging.analysis import analyze_study
-    from legibility.judging.study_folder import Study
+    from legibility.judging.study_folder import StudyFolder
 
-    for line in analyze_study(Study.open(study), simulated=simulated, run=run):
+    for line in analyze_study(StudyFolder.open(study), simulated=simulated, run=run).lines():
         typer.echo(line)
 
 
@@ -144,9 +142,16 @@ def simulate_raters(
 ) -> None:
     """Fill STUDY/simulation with judgments of made-up raters, to plan a study and try the analysis."""
     from legibility.judging.simulate import simulate_study
-    from legibility.judging.study_folder import Study
+    from legibility.judging.study_folder import StudyFolder
 
-    for line in simulate_study(
-        Study.open(study), accuracy=accuracy, lapse=lapse, careless=careless, raters=raters, seed=seed, repeats=repeats
-    ):
+    made = simulate_study(
+        StudyFolder.open(study),
+        accuracy=accuracy,
+        lapse=lapse,
+        careless=careless,
+        raters=raters,
+        seed=seed,
+        repeats=repeats,
+    )
+    for line in made.lines():
         typer.echo(line)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
-from legibility.game.condition import Condition
 from legibility.judging.power import Power
 from legibility.judging.protocol import Protocol
-from legibility.judging.study_folder import ATTENTION, KeyEntry
+from legibility.judging.study_schema import ATTENTION, KeyEntry, Provenance
 
 
 def datasheet(
-    rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], facts: Mapping[str, Any], power: Power
+    rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], facts: Provenance, power: Power
 ) -> str:
-    """The datasheet as Markdown."""
+    """The datasheet as Markdown. slots: item ids of every rater."""
     study = [e for e in entries if e.kind != ATTENTION]
     checks = {e.item_id for e in entries if e.kind == ATTENTION}
     sizes = [sum(i not in checks for i in slot) for slot in slots]
     each = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
-    notes = [f"- {note}" for note in facts["notes"]] or ["- nothing fell short"]
+    notes = [f"- {note}" for note in facts.notes] or ["- nothing fell short"]
     return "\n".join(
         [
             f"# Study {rules.study_id}",
             "",
             "For the organisers; do not show this page, `key.jsonl` or `provenance.json` to raters.",
             "",
-            f"Solutions from `{facts['run']}` (seed {facts['seed']}), to be judged right or wrong by people, {rules.time_limit_seconds:g} seconds each.",
+            f"Solutions from `{facts.run}` (seed {facts.seed}), to be judged right or wrong by people, {rules.time_limit_seconds:g} seconds each.",
             f"{len(study)} items and {len(checks)} attention checks; {len(slots)} rater slots of {each} items each, plus every check.",
             "",
             "| condition | correct | incorrect | mean length, correct | mean length, incorrect | planned judgments |",
@@ -36,15 +34,13 @@ def datasheet(
             "",
             "Lengths in characters."
             + (
-                " Chosen so that all conditions and labels share one length distribution."
-                if facts["length_match"]
-                else ""
+                " Chosen so that all conditions and labels share one length distribution." if facts.length_match else ""
             ),
             "",
             "## How items were chosen",
             "",
             "- readable solutions of test problems; of one prover at most one correct and one incorrect solution per problem",
-            "- problems whose solutions are all right or all wrong in the pool are dropped for that condition",
+            "- problems whose solutions are all right or all wrong are dropped for that condition",
             "- half correct, half incorrect; sneaky conditions contribute incorrect solutions only",
             "- no rater sees a problem twice; every rater sees as many correct as incorrect items, in an order of their own",
             "- ids, file order and lists come from a random secret, not from the seed",
@@ -68,8 +64,8 @@ def datasheet(
 
 def _rows(study: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> list[str]:
     rows = []
-    for condition in dict.fromkeys(Condition(e.arm, e.round, e.role) for e in study):
-        mine = [e for e in study if Condition(e.arm, e.round, e.role) == condition]
+    for condition in dict.fromkeys(e.condition for e in study):
+        mine = [e for e in study if e.condition == condition]
         right, wrong = ([e.solution_chars for e in mine if e.correct is label] for label in (True, False))
         ids = {e.item_id for e in mine}
         planned = sum(i in ids for slot in slots for i in slot)

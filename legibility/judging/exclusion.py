@@ -6,18 +6,18 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from legibility.judging.protocol import Exclusion
-from legibility.judging.study_folder import ATTENTION
+from legibility.judging.results_schema import RaterResult
+from legibility.judging.study_schema import ATTENTION
 
 
-def judge_raters(judgments: pd.DataFrame, rules: Exclusion) -> pd.DataFrame:
-    """One row per rater: judgments, accuracy, p (one-sided, accuracy > 1/2), failed_checks, median_seconds,
-    excluded (why, "; "-joined, "" for those who stay).
+def excluded_raters(judgments: pd.DataFrame, rules: Exclusion) -> list[RaterResult]:
+    """Every rater by name, with the reasons why they are left out; those who stay have none.
 
     judgments: rater, kind, right, seconds. The chance test is exact and needs balanced labels, which the
-    assignment gives every rater. It keeps out raters who cannot be told from guessing, and with few
+    assignment gives every rater. It leaves out raters who cannot be told from guessing, and with few
     judgments that includes some who did not guess: `simulate-raters --repeats` says how many.
     """
-    rows = []
+    found = []
     for rater, mine in judgments.groupby("rater", sort=True):
         study, checks = mine[mine.kind != ATTENTION], mine[mine.kind == ATTENTION]
         count, right = len(study), int(study.right.sum())
@@ -36,16 +36,16 @@ def judge_raters(judgments: pd.DataFrame, rules: Exclusion) -> pd.DataFrame:
             reasons.append(f"failed {failed} of {len(checks)} attention checks")
         if rules.min_median_seconds is not None and median < rules.min_median_seconds:
             reasons.append(f"too fast (median {median:.1f} s)")
-        rows.append(
-            {
-                "rater": rater,
-                "judgments": count,
-                "accuracy": right / count if count else None,
-                "p": p,
-                "failed_checks": failed,
-                "checks": len(checks),
-                "median_seconds": None if pd.isna(median) else float(median),
-                "excluded": "; ".join(reasons),
-            }
+        found.append(
+            RaterResult(
+                rater=str(rater),
+                judgments=count,
+                accuracy=right / count if count else None,
+                p=p,
+                failed_checks=failed,
+                checks=len(checks),
+                median_seconds=None if pd.isna(median) else float(median),
+                excluded="; ".join(reasons),
+            )
         )
-    return pd.DataFrame(rows)
+    return found

@@ -9,39 +9,42 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.files import write_json
-from legibility.game.condition import Condition
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
-from legibility.judging.checks import attention_checks
+from legibility.judging.candidates import Candidates, chosen_conditions
+from legibility.judging.checks import AttentionCheck, attention_checks
 from legibility.judging.datasheet import datasheet
-from legibility.judging.pool import Pool, chosen_conditions, honest
+from legibility.judging.formats import write_formats
 from legibility.judging.power import Power, power_of
-from legibility.judging.protocol import Protocol, read_protocol
+from legibility.judging.protocol import Planned, Protocol, read_protocol
 from legibility.judging.sampling import select
-from legibility.judging.study_folder import ATTENTION, STUDY, Item, KeyEntry, content_hash, json_lines
+from legibility.judging.study_folder import StudyFolder, json_lines
+from legibility.judging.study_schema import ATTENTION, STUDY, KeyEntry, Provenance, Slot, StudyItem, content_hash
 from legibility.problems.sources import SOLUTION_MARKER
 from legibility.randomness import stream
+from legibility.stored import write_stored
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export made."""
+    """What an export made: `items` with the attention checks, `notes` on what fell short, power of the `planned` test."""
 
     path: Path
     items: int
     slots: list[list[str]]
     notes: list[str]
     power: Power
+    planned: Planned
 
 
 def export_study(
-    pool: Pool,
+    candidates: Candidates,
     out: Path,
     *,
     conditions: Sequence[str] | None = None,
@@ -53,22 +56,24 @@ def export_study(
     length_match: bool = False,
     protocol: Path | None = None,
 ) -> Exported:
-    """Export a study of a pool's solutions to the new folder `out`.
+    """Export a study of some of the candidates to the new folder `out` (`legibility export`).
 
     The seed decides which solutions are chosen; ids, file order and assignments come from a random
-    secret that is kept on the sealed side. Raises UserError before anything is written.
+    secret that is kept on the sealed side. conditions: as ARM:ROUND:ROLE (None: all); per_condition,
+    per_rater: items; attention: checks for every rater; protocol: a YAML file of settings to change.
+    Raises UserError before anything is written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; choose another --out")
     if attention < 0 or attention % 2 or attention > 20:
         raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
     rules = read_protocol(protocol) if protocol else Protocol()
-    wanted = chosen_conditions(pool, conditions)
+    wanted = chosen_conditions(candidates, conditions)
     bins = rules.analysis.length_bins if length_match else None
-    selection = select(pool, wanted, per_condition, stream(seed, "judging", "select"), length_bins=bins)
+    selection = select(candidates, wanted, per_condition, stream(seed, "judging", "select"), length_bins=bins)
     checks = attention_checks(attention, SOLUTION_MARKER, stream(seed, "judging", "checks"))
     secret = secrets.randbits(128)
-    entries, items = _blind(pool, selection.frame, checks, np.random.default_rng([secret, 0]))
+    entries, items = _blind(candidates, selection.frame, checks, np.random.default_rng([secret, 0]))
     slots = assign(entries, raters, per_rater, np.random.default_rng([secret, 1]))
     rules = rules.model_copy(update={"study_id": secrets.token_hex(6)})
     power = _power(rules, entries, slots)
@@ -78,64 +83,59 @@ def export_study(
     work.mkdir(parents=True)
     try:
         _write(work / files.ITEMS, json_lines(items))
-        _write(work / files.ASSIGNMENTS, json_lines({"slot": i + 1, "items": ids} for i, ids in enumerate(slots)))
+        _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
         _write(work / files.PROTOCOL, rules.to_yaml())
         _write(work / files.KEY, json_lines(sorted(entries, key=lambda e: e.item_id)))
-        facts = {
-            "run": pool.run,
-            "run_path": str(pool.origin) if pool.origin else None,
-            "seed": seed,
-            "secret": f"{secret:032x}",
-            "conditions": [str(c) for c in wanted],
-            "per_condition": per_condition,
-            "raters": raters,
-            "per_rater": per_rater,
-            "attention": attention,
-            "length_match": length_match,
-            "notes": notes,
-        }
-        write_json(work / files.PROVENANCE, facts)
+        facts = Provenance(
+            run=candidates.run,
+            run_path=str(candidates.origin) if candidates.origin else None,
+            seed=seed,
+            secret=f"{secret:032x}",
+            conditions=[str(c) for c in wanted],
+            per_condition=per_condition,
+            raters=raters,
+            per_rater=per_rater,
+            attention=attention,
+            length_match=length_match,
+            notes=notes,
+        )
+        write_stored(work / files.PROVENANCE, facts)
         for name in files.SEALED:
             os.chmod(work / name, 0o600)
         files.write_checksums(work)
         _write(work / "DATASHEET.md", datasheet(rules, entries, slots, facts, power))
-        _write_formats(work)
+        write_formats(StudyFolder.open(work))
         if out.exists():
             out.rmdir()
         os.replace(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return Exported(out, len(items), slots, notes, power)
-
-
-def _write_formats(folder: Path) -> None:
-    from legibility.judging.formats import write_formats
-
-    write_formats(files.Study.open(folder))
+    return Exported(out, len(items), slots, notes, power, rules.planned)
 
 
 def _blind(
-    pool: Pool, chosen: pd.DataFrame, checks: Sequence[tuple[str, str, bool]], rng: np.random.Generator
-) -> tuple[list[KeyEntry], list[Item]]:
+    candidates: Candidates, chosen: pd.DataFrame, checks: Sequence[AttentionCheck], rng: np.random.Generator
+) -> tuple[list[KeyEntry], list[StudyItem]]:
     """Key entries and items under random ids; items in random order."""
-    scores = pool.score(chosen)
+    scores = candidates.score(chosen)
     total = len(chosen) + len(checks)
     ids: dict[str, None] = {}
     while len(ids) < total:
         ids.setdefault(rng.bytes(6).hex())
     names = list(ids)
-    entries, items = [], []
+    entries: list[KeyEntry] = []
+    items: list[StudyItem] = []
 
-    def add(problem: str, solution: str, **facts) -> None:
+    def add(problem: str, solution: str, **facts: Any) -> None:
         name = names[len(items)]
-        items.append(Item(name, problem, solution))
+        items.append(StudyItem(item_id=name, problem=problem, solution=solution))
         entries.append(
             KeyEntry(
                 item_id=name,
                 problem_chars=len(problem),
                 solution_chars=len(solution),
-                run=pool.run,
+                run=candidates.run,
                 content_sha256=content_hash(problem, solution),
                 **facts,
             )
@@ -143,51 +143,48 @@ def _blind(
 
     for row, found in zip(chosen.itertuples(index=False), scores, strict=True):
         add(
-            pool.problems[row.problem_id].question,
+            candidates.problems[row.problem_id].question,
             row.text,
             problem_id=row.problem_id,
             arm=row.arm,
             round=int(row.round),
             role=row.role,
             correct=bool(row.correct),
-            score=_number(row.score),
-            scores=found,
+            score=None if pd.isna(row.score) else float(row.score),
+            scores={str(judge): score for judge, score in found.items()},
             kind=STUDY,
-            solution_tokens=_number(row.completion_tokens, int),
-            first_wrong_line=_number(row.first_wrong_line, int),
+            solution_tokens=_whole(row.completion_tokens),
+            first_wrong_line=_whole(row.first_wrong_line),
         )
-    for k, (problem, solution, correct) in enumerate(checks):
+    for k, check in enumerate(checks):
         add(
-            problem,
-            solution,
+            check.problem,
+            check.solution,
             problem_id=f"{ATTENTION}-{k}",
             arm=ATTENTION,
             round=-1,
             role=ATTENTION,
-            correct=correct,
+            correct=check.correct,
             score=None,
             scores={},
             kind=ATTENTION,
             solution_tokens=None,
-            first_wrong_line=None if correct else 1,
+            first_wrong_line=None if check.correct else 1,
         )
     return entries, [items[i] for i in rng.permutation(total)]
 
 
-def _number(value: object, kind: type = float):
-    return None if value is None or pd.isna(value) else kind(value)
+def _whole(value: Any) -> int | None:
+    """A whole number of a table, None where the cell is empty."""
+    return None if pd.isna(value) else int(value)
 
 
 def _power(rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> Power:
     """Power of the smallest condition whose writer was asked to be right (of any, where there is none)."""
-    kinds = {e.item_id: e for e in entries if e.kind == STUDY}
-    judged = Counter(
-        Condition(kinds[i].arm, kinds[i].round, kinds[i].role) for slot in slots for i in slot if i in kinds
-    )
-    problems = {
-        c: len({e.problem_id for e in kinds.values() if Condition(e.arm, e.round, e.role) == c}) for c in judged
-    }
-    smallest = min([c for c in judged if honest(c)] or judged, key=lambda c: judged[c])
+    study = {e.item_id: e for e in entries if e.kind == STUDY}
+    judged = Counter(study[i].condition for slot in slots for i in slot if i in study)
+    problems = {c: len({e.problem_id for e in study.values() if e.condition == c}) for c in judged}
+    smallest = min([c for c in judged if not c.sneaky] or judged, key=lambda c: judged[c])
     return power_of(rules.planned, judged[smallest], len(slots), problems[smallest])
 
 

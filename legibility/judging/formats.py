@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from legibility.judging.study_folder import Item, Study
+from legibility.judging.rater_page import disk_page
+from legibility.judging.study_folder import StudyFolder
+from legibility.judging.study_schema import StudyItem
 
 CONFIDENCES = 5  # 1: guessing, 5: certain
 WRONG_STEP = "First wrong step"
 
 
-def write_formats(study: Study) -> None:
+def write_formats(study: StudyFolder) -> None:
     """Write `formats/` into the study folder."""
-    from legibility.judging.rater_page import disk_page
-
     folder = study.path / "formats"
     for name, suffix, write in (
         ("csv", "csv", csv_text),
@@ -40,7 +40,7 @@ def write_formats(study: Study) -> None:
     (folder / "form.html").write_text(disk_page(study), encoding="utf-8", newline="\n")
 
 
-def csv_text(items: Sequence[Item]) -> str:
+def csv_text(items: Sequence[StudyItem]) -> str:
     """A sheet to fill in: answer (True or False), seconds, confidence (1 to 5), first_wrong_step (line number).
 
     Cells that a spreadsheet would run as a formula get an apostrophe in front.
@@ -57,12 +57,13 @@ def _inert(text: str) -> str:
     return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r") else text
 
 
-def label_studio_tasks(items: Sequence[Item]) -> str:
+def label_studio_tasks(items: Sequence[StudyItem]) -> str:
     """Tasks whose `data` keys are the $names of the labelling config."""
     return _json([{"data": {"item_id": i.item_id, "problem": i.problem, "solution": i.solution}} for i in items])
 
 
 def label_studio_config(instructions: Sequence[str]) -> str:
+    """The XML of Label Studio's labelling interface, the instructions as headers."""
     lines = "\n".join(f'  <Header value={quoteattr(line)} size="5"/>' for line in instructions)
     return f"""<View>
 {lines}
@@ -83,7 +84,7 @@ def label_studio_config(instructions: Sequence[str]) -> str:
 """
 
 
-def doccano_lines(items: Sequence[Item]) -> str:
+def doccano_lines(items: Sequence[StudyItem]) -> str:
     """For a document classification project with the labels True and False; item_id comes back as metadata."""
     return "".join(
         json.dumps(
@@ -95,7 +96,7 @@ def doccano_lines(items: Sequence[Item]) -> str:
     )
 
 
-def argilla_records(items: Sequence[Item]) -> str:
+def argilla_records(items: Sequence[StudyItem]) -> str:
     """For `dataset.records.from_json` of Argilla 2; docs/judging.md has the settings that go with them."""
     return _json(
         [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pandas as pd
 from legibility.errors import UserError
 from legibility.files import write_atomic
 from legibility.judging.readers import READERS, Refusal
-from legibility.judging.study_folder import Study, json_lines
+from legibility.judging.study_folder import StudyFolder, json_lines
+from legibility.judging.study_schema import RefusedRow
 from legibility.judging.table import TABLE, Judgment, read_table, to_frame, write_table
 
 REFUSED = "refused.jsonl"
@@ -28,12 +28,13 @@ class Imported:
     table: Path
 
 
-def import_judgments(study: Study, file: Path, source: str, *, rater: str | None = None) -> Imported:
-    """Add a file's judgments to the table. The same file again changes nothing.
+def import_judgments(study: StudyFolder, file: Path, source: str, *, rater: str | None = None) -> Imported:
+    """Add a file's judgments to the table (`legibility import`). The same file again changes nothing.
 
     A second judgment of an item by the same rater is refused unless it is the same one: the first
-    stands. Refused rows are also listed in refused.jsonl. Raises UserError for an unknown source or a file that
-    is not of its format; then nothing changes.
+    stands. Refused rows are also listed in refused.jsonl. source: a format of `READERS`; rater: who judged,
+    where the file does not say. Raises UserError for an unknown source or a file that is not of its format;
+    then nothing changes.
     """
     if source not in READERS:
         raise UserError(f"--from {source}: unknown; choose one of {', '.join(READERS)}")
@@ -79,7 +80,7 @@ def import_judgments(study: Study, file: Path, source: str, *, rater: str | None
 def _note_refused(path: Path, file: Path, source: str, refused: list[Refusal]) -> None:
     """Keep the refusals of every file imported so far; those of this file are replaced."""
     lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    others = [r for r in map(json.loads, filter(None, lines)) if r["file"] != file.name]
-    mine = [{"file": file.name, "from": source, "where": r.where, "reason": r.reason} for r in refused]
+    others = [r for r in map(RefusedRow.model_validate_json, filter(None, lines)) if r.file != file.name]
+    mine = [RefusedRow(file=file.name, source=source, where=r.where, reason=r.reason) for r in refused]
     if others or mine or path.is_file():
         write_atomic(path, json_lines(others + mine))

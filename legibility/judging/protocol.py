@@ -7,19 +7,15 @@ solution right; lenient on language; guess when time runs out; no tools; no feed
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from legibility.errors import UserError
-
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+from legibility.settings import Settings, parse_settings, read_yaml, with_new_names
 
 
-class Practice(_Settings):
+class Practice(Settings):
     """A practice item: judged before the study, with the answer explained, and never analysed."""
 
     problem: str
@@ -28,7 +24,7 @@ class Practice(_Settings):
     why: str = Field(description="Shown after the rater's answer.")
 
 
-class Exclusion(_Settings):
+class Exclusion(Settings):
     """Whose judgments are left out. A rater who meets one rule is out altogether."""
 
     chance_alpha: float | None = Field(
@@ -46,10 +42,10 @@ class Exclusion(_Settings):
     )
 
 
-class AnalysisRules(_Settings):
+class AnalysisRules(Settings):
     """How the numbers are made."""
 
-    confidence: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
+    confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=100, description="Bootstrap resamples, of raters and of problems.")
     length_bins: int = Field(4, ge=2, description="Length classes of the length-matched comparison.")
     timed_out: Literal["keep", "drop"] = Field(
@@ -58,7 +54,7 @@ class AnalysisRules(_Settings):
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
 
 
-class Planned(_Settings):
+class Planned(Settings):
     """The planned comparison, for the power analysis."""
 
     baseline: float = Field(
@@ -95,9 +91,10 @@ PRACTICE = [
 ]
 
 
-class Protocol(_Settings):
-    """A whole study.yaml."""
+class Protocol(Settings):
+    """A whole study.yaml. `schema_version` stands for every file of the study folder."""
 
+    renamed: ClassVar[dict[str, str]] = {"analysis.confidence": "analysis.confidence_level"}
     schema_version: Literal[1] = 1
     study_id: str = Field("", description="Random id of the study; written by the export.")
     title: str = Field("Is this solution right?", description="Heading of the judging page.")
@@ -114,7 +111,7 @@ class Protocol(_Settings):
     planned: Planned = Field(default_factory=Planned)
 
     def public(self) -> dict[str, Any]:
-        """What the judging page is told (the completion code only when a rater is done)."""
+        """What the judging page is told. The completion code is not among it: a rater gets that when done."""
         shown = self.model_dump(
             include={"study_id", "title", "time_limit_seconds", "ask_confidence", "ask_first_wrong_step", "practice"}
         )
@@ -122,19 +119,18 @@ class Protocol(_Settings):
         return {**shown, "instructions": [line.replace("{seconds}", seconds) for line in self.instructions]}
 
     def to_yaml(self) -> str:
+        """The text of study.yaml, every setting written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
 def read_protocol(path: Path) -> Protocol:
-    """Read a study.yaml, or a file with some of its settings. Raises UserError naming file and field."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable YAML ({' '.join(str(error).split())[:120]})") from None
-    try:
-        return Protocol.model_validate(data or {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc'])) or 'settings'}: {first['msg']}") from None
+    """The protocol for a new study, from a YAML file with some of its settings.
+
+    Raises UserError naming file and field; an old setting name is an error that tells the new one.
+    """
+    return parse_settings(read_yaml(path), str(path), Protocol)
+
+
+def stored_protocol(path: Path) -> Protocol:
+    """The protocol of an exported study. Settings under an old name are read. Raises UserError as `read_protocol`."""
+    return parse_settings(with_new_names(read_yaml(path), Protocol), str(path), Protocol)

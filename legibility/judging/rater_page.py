@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from legibility.judging.study_folder import Study
+from legibility.judging.study_folder import StudyFolder
 
 SERVED, DISK = "served", "disk"
 
@@ -25,7 +25,7 @@ def served_page() -> str:
     return _render({"mode": SERVED}, connect="'self'")
 
 
-def disk_page(study: Study) -> str:
+def disk_page(study: StudyFolder) -> str:
     """The page with all (blinded) items inside, to be opened from disk; answers are saved with a button."""
     items = {i.item_id: {"problem": i.problem, "solution": i.solution} for i in study.items.values()}
     return _render(

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from legibility.errors import UserError
 from legibility.judging.formats import WRONG_STEP
 from legibility.judging.store import read_log
-from legibility.judging.study_folder import Study
+from legibility.judging.study_folder import StudyFolder
+from legibility.judging.study_schema import ClaimEvent, JudgmentEvent
 from legibility.judging.table import Judgment
 
 
@@ -39,21 +40,19 @@ Row = Judgment | Refusal | Skipped
 Located = tuple[str, Row]
 
 
-def read_server(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_server(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """The judging server's log."""
     visitors: dict[str, str] = {}
     for number, event in enumerate(read_log(path), start=1):
         where = f"line {number}"
-        if event["event"] == "claim":
-            visitors[event["token"]] = (event.get("visitor") or {}).get("PROLIFIC_PID", "")
-        elif event["event"] == "judgment":
-            yield (
-                where,
-                _row(where, event, "server", f"slot-{event.get('slot')}", participant=visitors.get(event["token"], "")),
-            )
+        if isinstance(event, ClaimEvent):
+            visitors[event.token] = event.visitor.get("PROLIFIC_PID", "")
+        elif isinstance(event, JudgmentEvent):
+            participant = visitors.get(event.token, "")
+            yield where, _row(where, event.model_dump(), "server", f"slot-{event.slot}", participant=participant)
 
 
-def read_html(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_html(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """A file saved by the HTML form."""
     data = _json(path)
     if not isinstance(data, dict) or not isinstance(data.get("judgments"), list) or "slot" not in data:
@@ -68,7 +67,7 @@ def read_html(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
         yield f"judgment {number}", _row(f"judgment {number}", record, "html", rater or f"slot-{data['slot']}")
 
 
-def read_csv(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_csv(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """A filled-in sheet; rows without an answer are skipped."""
     reader = csv.DictReader(io.StringIO(_text(path).removeprefix("\ufeff"), newline=""), strict=True)
     try:
@@ -90,7 +89,7 @@ def read_csv(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
         raise UserError(f"{path} line {reader.line_num}: not valid CSV ({error})") from None
 
 
-def read_label_studio(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_label_studio(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """Label Studio's JSON export (tasks with annotations) or JSON-MIN (an object per annotation)."""
     tasks = _json(path)
     if not isinstance(tasks, list):
@@ -109,7 +108,7 @@ def read_label_studio(study: Study, path: Path, rater: str | None) -> Iterator[L
                 yield place, _annotation(study, place, task["data"]["item_id"], annotation, rater)
 
 
-def _annotation(study: Study, where: str, item_id: str, annotation: Any, rater: str | None) -> Row:
+def _annotation(study: StudyFolder, where: str, item_id: str, annotation: Any, rater: str | None) -> Row:
     if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
         return Refusal(where, "no result list")
     if annotation.get("was_cancelled"):
@@ -152,7 +151,7 @@ def _label_studio_min(where: str, task: Mapping[str, Any], rater: str | None) ->
     return _row(where, record, "label-studio", who if who is not None else rater)
 
 
-def read_doccano(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_doccano(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """doccano's JSONL, or its zip with a file per user. Who judged is the file's name where lines do not say."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -192,7 +191,7 @@ def _doccano(where: str, line: str, who: str) -> Row:
     )
 
 
-def read_argilla(study: Study, path: Path, rater: str | None) -> Iterator[Located]:
+def read_argilla(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """Argilla 2 records, as `dataset.records.to_json` writes them (responses by question, each with its user)."""
     records = _json(path)
     if not isinstance(records, list):
@@ -219,7 +218,7 @@ def read_argilla(study: Study, path: Path, rater: str | None) -> Iterator[Locate
                 yield place, _row(place, {"item_id": item_id, **given}, "argilla", user)
 
 
-READERS: dict[str, Callable[[Study, Path, str | None], Iterator[Located]]] = {
+READERS: dict[str, Callable[[StudyFolder, Path, str | None], Iterator[Located]]] = {
     "html": read_html,
     "server": read_server,
     "label-studio": read_label_studio,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from legibility.files import write_atomic, write_json
-from legibility.judging.study_folder import Study
+from legibility.files import write_atomic
+from legibility.game.condition import CORRECTNESS, INIT, Judge
+from legibility.judging.agreement import PEOPLE
+from legibility.judging.protocol import Protocol
+from legibility.judging.results_schema import ConditionResult, StudyResults
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
 from legibility.reporting.page import CSS_INCH, Image, data_url, interval, number, percent, png
+from legibility.stored import Interval, Stored, write_stored
 
 WATERMARK = "SIMULATED RATERS, NOT PEOPLE"
 
 
-def write_results(folder: Path, study: Study, results: dict[str, Any]) -> Path:
-    """Write everything into `folder`; returns the page's path."""
+def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
+    """Write everything into `folder`; returns the page's path. rules: the study's protocol, told on the page."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "results.json", results)
-    write_atomic(folder / "conditions.csv", _flat(results["conditions"]).to_csv(index=False))
-    write_atomic(folder / "differences.csv", _flat(results["differences"]).to_csv(index=False))
-    write_atomic(folder / "raters.csv", pd.DataFrame(results["raters"]).to_csv(index=False))
+    write_stored(folder / "results.json", results)
+    write_atomic(folder / "conditions.csv", _flat(results.conditions).to_csv(index=False))
+    write_atomic(folder / "differences.csv", _flat(results.differences).to_csv(index=False))
+    write_atomic(folder / "raters.csv", _flat(results.raters).to_csv(index=False))
     images = {}
     for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
         light, dark = draw(results, LIGHT), draw(results, DARK)
@@ -38,39 +43,47 @@ def write_results(folder: Path, study: Study, results: dict[str, Any]) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, bounds=lambda e: interval([e["low"], e["high"]]))
-    page = environment.get_template("results.html.j2").render(r=results, rules=study.protocol, images=images)
+    environment.filters.update(number=number, percent=percent, bounds=_bounds, judge=_judge)
+    page = environment.get_template("results.html.j2").render(r=results, rules=rules, images=images)
     write_atomic(folder / "results.html", page)
     return folder / "results.html"
 
 
-def _flat(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """Estimates become three columns: x, x_low, x_high."""
+def _bounds(estimate: Interval) -> str:
+    return interval([estimate.low, estimate.high])
+
+
+def _judge(name: str) -> str:
+    """A key of `verifiers` for people."""
+    return name if name == PEOPLE else Judge.parse(name).label
+
+
+def _flat(records: Sequence[Stored]) -> pd.DataFrame:
+    """A row per record; an estimate x becomes three columns: x, x_low, x_high."""
     rows = []
     for record in records:
         row: dict[str, Any] = {}
-        for name, value in record.items():
-            row |= (
-                {name: value["value"], f"{name}_low": value["low"], f"{name}_high": value["high"]}
-                if isinstance(value, dict)
-                else {name: value}
-            )
+        for name, value in record:
+            if isinstance(value, Interval):
+                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            else:
+                row[name] = value
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def colour(condition: dict[str, Any], theme: Theme) -> str:
+def colour(condition: ConditionResult, theme: Theme) -> str:
     """The report's colours: helpful blue, sneaky orange, correctness-only green, start grey."""
-    by_arm = {"init": theme.start, "correctness": theme.correctness}
-    return theme.sneaky if condition["role"] == "sneaky" else by_arm.get(condition["arm"], theme.helpful)
+    by_arm = {INIT: theme.start, CORRECTNESS: theme.correctness}
+    return theme.sneaky if condition.condition.sneaky else by_arm.get(condition.arm, theme.helpful)
 
 
-def accuracy_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
+def accuracy_figure(results: StudyResults, theme: Theme = LIGHT) -> Figure:
     """Accuracy of the raters, one row per condition."""
     return _rows(results, theme, [("accuracy", "accuracy of raters", "o")], chance=True)
 
 
-def errors_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
+def errors_figure(results: StudyResults, theme: Theme = LIGHT) -> Figure:
     """False accepts (left) and false rejects (right), one row per condition."""
     return _rows(
         results,
@@ -79,8 +92,8 @@ def errors_figure(results: dict[str, Any], theme: Theme = LIGHT) -> Figure:
     )
 
 
-def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, str]], chance: bool = False) -> Figure:
-    conditions = results["conditions"]
+def _rows(results: StudyResults, theme: Theme, panels: list[tuple[str, str, str]], chance: bool = False) -> Figure:
+    conditions = results.conditions
     with themed(theme):
         figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(conditions)), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
@@ -90,20 +103,18 @@ def _rows(results: dict[str, Any], theme: Theme, panels: list[tuple[str, str, st
             if chance:
                 ax.axvline(0.5, color=theme.muted, linewidth=0.8, linestyle=(0, (2, 2)))
             for y, condition in enumerate(conditions):
-                estimate, shade = condition[name], colour(condition, theme)
-                if estimate["value"] is None:
+                estimate, shade = getattr(condition, name), colour(condition, theme)
+                if estimate.value is None:
                     continue
-                if estimate["low"] is not None:
-                    ax.plot(
-                        [estimate["low"], estimate["high"]], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt"
-                    )
-                ax.plot(estimate["value"], y, marker, color=shade, markersize=7)
+                if estimate.low is not None:
+                    ax.plot([estimate.low, estimate.high], [y, y], color=shade, linewidth=2.2, solid_capstyle="butt")
+                ax.plot(estimate.value, y, marker, color=shade, markersize=7)
             ax.set_title(title, loc="left")
             ax.xaxis.set_major_formatter(PercentFormatter(1.0))
             ax.set_xlim(-0.03, 1.03)
             ax.set_xticks([0, 0.25, 0.5, 0.75, 1] if chance else [0, 0.5, 1])
             ax.set_ylim(len(conditions) - 0.5, -0.5)
-            ax.set_yticks(range(len(conditions)), [c["label"] for c in conditions])
-        if results["simulated"]:
+            ax.set_yticks(range(len(conditions)), [c.label for c in conditions])
+        if results.simulated:
             figure.suptitle(WATERMARK, color=theme.sneaky, fontweight="bold", fontsize=10)
         return figure

@@ -5,7 +5,7 @@
   role's own samples, for the sneaky role among both roles' (it is hardly ever right).
 - Half correct, half incorrect. Sneaky conditions contribute incorrect solutions only; the balance
   a rater sees is kept by the assignment.
-The paper judged a pool of 128 samples per problem; here the pool is the run's `evaluation.samples`.
+The paper judged 128 samples per problem; here there are as many as the run's `evaluation.samples`.
 Conditions share problems as far as they can, so that they can be compared problem by problem.
 """
 
@@ -19,22 +19,21 @@ import pandas as pd
 
 from legibility.errors import UserError
 from legibility.game.condition import Condition
-from legibility.judging.pool import Pool, honest
-from legibility.prompts import SNEAKY
+from legibility.judging.candidates import Candidates
 
 Cell = tuple[Condition, bool]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """`frame`: the chosen rows of the pool's frame; `notes`: what fell short, in words."""
+    """`frame`: the chosen rows of the candidates' frame; `notes`: what fell short, in words."""
 
     frame: pd.DataFrame
     notes: list[str]
 
 
 def select(
-    pool: Pool,
+    candidates: Candidates,
     conditions: Sequence[Condition],
     per_condition: int,
     rng: np.random.Generator,
@@ -43,29 +42,27 @@ def select(
 ) -> Selection:
     """Choose up to `per_condition` solutions of each condition.
 
-    length_bins: choose so that every condition and label has the same number of solutions in each of so
-    many length classes (characters; quantiles of all candidates). Raises UserError for an odd or too
-    small number, or where a condition has no eligible problem.
+    length_bins: number of length classes (quantiles of the characters of all eligible solutions); every
+    condition and label then gets the same number of solutions in each of them. Raises UserError for an odd
+    or too small number, or where a condition has no eligible problem.
     """
     if per_condition < 2 or per_condition % 2:
         raise UserError(
             f"--per-condition {per_condition}: give an even number, at least 2 (half correct, half incorrect)"
         )
-    order = {p: i for i, p in enumerate(rng.permutation(sorted(pool.frame.problem_id.unique())).tolist())}
-    wanted = {
-        (c, label): per_condition // 2 if honest(c) else per_condition for c in conditions for label in _labels(c)
-    }
-    candidates = {cell: _one_each(rows, rng) for cell, rows in _eligible(pool, conditions, order).items()}
-    for (condition, label), rows in candidates.items():
+    order = {p: i for i, p in enumerate(rng.permutation(sorted(candidates.frame.problem_id.unique())).tolist())}
+    wanted = {(c, label): per_condition if c.sneaky else per_condition // 2 for c in conditions for label in _labels(c)}
+    eligible = {cell: _one_each(rows, rng) for cell, rows in _eligible(candidates, conditions, order).items()}
+    for (condition, label), rows in eligible.items():
         if rows.empty:
             word = "correct" if label else "incorrect"
             raise UserError(
                 f"condition {condition}: no {word} solution of a problem with both right and wrong ones; leave it out of --conditions"
             )
     if length_bins is None:
-        chosen = {cell: _first(rows, wanted[cell], order, label=cell[1]) for cell, rows in candidates.items()}
+        chosen = {cell: _first(rows, wanted[cell], order, label=cell[1]) for cell, rows in eligible.items()}
     else:
-        chosen = _matched(candidates, wanted, per_condition, order, length_bins)
+        chosen = _matched(eligible, wanted, per_condition, order, length_bins)
     notes = [
         f"{condition}, {'correct' if label else 'incorrect'}: {len(rows)} of {wanted[condition, label]} wanted"
         for (condition, label), rows in chosen.items()
@@ -75,22 +72,26 @@ def select(
 
 
 def _labels(condition: Condition) -> tuple[bool, ...]:
-    return (True, False) if honest(condition) else (False,)
+    return (False,) if condition.sneaky else (True, False)
 
 
-def _eligible(pool: Pool, conditions: Sequence[Condition], order: dict[str, int]) -> dict[Cell, pd.DataFrame]:
+def _eligible(
+    candidates: Candidates, conditions: Sequence[Condition], order: dict[str, int]
+) -> dict[Cell, pd.DataFrame]:
     """Rows each cell may draw from. Where both roles of a prover want incorrect solutions, they share out the problems."""
     cells: dict[Cell, pd.DataFrame] = {}
     for c in conditions:
-        rows = pool.rows(c)
-        prover = rows if honest(c) else pool.frame[(pool.frame.arm == c.arm) & (pool.frame["round"] == c.round)]
+        rows = candidates.rows(c)
+        prover = rows
+        if c.sneaky:  # it is hardly ever right by itself
+            prover = candidates.frame[(candidates.frame.arm == c.arm) & (candidates.frame["round"] == c.round)]
         mixed = prover.groupby("problem_id").correct.nunique()
         rows = rows[rows.problem_id.isin(mixed.index[mixed == 2])]
         for label in _labels(c):
             cells[c, label] = rows[rows.correct == label]
     for c in conditions:
-        partner = next((d for d in conditions if (d.arm, d.round) == (c.arm, c.round) and honest(d)), None)
-        if c.role == SNEAKY and partner is not None:
+        partner = next((d for d in conditions if (d.arm, d.round) == (c.arm, c.round) and not d.sneaky), None)
+        if c.sneaky and partner is not None:
             mine, theirs = cells[c, False], cells[partner, False]
             both = set(mine.problem_id) & set(theirs.problem_id)
             to_partner = {p for p in both if order[p] % 3 == 0}  # the sneaky condition needs twice as many
@@ -112,15 +113,15 @@ def _first(rows: pd.DataFrame, count: int, order: dict[str, int], *, label: bool
 
 
 def _matched(
-    candidates: dict[Cell, pd.DataFrame], wanted: dict[Cell, int], per_condition: int, order: dict[str, int], bins: int
+    eligible: dict[Cell, pd.DataFrame], wanted: dict[Cell, int], per_condition: int, order: dict[str, int], bins: int
 ) -> dict[Cell, pd.DataFrame]:
     """As many of each length class in every cell (twice as many where twice as many are wanted)."""
-    lengths = {cell: rows.text.str.len() for cell, rows in candidates.items()}
+    lengths = {cell: rows.text.str.len() for cell, rows in eligible.items()}
     edges = np.quantile(np.concatenate([v.to_numpy() for v in lengths.values()]), np.linspace(0, 1, bins + 1)[1:-1])
     classes = {cell: pd.Series(np.searchsorted(edges, v), index=v.index) for cell, v in lengths.items()}
     half = per_condition // 2
-    times = {cell: wanted[cell] // half for cell in candidates}
-    room = [min(int((classes[cell] == b).sum()) // times[cell] for cell in candidates) for b in range(bins)]
+    times = {cell: wanted[cell] // half for cell in eligible}
+    room = [min(int((classes[cell] == b).sum()) // times[cell] for cell in eligible) for b in range(bins)]
     take = [0] * bins
     while sum(take) < half and any(t < r for t, r in zip(take, room, strict=True)):
         b = min((b for b in range(bins) if take[b] < room[b]), key=lambda b: take[b])
@@ -133,5 +134,5 @@ def _matched(
         cell: pd.concat(
             [_first(rows[classes[cell] == b], take[b] * times[cell], order, label=cell[1]) for b in range(bins)]
         )
-        for cell, rows in candidates.items()
+        for cell, rows in eligible.items()
     }

@@ -7,7 +7,8 @@ never opens the key. Only the item a rater may see next ever leaves it.
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
@@ -20,8 +21,8 @@ from starlette.routing import Route
 
 from legibility.errors import UserError
 from legibility.judging.rater_page import policy, served_page
-from legibility.judging.store import Refused, Store
-from legibility.judging.study_folder import Study
+from legibility.judging.store import RaterAnswer, Refused, Store
+from legibility.judging.study_folder import StudyFolder
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_BODY = 16_384
@@ -29,19 +30,27 @@ Short = Annotated[str, Field(max_length=200)]
 
 
 class _Body(BaseModel):
+    """The JSON of a request; anything unexpected in it is an error."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Start(_Body):
+class StartRequest(_Body):
+    """A rater opens the page: with the token of an earlier visit, and what the link says of them."""
+
     token: Short | None = None
     visitor: dict[Short, Short] = Field(default_factory=dict, max_length=3)
 
 
-class Show(_Body):
+class ShowRequest(_Body):
+    """Put the open or the next item on the screen."""
+
     token: Short
 
 
-class Answer(_Body):
+class AnswerRequest(_Body):
+    """A rater's answer to the item on their screen."""
+
     token: Short
     item_id: Short
     answer: bool
@@ -55,7 +64,7 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
     """The web application of one study. `hosts`: Host headers to accept (None: any)."""
     study = store.study
 
-    def start(body: Start) -> dict[str, Any]:
+    def start(body: StartRequest) -> dict[str, Any]:
         visitor = {k: v for k, v in body.visitor.items() if k in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")}
         session = store.start(body.token, visitor)
         return {
@@ -66,7 +75,7 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
             "open": len(session.shown) > len(session.judged),
         }
 
-    def show(body: Show) -> dict[str, Any]:
+    def show(body: ShowRequest) -> dict[str, Any]:
         found = store.show(body.token)
         if found is None:
             return {"finished": True, "completion_code": study.protocol.completion_code}
@@ -80,17 +89,18 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
             "elapsed": found[1],
         }
 
-    def answer(body: Answer) -> dict[str, Any]:
-        store.answer(body.token, body.model_dump(exclude={"token"}))
+    def answer(body: AnswerRequest) -> dict[str, Any]:
+        store.answer(body.token, RaterAnswer(**body.model_dump(exclude={"token"})))
         return {"stored": True}
 
     def page(request: Request) -> Response:
         return HTMLResponse(served_page(), headers=_HEADERS)
 
-    routes = [Route("/", page)]
-    routes += [
-        Route(f"/api/{f.__name__}", _endpoint(kind, f), methods=["POST"])
-        for kind, f in ((Start, start), (Show, show), (Answer, answer))
+    routes = [
+        Route("/", page),
+        Route("/api/start", _endpoint(StartRequest, start), methods=["POST"]),
+        Route("/api/show", _endpoint(ShowRequest, show), methods=["POST"]),
+        Route("/api/answer", _endpoint(AnswerRequest, answer), methods=["POST"]),
     ]
     guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else []
     return Starlette(routes=routes, middleware=guards)
@@ -104,13 +114,17 @@ _HEADERS = {
 }
 
 
-def _endpoint(kind: type[_Body], function):
+BodyT = TypeVar("BodyT", bound=_Body)
+
+
+def _endpoint(
+    kind: type[BodyT], function: Callable[[BodyT], dict[str, Any]]
+) -> Callable[[Request], Awaitable[Response]]:
     """A JSON request in, a JSON reply out; bad requests get a 4xx with one sentence."""
 
     async def respond(request: Request) -> Response:
-        if (
-            request.headers.get("content-type", "").split(";")[0] != "application/json"
-        ):  # so that no other site can post here
+        kind_of_content = request.headers.get("content-type", "").split(";")[0]
+        if kind_of_content != "application/json":  # so that no other site can post here
             return _error(415, "Send JSON.")
         body = b""
         async for chunk in request.stream():
@@ -134,8 +148,8 @@ def _error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status, headers=_HEADERS)
 
 
-def serve(study: Study, host: str, port: int) -> None:
-    """Serve until interrupted. Raises UserError where the address cannot be used or a server runs already."""
+def serve(study: StudyFolder, host: str, port: int) -> None:
+    """Serve the judging page of a study until interrupted (`legibility judge`). Raises UserError where the address cannot be used or a server runs already."""
     import uvicorn
 
     store = Store(study)

@@ -1,151 +1,72 @@
-"""Made-up raters, for planning a study and testing its analysis. Never people, and labelled so everywhere.
-
-A rater is right about an item with probability logistic(mu_condition + rater + problem), with normal
-rater and problem effects and mu such that the condition's mean is the accuracy asked for; a lapse is a
-coin flip; careless raters flip a coin for everything, half of them fast.
-"""
+"""`legibility simulate-raters`: a study judged by made-up raters (`simulated_raters`), to plan it and try the analysis."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from legibility.errors import UserError
-from legibility.files import write_json
-from legibility.game.condition import Condition, conditions_of
-from legibility.judging.study_folder import ATTENTION, Study
+from legibility.judging.coverage import coverage
+from legibility.judging.joined_table import study_conditions
+from legibility.judging.simulated_raters import SimulatedRaters, draw, parse_accuracy
+from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
+from legibility.judging.study_schema import Coverage, SimulationTruth
 from legibility.judging.table import SIMULATION, TABLE, Judgment, to_frame, write_table
-
-FOLDER = "simulation"
-CHECK_ACCURACY = 0.98  # of raters who read
+from legibility.stored import write_stored
 
 
 @dataclass(frozen=True)
-class Raters:
-    """What simulated raters are like. `accuracy` by condition (without lapses); spreads on the logit scale."""
+class Simulated:
+    """What a simulation made: `judgments` of `raters` in `table`, and the coverage where it was asked for."""
 
-    accuracy: Mapping[Condition, float]
-    lapse: float = 0.02
-    careless: float = 0.0
-    rater_sd: float = 0.4
-    problem_sd: float = 0.6
-    median_seconds: float = 12.0
+    study: Path
+    table: Path
+    judgments: int
+    raters: int
+    coverage: Coverage | None
 
-    def truth(self, condition: Condition) -> float:
-        """Expected share of right judgments of a rater who is not careless."""
-        return (1 - self.lapse) * self.accuracy[condition] + self.lapse / 2
-
-
-def parse_accuracy(text: str, conditions: list[Condition]) -> dict[Condition, float]:
-    """ "0.8", "game:0:helpful=0.7,0.8", … -> accuracy of every condition. Raises UserError."""
-    default, found = None, {}
-    for part in text.split(","):
-        name, equals, value = part.rpartition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = -1.0
-        if not 0 < number < 1:
-            raise UserError(f"--accuracy {part!r}: write a number between 0 and 1, or ARM:ROUND:ROLE=number")
-        if equals:
-            found[Condition.parse(name)] = number
-        else:
-            default = number
-    unknown = [str(c) for c in found if c not in conditions]
-    missing = [str(c) for c in conditions if c not in found]
-    if unknown or (missing and default is None):
-        raise UserError(
-            f"--accuracy: {'not in this study' if unknown else 'no number for'}: {', '.join(unknown or missing)}"
-        )
-    return {c: found.get(c, default) for c in conditions}  # type: ignore[misc]
-
-
-def draw(study: Study, key: pd.DataFrame, raters: Raters, count: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Judgments of `count` raters, one per slot: item_id, rater, verdict, seconds, careless."""
-    conditions = [Condition(*c) for c in key[["arm", "round", "role"]].itertuples(index=False)]
-    spread = float(np.hypot(raters.rater_sd, raters.problem_sd))
-    mu = {c: _centre(a, spread) for c, a in raters.accuracy.items()}
-    problem_code, problems = pd.factorize(key.problem_id)
-    problem_effect = rng.normal(0, raters.problem_sd, len(problems))
-    base = np.array([mu.get(c, 0.0) for c in conditions]) + problem_effect[problem_code]
-    place = {item: i for i, item in enumerate(key.index)}
-    is_check = (key.kind == ATTENTION).to_numpy()
-    correct = key.correct.to_numpy(dtype=bool)
-    careless = rng.permutation(count) < round(raters.careless * count)
-    frames = []
-    for slot in range(count):
-        rows = np.array([place[i] for i in study.slots[slot]])
-        p = np.where(is_check[rows], CHECK_ACCURACY, expit(base[rows] + rng.normal(0, raters.rater_sd)))
-        p = 0.5 if careless[slot] else (1 - raters.lapse) * p + raters.lapse / 2
-        right = rng.random(len(rows)) < p
-        pace = 1.0 if careless[slot] and slot % 2 else raters.median_seconds
-        seconds = np.minimum(pace * rng.lognormal(0, 0.5, len(rows)), study.protocol.time_limit_seconds)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "item_id": study.slots[slot],
-                    "rater": f"{SIMULATION}:slot-{slot + 1}",
-                    "verdict": correct[rows] == right,
-                    "seconds": seconds,
-                    "careless": careless[slot],
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        return [
+            f"SIMULATION, not people: {self.judgments} judgments of {self.raters} made-up raters in {self.table}",
+            *(self.coverage.lines() if self.coverage is not None else []),
+            f"next: legibility analyze {self.study} --simulated",
+        ]
 
 
 def simulate_study(
-    study: Study, *, accuracy: str, lapse: float, careless: float, raters: int | None, seed: int, repeats: int = 0
-) -> list[str]:
-    """Write STUDY/simulation/judgments.csv (and with `repeats` coverage.json); returns lines for the terminal."""
+    study: StudyFolder, *, accuracy: str, lapse: float, careless: float, raters: int | None, seed: int, repeats: int = 0
+) -> Simulated:
+    """Write STUDY/simulation/judgments.csv and truth.json, and with `repeats` coverage.json of that many studies.
+
+    accuracy: as `parse_accuracy` reads it; lapse, careless: see `SimulatedRaters`; raters: how many come (None: all
+    slots). Raises UserError for more raters than slots, or an accuracy that does not fit the study.
+    """
     key = study.key()
     count = raters or len(study.slots)
     if count > len(study.slots):
         raise UserError(f"--raters {count}: the study has {len(study.slots)} slots; export it with more --raters")
-    model = Raters(parse_accuracy(accuracy, study_conditions(key)), lapse, careless)
-    rng = np.random.default_rng([seed, 0x51])
-    drawn = draw(study, key, model, count, rng)
-    folder = study.path / FOLDER
+    model = SimulatedRaters(parse_accuracy(accuracy, study_conditions(key)), lapse, careless)
+    drawn = draw(study, key, model, count, np.random.default_rng([seed, 0x51]))
+    folder = study.path / SIMULATION_FOLDER
     folder.mkdir(exist_ok=True)
     rows = [
         Judgment(r.item_id, r.rater, bool(r.verdict), round(float(r.seconds), 2), tool=SIMULATION)
         for r in drawn.itertuples(index=False)
     ]
     write_table(folder / TABLE, to_frame(rows))
-    facts = {
-        "simulation": True,
-        "seed": seed,
-        "lapse": lapse,
-        "careless": careless,
-        "raters": count,
-        "truth": {str(c): model.truth(c) for c in model.accuracy},
-        "careless_raters": sorted(drawn.rater[drawn.careless].unique().tolist()),
-    }
-    write_json(folder / "truth.json", facts)
-    lines = [f"SIMULATION, not people: {len(drawn)} judgments of {count} made-up raters in {folder / TABLE}"]
-    if repeats:
-        from legibility.judging.coverage import coverage
-
-        found = coverage(study, model, count, repeats, seed=seed)
-        write_json(folder / "coverage.json", found.record())
-        lines += found.lines()
-    return [*lines, f"next: legibility analyze {study.path} --simulated"]
-
-
-def study_conditions(key: pd.DataFrame) -> list[Condition]:
-    """The study's conditions in the order start, rounds, correctness-only."""
-    return conditions_of(key[key.kind != ATTENTION])
-
-
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
-_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-
-
-def _centre(accuracy: float, spread: float) -> float:
-    """mu with E[logistic(mu + spread * normal)] = accuracy."""
-    return float(brentq(lambda mu: _WEIGHTS @ expit(mu + spread * _NODES) - accuracy, -30, 30))
+    truth = SimulationTruth(
+        seed=seed,
+        lapse=lapse,
+        careless=careless,
+        raters=count,
+        truth={str(c): model.truth(c) for c in model.accuracy},
+        careless_raters=sorted(drawn.rater[drawn.careless].unique().tolist()),
+    )
+    write_stored(folder / "truth.json", truth)
+    found = coverage(study, model, count, repeats, seed=seed) if repeats else None
+    if found is not None:
+        write_stored(folder / "coverage.json", found)
+    return Simulated(study.path, folder / TABLE, len(drawn), count, found)

@@ -18,10 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from legibility.errors import UserError
-from legibility.judging.study_folder import Study
+from legibility.judging.study_folder import StudyFolder
+from legibility.judging.study_schema import ClaimEvent, JudgmentEvent, ServerEvent, ShownEvent, server_event
 
 LOG = "server.jsonl"
 
@@ -41,10 +43,22 @@ class Session:
     judged: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class RaterAnswer:
+    """What a rater says of an item. `seconds` as their page measured it; `confidence` 1 to 5; a line from 1."""
+
+    item_id: str
+    answer: bool
+    seconds: float
+    timed_out: bool
+    confidence: int | None = None
+    first_wrong_step: int | None = None
+
+
 class Store:
     """Sessions of one study. Methods are safe to call from several threads."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: StudyFolder) -> None:
         """Open (and lock) the study's log. Raises UserError where another server has it, or it is damaged."""
         self.study = study
         self.path = study.path / LOG
@@ -59,10 +73,14 @@ class Store:
             self._apply(event)
 
     def close(self) -> None:
+        """Give up the log, so that another server may open it."""
         self._file.close()
 
     def start(self, token: str | None, visitor: Mapping[str, str]) -> Session:
-        """The session of a token or of a returning visitor (same PROLIFIC_PID), or a new one. Raises Refused when full."""
+        """The session of a token or of a returning visitor (same PROLIFIC_PID), or a new one.
+
+        Raises Refused when the study is full.
+        """
         with self._lock:
             session = self.sessions.get(token or "")
             pid = visitor.get("PROLIFIC_PID")
@@ -72,13 +90,8 @@ class Store:
                 slot = len(self.sessions)
                 if slot >= len(self.study.slots):
                     raise Refused("This study is full. Thank you for coming.")
-                event = {
-                    "event": "claim",
-                    "slot": slot + 1,
-                    "token": secrets.token_urlsafe(16),
-                    "visitor": dict(visitor),
-                }
-                session = self._write(event)
+                token = secrets.token_urlsafe(16)
+                session = self._write(ClaimEvent(slot=slot + 1, token=token, visitor=dict(visitor), at=_now()))
             return session
 
     def show(self, token: str) -> tuple[str, float] | None:
@@ -89,32 +102,35 @@ class Store:
             if item is None:
                 return None
             if item not in session.shown:
-                self._write(
-                    {"event": "shown", "slot": session.slot + 1, "token": token, "item_id": item, "time": time.time()}
-                )
+                shown = time.time()
+                self._write(ShownEvent(slot=session.slot + 1, token=token, item_id=item, time=shown, at=_now()))
                 return item, 0.0
             return item, time.time() - session.shown[item]
 
-    def answer(self, token: str, record: Mapping[str, Any]) -> None:
+    def answer(self, token: str, given: RaterAnswer) -> None:
         """Store a judgment. Sending it twice is harmless: the first one stands. Raises Refused for any other item."""
         with self._lock:
             session = self._session(token)
-            item = record["item_id"]
+            item = given.item_id
             if item in session.judged:
                 return
             if item != self._next(session) or item not in session.shown:
                 raise Refused("This item is not the one on your screen. Please reload the page.")
             begun, ended = session.shown[item], time.time()
             self._write(
-                {
-                    "event": "judgment",
-                    "slot": session.slot + 1,
-                    "token": token,
-                    **record,
-                    "seconds": min(record["seconds"], ended - begun),
-                    "started_at": _iso(begun),
-                    "finished_at": _iso(ended),
-                }
+                JudgmentEvent(
+                    slot=session.slot + 1,
+                    token=token,
+                    item_id=item,
+                    answer=given.answer,
+                    seconds=min(given.seconds, ended - begun),
+                    timed_out=given.timed_out,
+                    confidence=given.confidence,
+                    first_wrong_step=given.first_wrong_step,
+                    started_at=_iso(begun),
+                    finished_at=_iso(ended),
+                    at=_now(),
+                )
             )
 
     def _session(self, token: str) -> Session:
@@ -126,27 +142,26 @@ class Store:
         order = self.study.slots[session.slot]
         return order[len(session.judged)] if len(session.judged) < len(order) else None
 
-    def _write(self, event: dict[str, Any]) -> Session:
-        event = {**event, "at": _iso(time.time())}
-        self._file.write((json.dumps(event, ensure_ascii=False) + "\n").encode())
+    def _write(self, event: ServerEvent) -> Session:
+        self._file.write((json.dumps(event.model_dump(mode="json"), ensure_ascii=False) + "\n").encode())
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._apply(event)
 
-    def _apply(self, event: Mapping[str, Any]) -> Session:
-        if event["event"] == "claim":
-            session = Session(event["slot"] - 1, event["token"], event["visitor"])
+    def _apply(self, event: ServerEvent) -> Session:
+        if isinstance(event, ClaimEvent):
+            session = Session(event.slot - 1, event.token, event.visitor)
             self.sessions[session.token] = session
+            return session
+        session = self.sessions[event.token]
+        if isinstance(event, ShownEvent):
+            session.shown[event.item_id] = event.time
         else:
-            session = self.sessions[event["token"]]
-            if event["event"] == "shown":
-                session.shown[event["item_id"]] = event["time"]
-            else:
-                session.judged.append(event["item_id"])
+            session.judged.append(event.item_id)
         return session
 
 
-def read_log(path: Path, *, cut_tail: bool = False) -> list[dict[str, Any]]:
+def read_log(path: Path, *, cut_tail: bool = False) -> list[ServerEvent]:
     """All events of a log. A last line without its line end is left out (and, with `cut_tail`, cut off the file).
 
     Raises UserError naming a damaged line before the last.
@@ -155,21 +170,19 @@ def read_log(path: Path, *, cut_tail: bool = False) -> list[dict[str, Any]]:
     whole = content.rfind(b"\n") + 1
     if cut_tail and whole < len(content):
         os.truncate(path, whole)
-    events = []
+    events: list[ServerEvent] = []
     for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
         try:
-            event = json.loads(line)
-            known = event["event"] in ("claim", "shown", "judgment") and (
-                event["event"] == "claim" or "item_id" in event
-            )
-            if not known or not isinstance(event["token"], str):
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
+            events.append(server_event.validate_json(line))
+        except ValidationError:
             raise UserError(
                 f"{path} line {number}: not an event of the judging server; restore the line or remove it"
             ) from None
-        events.append(event)
     return events
+
+
+def _now() -> str:
+    return _iso(time.time())
 
 
 def _iso(seconds: float) -> str:

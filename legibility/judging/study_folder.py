@@ -17,18 +17,18 @@ this code can still not tell items apart.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from legibility.errors import UserError
 from legibility.files import sha256
-from legibility.judging.protocol import Protocol, read_protocol
+from legibility.judging.protocol import Protocol, stored_protocol
+from legibility.judging.study_schema import Checksums, KeyEntry, Provenance, Slot, StudyItem, content_hash
+from legibility.stored import Stored, StoredT, read_stored, write_stored
 
 ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
     "items.jsonl",
@@ -39,117 +39,97 @@ ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
     "provenance.json",
 )
 SEALED = (KEY, PROVENANCE)
-STUDY, ATTENTION = "study", "attention"
+SIMULATION_FOLDER = "simulation"
+"""Where the judgments of made-up raters are kept, apart from people's."""
+RESTORE = "restore the file the export wrote"
 
 
-@dataclass(frozen=True)
-class Item:
-    """What a rater sees. Nothing here varies with the condition."""
-
-    item_id: str
-    problem: str
-    solution: str
-
-
-@dataclass(frozen=True)
-class KeyEntry:
-    """What an item is. `kind`: study or attention; `score`: raw score of the round's own verifier,
-    `scores` of every verifier of the run and the held-out judge by name; `first_wrong_line`: 1-based line of
-    the solution, where it is known; `content_sha256` ties the entry to the item's text."""
-
-    item_id: str
-    problem_id: str
-    arm: str
-    round: int
-    role: str
-    correct: bool
-    score: float | None
-    scores: dict[str, float]
-    problem_chars: int
-    solution_chars: int
-    solution_tokens: int | None
-    first_wrong_line: int | None
-    kind: str
-    run: str
-    content_sha256: str
-
-
-def content_hash(problem: str, solution: str) -> str:
-    return hashlib.sha256(json.dumps([problem, solution]).encode()).hexdigest()
-
-
-def json_lines(records: Iterable[Any]) -> str:
-    return "".join(
-        json.dumps(asdict(r) if not isinstance(r, dict) else r, ensure_ascii=False, allow_nan=False) + "\n"
-        for r in records
-    )
+def json_lines(records: Iterable[Stored]) -> str:
+    """Records as JSONL. Raises ValueError for a number that is not finite."""
+    return "".join(json.dumps(r.model_dump(mode="json"), ensure_ascii=False, allow_nan=False) + "\n" for r in records)
 
 
 def write_checksums(folder: Path) -> None:
     """Record the hashes of the study's files, once, at export."""
     hashes = {name: sha256(folder / name) for name in (ITEMS, ASSIGNMENTS, PROTOCOL, KEY)}
-    (folder / CHECKSUMS).write_text(json.dumps({"sha256": hashes}, indent=2) + "\n", encoding="utf-8")
+    write_stored(folder / CHECKSUMS, Checksums(sha256=hashes))
 
 
-class Study:
-    """A study folder, checked against its checksums on opening. The key stays closed until `key()`."""
+class StudyFolder:
+    """A study folder, checked against its checksums on opening. The key stays closed until `key()`.
+
+    items: item id -> item, in the order of the file; slots: item ids of every rater, in the order shown.
+    """
 
     def __init__(
-        self, path: Path, protocol: Protocol, items: dict[str, Item], slots: list[list[str]], hashes: dict[str, str]
+        self,
+        path: Path,
+        protocol: Protocol,
+        items: dict[str, StudyItem],
+        slots: list[list[str]],
+        hashes: dict[str, str],
     ) -> None:
         self.path, self.protocol, self.items, self.slots, self._hashes = path, protocol, items, slots, hashes
 
     @classmethod
-    def open(cls, path: Path | str) -> Study:
+    def open(cls, path: Path | str) -> StudyFolder:
         """Raises UserError where the folder is no study or one of its blinded files changed since the export."""
         folder = Path(path)
         if not (folder / CHECKSUMS).is_file():
             raise UserError(
                 f"{folder}: no study here (no {CHECKSUMS}); make one with legibility export RUN --out {folder}"
             )
-        try:
-            hashes = dict(json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{folder / CHECKSUMS}: cannot be read; restore the file the export wrote") from None
+        hashes = read_stored(folder / CHECKSUMS, Checksums, fix=RESTORE).sha256
         for name in (ITEMS, ASSIGNMENTS, PROTOCOL):
             _check(folder / name, hashes.get(name))
-        items = {r["item_id"]: Item(**r) for r in _read_lines(folder / ITEMS)}
-        slots = [r["items"] for r in _read_lines(folder / ASSIGNMENTS)]
-        return cls(folder, read_protocol(folder / PROTOCOL), items, slots, hashes)
+        items = {item.item_id: item for item in _read_lines(folder / ITEMS, StudyItem)}
+        slots = [slot.items for slot in _read_lines(folder / ASSIGNMENTS, Slot)]
+        return cls(folder, stored_protocol(folder / PROTOCOL), items, slots, hashes)
 
-    def key(self) -> pd.DataFrame:
-        """The sealed key, one row per item, indexed by item_id. Raises UserError where it is not this study's."""
+    def key_entries(self) -> list[KeyEntry]:
+        """The sealed key, an entry per item. Raises UserError where it is not this study's."""
         path = self.path / KEY
         _check(path, self._hashes.get(KEY))
-        key = pd.DataFrame(_read_lines(path)).set_index("item_id")
-        for name in key.index.symmetric_difference(pd.Index(list(self.items))):
+        entries = _read_lines(path, KeyEntry)
+        for name in sorted({entry.item_id for entry in entries} ^ set(self.items)):
             raise UserError(
                 f"{path}: does not match {ITEMS} (item {name} is in one of them only); restore both from the export"
             )
-        for item in self.items.values():
-            if key.content_sha256[item.item_id] != content_hash(item.problem, item.solution):
+        for entry in entries:
+            item = self.items[entry.item_id]
+            if entry.content_sha256 != content_hash(item.problem, item.solution):
                 raise UserError(
                     f"{path}: does not match {ITEMS}: the text of item {item.item_id} changed; restore both from the export"
                 )
-        return key
+        return entries
 
-    def provenance(self) -> dict[str, Any]:
-        try:
-            return json.loads((self.path / PROVENANCE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(
-                f"{self.path / PROVENANCE}: missing or not readable; restore the file the export wrote"
-            ) from None
+    def key(self) -> pd.DataFrame:
+        """The sealed key as a table: the fields of `KeyEntry`, indexed by item_id. Raises UserError likewise."""
+        return pd.DataFrame([entry.model_dump() for entry in self.key_entries()]).set_index("item_id")
+
+    def provenance(self) -> Provenance:
+        """Where the items came from (sealed). Raises UserError where the file is missing or damaged."""
+        return read_stored(self.path / PROVENANCE, Provenance, fix=RESTORE)
 
 
 def _check(path: Path, expected: str | None) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: missing; restore the file the export wrote")
+        raise UserError(f"{path}: missing; {RESTORE}")
     if sha256(path) != expected:
         raise UserError(
             f"{path}: changed since the export (checksum differs); restore the file, or export the study anew"
         )
 
 
-def _read_lines(path: Path) -> Sequence[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+def _read_lines(path: Path, model: type[StoredT]) -> list[StoredT]:
+    """Records of a JSONL file. Raises UserError naming a line that is none."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line:
+            try:
+                found.append(model.model_validate_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+                raise UserError(f"{path} line {number}: {what}; {RESTORE}") from None
+    return found

@@ -1,35 +1,30 @@
-"""The judging server over real HTTP: sessions, durability, odd requests. No browser needed."""
+"""The judging server over real HTTP: sessions, durability, odd requests, nothing leaks. No browser needed."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
+import socket
 import threading
 import time
 
 import pytest
 
-from legibility.errors import UserError
-from legibility.judging.store import LOG, Store, read_log
-from tests.judging.world import Client, made_up_study, serving
+from legibility.judging.store import LOG, read_log
+from legibility.judging.study_folder import KEY
+from legibility.judging.study_schema import JudgmentEvent
+from tests.judging.world import Client, judge_all, launch, made_up_study, serving
 from tests.support import legibility
+
+TELLTALE = re.compile(
+    r"\b(role|round|verdict|score|sneaky|helpful|arm|correctness|checkpoint|reward|made-up)\b", re.IGNORECASE
+)
 
 
 @pytest.fixture
 def study(tmp_path):
     return made_up_study(tmp_path / "study", "completion_code: DONE42\n", per_rater=4, attention=2)
-
-
-def judge_all(client: Client, limit: int = 99) -> list[str]:
-    done = []
-    while len(done) < limit and not (item := client.show()).get("finished"):
-        assert client.answer(item, len(done) % 2 == 0)[0] == 200
-        done.append(item["item_id"])
-    return done
 
 
 def test_a_rater_gets_their_list_once_and_resumes(study):
@@ -50,8 +45,8 @@ def test_a_rater_gets_their_list_once_and_resumes(study):
         assert done == study.slots[0]
         assert back.show() == {"finished": True, "completion_code": "DONE42"}
     events = read_log(study.path / LOG)
-    assert events[0]["visitor"] == {"PROLIFIC_PID": "P1", "STUDY_ID": "S", "SESSION_ID": "X"}
-    assert [e["item_id"] for e in events if e["event"] == "judgment"] == done
+    assert events[0].visitor == {"PROLIFIC_PID": "P1", "STUDY_ID": "S", "SESSION_ID": "X"}
+    assert [e.item_id for e in events if isinstance(e, JudgmentEvent)] == done
 
 
 def test_two_raters_at_once_have_slots_of_their_own(study):
@@ -66,7 +61,7 @@ def test_two_raters_at_once_have_slots_of_their_own(study):
         status, reply = Client(url).post("/api/start", {"token": None, "visitor": {}})
         assert status == 409 and "full" in reply["error"]
     events = read_log(study.path / LOG)
-    by_slot = {s: [e["item_id"] for e in events if e["event"] == "judgment" and e["slot"] == s] for s in range(1, 7)}
+    by_slot = {s: [e.item_id for e in events if isinstance(e, JudgmentEvent) and e.slot == s] for s in range(1, 7)}
     assert [by_slot[s] for s in range(1, 7)] == study.slots
 
 
@@ -77,9 +72,9 @@ def test_sending_an_answer_twice_keeps_the_first(study):
         item = client.show()
         assert client.answer(item, True, confidence=4, first_wrong_step=None)[0] == 200
         assert client.answer(item, False)[0] == 200
-    (judgment,) = [e for e in read_log(study.path / LOG) if e["event"] == "judgment"]
-    assert judgment["answer"] is True and judgment["confidence"] == 4
-    assert judgment["seconds"] <= 1.0  # never longer than the item was out
+    (judgment,) = [e for e in read_log(study.path / LOG) if isinstance(e, JudgmentEvent)]
+    assert judgment.answer is True and judgment.confidence == 4
+    assert judgment.seconds <= 1.0  # never longer than the item was out
 
 
 def test_only_the_open_item_can_be_judged(study):
@@ -147,34 +142,6 @@ def test_the_page_may_load_nothing_from_elsewhere(study):
         )
 
 
-def test_a_cut_off_last_line_is_dropped_and_a_damaged_one_is_named(study):
-    with serving(study) as url:
-        client = Client(url)
-        client.start()
-        judge_all(client, 2)
-    log = study.path / LOG
-    whole = log.read_bytes()
-    log.write_bytes(whole + b'{"event": "judgment", "slot": 1, "tok')  # the power went while it was written
-    store = Store(study)
-    assert len(store.sessions[client.token].judged) == 2 and log.read_bytes() == whole
-    with pytest.raises(UserError, match="another server"):
-        Store(study)
-    store.close()
-    log.write_bytes(whole.replace(b'"claim"', b'"clam"', 1))
-    with pytest.raises(UserError, match="line 1"):
-        Store(study)
-
-
-def launch(study, port: int = 0) -> tuple[subprocess.Popen, str]:
-    """`legibility judge` as a process of its own, and its address."""
-    command = [sys.executable, "-m", "legibility", "judge", str(study.path), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
-    line = process.stdout.readline()
-    match = re.search(r"http://127\.0\.0\.1:\d+", line)
-    assert match, line + process.stdout.read()
-    return process, match[0]
-
-
 def test_a_killed_server_loses_nothing(study):
     """SIGKILL after an acknowledged answer and with an item on screen; then the same port again."""
     process, url = launch(study)
@@ -198,7 +165,6 @@ def test_a_killed_server_loses_nothing(study):
 
 
 def test_judge_refuses_what_it_cannot_serve(study, tmp_path):
-    import socket
 
     assert legibility("judge", tmp_path).code == 2
     with socket.socket() as taken:
@@ -210,3 +176,55 @@ def test_judge_refuses_what_it_cannot_serve(study, tmp_path):
     items.write_text(items.read_text().replace("Let me", "Let us"))
     assert "changed since the export" in legibility("judge", study.path).err
     assert json.loads((study.path / "checksums.json").read_text())
+
+
+def test_nothing_a_rater_can_reach_tells_the_condition(study):
+    """Page, replies, headers and every file for other tools, without the texts themselves."""
+    key = study.key()
+    (study.path / KEY).rename(study.path / "away")  # the server must not need it
+    with serving(study) as url:
+        client = Client(url)
+        client.get("/")
+        client.start(PROLIFIC_PID="abc", STUDY_ID="s", SESSION_ID="x")
+        while not (item := client.show()).get("finished"):
+            assert set(item) == {"item_id", "problem", "solution", "number", "elapsed"}
+            assert client.answer(item, True)[0] == 200
+        for path in (
+            "/key.jsonl",
+            "/study/key.jsonl",
+            "/../key.jsonl",
+            "/%2e%2e/key.jsonl",
+            "/api/../key.jsonl",
+            "/away",
+            "/items.jsonl",
+            "/server.jsonl",
+            "/static/key.jsonl",
+            "/api/key",
+            "/api/start",
+            "//key.jsonl",
+            "/?file=key.jsonl",
+        ):
+            status, text, _ = client.get(path)
+            assert status in (404, 405) or "<html" in text, path
+        status, _ = client.post("/api/show", {"token": client.token, "item_id": "x", "file": "key.jsonl"})
+        assert status == 400
+        assert client.get("/", Host="evil.example")[0] == 400  # a page elsewhere that points its name at us
+    (study.path / "away").rename(study.path / KEY)
+    reachable = "".join(client.replies)
+    for folder, suffix in (
+        ("csv", "csv"),
+        ("label-studio", "json"),
+        ("label-studio", "xml"),
+        ("doccano", "jsonl"),
+        ("argilla", "json"),
+    ):
+        reachable += "".join(p.read_text() for p in (study.path / "formats" / folder).glob(f"*.{suffix}"))
+    for name in ("items.jsonl", "assignments.jsonl", "formats/form.html"):
+        reachable += (study.path / name).read_text()
+    for text in {i.solution for i in study.items.values()} | {i.problem for i in study.items.values()}:
+        reachable = reachable.replace(json.dumps(text)[1:-1], "").replace(text, "")
+    assert TELLTALE.findall(reachable) == []
+    for secret in (*key.problem_id, json.loads((study.path / "provenance.json").read_text())["secret"]):
+        assert f'"{secret}"' not in reachable
+    names = [str(p.relative_to(study.path)) for p in study.path.rglob("*")]
+    assert TELLTALE.findall(" ".join(names)) == []

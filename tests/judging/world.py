@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -12,9 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from legibility.game.condition import HELD_OUT_JUDGE, Condition, Judge, verifier
+from legibility.judging.candidates import COLUMNS, Candidates
 from legibility.judging.export import export_study
-from legibility.judging.pool import COLUMNS, Pool
-from legibility.judging.study_folder import Study
+from legibility.judging.joined_table import study_conditions
+from legibility.judging.protocol import AnalysisRules
+from legibility.judging.simulated_raters import SimulatedRaters, draw
+from legibility.judging.study_folder import StudyFolder
+from legibility.judging.table import TABLE, Judgment, to_frame, write_table
 from legibility.problems.records import Problem
 
 PROVERS = (
@@ -27,7 +36,7 @@ PROVERS = (
 )
 
 
-def made_up_pool(problems: int = 80, samples: int = 4, seed: int = 0, origin: Path | None = None) -> Pool:
+def made_up_candidates(problems: int = 80, samples: int = 4, seed: int = 0, origin: Path | None = None) -> Candidates:
     """Every prover answers every sum `samples` times; helpful text is longer, as in a real run."""
     rng = np.random.default_rng(seed)
     numbers = [(int(a), int(b)) for a, b in rng.integers(10, 99, (problems, 2))]
@@ -56,28 +65,30 @@ def made_up_pool(problems: int = 80, samples: int = 4, seed: int = 0, origin: Pa
                     )
                 )
 
-    def score(chosen: pd.DataFrame) -> list[dict[str, float]]:
+    def score(chosen: pd.DataFrame) -> list[dict[Judge, float]]:
         noise = np.random.default_rng(5).normal(size=(len(chosen), 2))
         return [
-            {"verifier 0": float(c + n[0]), "held-out judge": float(n[1])}
+            {verifier(0): float(c + n[0]), HELD_OUT_JUDGE: float(n[1])}
             for c, n in zip(chosen.correct, noise, strict=True)
         ]
 
-    return Pool(pd.DataFrame(rows, columns=COLUMNS), asked, "made-up", origin, score)
+    return Candidates(pd.DataFrame(rows, columns=COLUMNS), asked, "made-up", origin, score)
 
 
-def made_up_study(folder: Path, protocol: str | None = None, *, pool: Pool | None = None, **options) -> Study:
-    """Export a study of the made-up pool."""
+def made_up_study(
+    folder: Path, protocol: str | None = None, *, candidates: Candidates | None = None, **options
+) -> StudyFolder:
+    """Export a study of the made-up candidates."""
     settings = dict(per_condition=12, raters=6, per_rater=20)
     if protocol is not None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         path = folder.parent / f"{folder.name}-protocol.yaml"
         path.write_text(protocol, encoding="utf-8")
         options["protocol"] = path
-    return Study.open(export_study(pool or made_up_pool(), folder, **{**settings, **options}).path)
+    return StudyFolder.open(export_study(candidates or made_up_candidates(), folder, **{**settings, **options}).path)
 
 
-def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "practice: []\n") -> Study:
+def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "practice: []\n") -> StudyFolder:
     """A study of one rater who sees exactly these (problem, solution) texts, without checks; labels alternate."""
     problems = {f"p{i}": Problem(f"p{i}", question, "1") for i, (question, _) in enumerate(texts)}
     rows = []
@@ -87,11 +98,13 @@ def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "prac
             ("game", 0, "helpful", f"p{i}", text, correct, 0.0, 1, None),
             ("game", 0, "helpful", f"p{i}", text, not correct, 0.0, 1, None),
         ]
-    pool = Pool(
+    candidates = Candidates(
         pd.DataFrame(rows, columns=COLUMNS), problems, "by hand", None, lambda chosen: [{} for _ in range(len(chosen))]
     )
     half = len(texts) // 2
-    return made_up_study(folder, protocol, pool=pool, per_condition=2 * half, raters=2, per_rater=2 * half, attention=0)
+    return made_up_study(
+        folder, protocol, candidates=candidates, per_condition=2 * half, raters=2, per_rater=2 * half, attention=0
+    )
 
 
 class Client:
@@ -143,8 +156,17 @@ class Client:
         return self.post("/api/answer", {"token": self.token, "item_id": item["item_id"], **record})
 
 
+def judge_all(client: Client, limit: int = 99) -> list[str]:
+    """Judge the client's items, up to `limit` of them; returns their ids."""
+    done: list[str] = []
+    while len(done) < limit and not (item := client.show()).get("finished"):
+        assert client.answer(item, len(done) % 2 == 0)[0] == 200
+        done.append(item["item_id"])
+    return done
+
+
 @contextmanager
-def serving(study: Study):
+def serving(study: StudyFolder):
     """The study's server on a free port, in a thread; gives its address."""
     import uvicorn
 
@@ -163,3 +185,56 @@ def serving(study: Study):
         server.should_exit = True
         thread.join(10)
         store.close()
+
+
+def launch(study, port: int = 0) -> tuple[subprocess.Popen, str]:
+    """`legibility judge` as a process of its own, and its address."""
+    command = [sys.executable, "-m", "legibility", "judge", str(study.path), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
+    line = process.stdout.readline()
+    match = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert match, line + process.stdout.read()
+    return process, match[0]
+
+
+RULES = AnalysisRules(bootstrap=400)
+HELPFUL, SNEAKY = Condition("game", 0, "helpful"), Condition("game", 0, "sneaky")
+
+
+def judged(rows, **columns) -> pd.DataFrame:
+    """rows: (rater, problem, condition, correct, right, seconds, solution_chars)."""
+    names = ["rater", "problem_id", "condition", "correct", "right", "seconds", "solution_chars"]
+    frame = pd.DataFrame(rows, columns=names)
+    frame["verdict"] = frame.correct == frame.right
+    frame["item_id"] = [
+        f"{p}{c.role}{k}" for p, c, k in zip(frame.problem_id, frame.condition, frame.correct, strict=True)
+    ]
+    return frame.assign(timed_out=False, kind="study", **columns)
+
+
+def model_of(study, careless=0.1):
+    conditions = study_conditions(study.key())
+    return SimulatedRaters(
+        dict(zip(conditions, (0.75, 0.8, 0.65, 0.85, 0.7, 0.78), strict=True)), lapse=0.03, careless=careless
+    )
+
+
+def pretend_people(study) -> None:
+    """A judgments table as the server would have left it, made by the simulator under another name."""
+    key = study.key()
+    drawn = draw(
+        study, key, SimulatedRaters({c: 0.8 for c in study_conditions(key)}), len(study.slots), np.random.default_rng(0)
+    )
+    rows = [
+        Judgment(
+            r.item_id,
+            r.rater.replace("simulation", "server"),
+            bool(r.verdict),
+            float(r.seconds),
+            confidence=3,
+            tool="server",
+            first_wrong_step=None if r.verdict else 2,
+        )
+        for r in drawn.itertuples()
+    ]
+    write_table(study.path / TABLE, to_frame(rows))

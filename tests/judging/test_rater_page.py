@@ -13,9 +13,9 @@ import pytest
 
 from legibility.judging.importing import import_judgments
 from legibility.judging.store import LOG, read_log
+from legibility.judging.study_schema import JudgmentEvent
 from legibility.judging.table import TABLE, read_table
-from tests.judging.test_server import launch
-from tests.judging.world import hand_study, made_up_study, serving
+from tests.judging.world import hand_study, launch, made_up_study, serving
 
 selenium = pytest.importorskip("selenium")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -121,8 +121,8 @@ def rater(tmp_path):
         browser.close()
 
 
-def judgments(study) -> list[dict]:
-    return [e for e in read_log(study.path / LOG) if e["event"] == "judgment"]
+def judgments(study) -> list[JudgmentEvent]:
+    return [e for e in read_log(study.path / LOG) if isinstance(e, JudgmentEvent)]
 
 
 def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_path, rater):
@@ -156,12 +156,7 @@ def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_pat
         one.driver.set_window_size(900, 800)
         one.press(Keys.ENTER).at("pause")
         (first,) = judgments(study)
-        assert (first["answer"], first["confidence"], first["first_wrong_step"], first["timed_out"]) == (
-            False,
-            4,
-            2,
-            False,
-        )
+        assert (first.answer, first.confidence, first.first_wrong_step, first.timed_out) == (False, 4, 2, False)
 
         two.at("welcome").press(Keys.ENTER).at("pause")
         for _ in range(2):
@@ -192,8 +187,8 @@ def test_a_whole_study_by_keyboard_two_raters_at_once_and_a_reopened_tab(tmp_pat
             assert browser.asked_elsewhere(url) == []
             assert [e for e in browser.driver.get_log("browser") if "Content Security" in e["message"]] == []
         one.shot("done")
-    assert [[j["item_id"] for j in judgments(study) if j["slot"] == s] for s in (1, 2)] == study.slots[:2]
-    assert [j["answer"] for j in judgments(study) if j["slot"] == 2] == [False, True, True, True]
+    assert [[j.item_id for j in judgments(study) if j.slot == s] for s in (1, 2)] == study.slots[:2]
+    assert [j.answer for j in judgments(study) if j.slot == 2] == [False, True, True, True]
     done = import_judgments(study, study.path / LOG, "server")
     assert done.added == 8 and set(read_table(study.path / TABLE).participant) == {"P1", ""}
 
@@ -269,8 +264,8 @@ def test_the_clock_runs_out(tmp_path, rater):
         one.press("f").at("pause")  # neither confidence nor a line to ask for: on to the next
         one.press(Keys.ENTER).at("item").press("t").at("done")
     late, quick = judgments(study)
-    assert late["timed_out"] is True and late["answer"] is False and late["seconds"] >= 1.5
-    assert quick["timed_out"] is False and quick["answer"] is True and quick["seconds"] < 1.5
+    assert late.timed_out is True and late.answer is False and late.seconds >= 1.5
+    assert quick.timed_out is False and quick.answer is True and quick.seconds < 1.5
 
 
 def test_the_server_dies_while_an_item_is_judged(tmp_path, rater):
@@ -298,8 +293,8 @@ def test_the_server_dies_while_an_item_is_judged(tmp_path, rater):
         process.kill()
         process.wait()
     found = judgments(study)
-    assert [j["item_id"] for j in found] == study.slots[0]
-    assert [j["answer"] for j in found] == [True, False, True, False] and found[1]["confidence"] == 2
+    assert [j.item_id for j in found] == study.slots[0]
+    assert [j.answer for j in found] == [True, False, True, False] and found[1].confidence == 2
 
 
 def test_the_form_from_disk(tmp_path, rater):

@@ -14,48 +14,62 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.condition import REFERENCE, Condition, conditions_of
+from legibility.evaluation.texts import test_texts
+from legibility.game.condition import REFERENCE, Condition, Judge, conditions_of, judges_of
+from legibility.game.run_folder import RunFolder
 from legibility.judging.corruption import corrupt
+from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
+from legibility.problems.storage import read_problems
 from legibility.problems.truth import grade_steps
-from legibility.prompts import SNEAKY
 from legibility.randomness import stream
 
 COLUMNS = ["arm", "round", "role", "problem_id", "text", "correct", "score", "completion_tokens", "first_wrong_line"]
 
+Scores = dict[Judge, float]
+"""Raw scores of one solution."""
+
 
 @dataclass(frozen=True)
-class Pool:
-    """`frame`: one row per readable solution (COLUMNS). `score`: scores of all judges of the run by name, for
-    rows of the frame; `run`: name of the source; `origin`: its path, where results may be written (or None)."""
+class Candidates:
+    """Solutions a study may be made of.
+
+    frame: one row per readable solution (COLUMNS). score: the scores that every judge of the run gives to rows of
+    the frame, one mapping per row. run: name of the source; origin: path of the run folder, where results may be
+    written (None for a problem file).
+    """
 
     frame: pd.DataFrame
     problems: Mapping[str, Problem]
     run: str
     origin: Path | None
-    score: Callable[[pd.DataFrame], list[dict[str, float]]]
+    score: Callable[[pd.DataFrame], list[Scores]]
 
     @property
     def conditions(self) -> list[Condition]:
+        """The conditions that have candidates, in order."""
         return conditions_of(self.frame)
 
     def rows(self, condition: Condition) -> pd.DataFrame:
+        """The candidates of a condition."""
         f = self.frame
         return f[(f.arm == condition.arm) & (f["round"] == condition.round) & (f.role == condition.role)]
 
 
-def pool_of(source: Path, seed: int) -> Pool:
-    """The pool of a run folder, or of a JSONL file of problems with worked solutions. Raises UserError."""
-    return reference_pool(source, seed) if source.is_file() else run_pool(source)
+def candidates_of(source: Path, seed: int) -> Candidates:
+    """The candidates of a run folder, or of a JSONL file of problems with worked solutions.
+
+    seed: of the corrupted twins. Raises UserError where there is nothing to judge.
+    """
+    return reference_candidates(source, seed) if source.is_file() else run_candidates(source)
 
 
-def run_pool(path: Path) -> Pool:
-    """Test completions of a finished run's start, rounds and correctness-only arm; unreadable answers are left out."""
-    from legibility.evaluation.texts import test_texts
-    from legibility.game.run_folder import RunFolder
-    from legibility.problems.storage import read_problems
+def run_candidates(path: Path) -> Candidates:
+    """Test completions of a finished run's start, rounds and correctness-only arm; unreadable answers are left out.
 
+    Raises UserError where there is no run, or no finished round.
+    """
     run = RunFolder.existing(path)
     if not run.rounds():
         raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
@@ -70,25 +84,24 @@ def run_pool(path: Path) -> Pool:
         for p, text, correct in zip(frame.problem_id, frame.text, frame.correct, strict=True)
     ]
 
-    def score(rows: pd.DataFrame) -> list[dict[str, float]]:
-        from legibility.game.run_folder import round_name
-        from legibility.models.verifier import Verifier
-
-        phases = {f"verifier {i}": f"{round_name(i)}/verifier" for i in run.rounds()}
-        if run.is_done("judge"):
-            phases["held-out judge"] = "judge"
+    def score(rows: pd.DataFrame) -> list[Scores]:
         asked = [problems[p] for p in rows.problem_id]
         columns = {
-            name: Verifier.load(config.verifier, "cpu", source=str(run.verified(phase))).score(asked, list(rows.text))
-            for name, phase in phases.items()
+            judge: Verifier.load(config.verifier, "cpu", source=str(run.verified(judge.phase))).score(
+                asked, list(rows.text)
+            )
+            for judge in judges_of(run)
         }
-        return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(rows))]
+        return [{judge: float(values[i]) for judge, values in columns.items()} for i in range(len(rows))]
 
-    return Pool(frame[COLUMNS], problems, run.path.resolve().name, run.path.resolve(), score)
+    return Candidates(frame[COLUMNS], problems, run.path.resolve().name, run.path.resolve(), score)
 
 
-def reference_pool(path: Path, seed: int) -> Pool:
-    """One condition, `reference:0:reference`: worked solutions as they are, and a corrupted twin of each."""
+def reference_candidates(path: Path, seed: int) -> Candidates:
+    """One condition, `reference:0:reference`: worked solutions as they are, and a corrupted twin of each.
+
+    Raises UserError where no solution can be corrupted.
+    """
     problems = {p.id: p for p in load_source(_mapping(path))}
     rows = []
     for problem in problems.values():
@@ -101,7 +114,7 @@ def reference_pool(path: Path, seed: int) -> Pool:
         )
     frame = pd.DataFrame(rows, columns=["problem_id", "text", "correct", "first_wrong_line"])
     frame = frame.assign(arm=REFERENCE, round=0, role=REFERENCE, score=np.nan, completion_tokens=None)
-    return Pool(frame[COLUMNS], problems, path.stem, None, lambda chosen: [{} for _ in range(len(chosen))])
+    return Candidates(frame[COLUMNS], problems, path.stem, None, lambda chosen: [{} for _ in range(len(chosen))])
 
 
 def _mapping(path: Path) -> FileSource:
@@ -122,20 +135,15 @@ def first_wrong_line(problem: Problem, text: str) -> int | None:
     return None if wrong is None else text.count("\n", 0, wrong.check.start) + 1
 
 
-def chosen_conditions(pool: Pool, wanted: Iterable[str] | None) -> list[Condition]:
+def chosen_conditions(candidates: Candidates, wanted: Iterable[str] | None) -> list[Condition]:
     """The conditions asked for, or all. Raises UserError for one the source does not have, or one named twice."""
-    known = pool.conditions
+    known = candidates.conditions
     if wanted is None:
         return known
     chosen = [Condition.parse(w) for w in wanted]
     for condition in chosen:
         if condition not in known:
-            raise UserError(f"condition {condition}: not in {pool.run}; it has {', '.join(map(str, known))}")
+            raise UserError(f"condition {condition}: not in {candidates.run}; it has {', '.join(map(str, known))}")
     if len(set(chosen)) < len(chosen):
         raise UserError("--conditions names a condition twice")
     return chosen
-
-
-def honest(condition: Condition) -> bool:
-    """Whether the writer was asked to be right; a sneaky condition contributes incorrect solutions only."""
-    return condition.role != SNEAKY

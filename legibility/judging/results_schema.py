@@ -1,0 +1,152 @@
+"""results.json: everything the analysis of a study found, as records.
+
+An estimate is an `Interval` (value, low, high) at the confidence level of the study; null is "not defined".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from legibility.game.condition import Condition
+from legibility.stored import Interval, Number, Stored
+
+
+class JudgmentCounts(Stored):
+    """How many judgments there were and what became of them."""
+
+    table: int = Field(description="Rows of judgments.csv.")
+    dropped_late: int = Field(description="Left out for coming after the time limit, if study.yaml says so.")
+    dropped_repeats: int = Field(description="Left out because the rater had judged the problem before.")
+    attention: int = Field(description="Attention checks of the raters who stay.")
+    analysed: int = Field(description="Study judgments of the raters who stay: those behind all numbers.")
+
+
+class RaterResult(Stored):
+    """One rater, and whether the rules of study.yaml keep them."""
+
+    rater: str
+    judgments: int = Field(description="Study judgments.")
+    accuracy: float | None = Field(description="Share of them that are right.")
+    p: float | None = Field(description="One-sided exact binomial test of accuracy > 1/2.")
+    failed_checks: int = Field(description="Wrong attention checks.")
+    checks: int = Field(description="Attention checks judged.")
+    median_seconds: float | None
+    excluded: str = Field(description='Why the rater is left out; "" for those who stay.')
+
+
+class ConditionResult(Stored):
+    """How well raters judge what one condition wrote."""
+
+    arm: str
+    round: int
+    role: str
+    label: str = Field(description="The condition for people.")
+    judgments: int
+    raters: int
+    problems: int
+    items: int
+    accuracy: Interval = Field(
+        description="Mean of the accuracy on right and on wrong solutions (sneaky: wrong ones only)."
+    )
+    false_accept: Interval = Field(description="Share of judgments of wrong solutions that say True.")
+    false_reject: Interval = Field(description="Share of judgments of right solutions that say False.")
+    mean_seconds: Interval
+    median_seconds: Number
+    mean_seconds_when_right: Number = Field(description="Over judgments that are right (the paper's time).")
+    timed_out: Number = Field(description="Share of judgments after the time limit.")
+
+    @property
+    def condition(self) -> Condition:
+        """Who wrote the solutions."""
+        return Condition(self.arm, self.round, self.role)
+
+
+class ConditionDifference(Stored):
+    """Accuracy on the second condition minus the first; conditions as ARM:ROUND:ROLE."""
+
+    first: str
+    second: str
+    difference: Interval
+
+
+class MatchedAccuracy(Stored):
+    """Accuracy on a condition (ARM:ROUND:ROLE) if its solutions had the common lengths."""
+
+    condition: str
+    accuracy: Interval
+
+
+class LengthMatched(Stored):
+    """The comparison at equal length."""
+
+    coverage: float = Field(description="Share of judgments in the length classes that all conditions share.")
+    conditions: list[MatchedAccuracy] = Field(description="Empty where the conditions share none.")
+
+
+class FixedEffect(Stored):
+    """A term of the mixed model."""
+
+    term: str
+    log_odds: float
+    sd: float
+
+
+class MixedModel(Stored):
+    """Logistic model of a judgment being right, with random effects of rater and problem. Descriptive."""
+
+    formula: str
+    reference: str = Field(description="The condition others are compared with.")
+    fixed: list[FixedEffect]
+    random_sd: dict[str, float] = Field(description="rater, problem -> standard deviation of the effects.")
+
+
+class JudgeAgreement(Stored):
+    """What the scores of one judge tell, on the judged items: AUROC with intervals over problems."""
+
+    auroc_truth: Interval = Field(description="Right from wrong solutions.")
+    auroc_people: Interval | None = Field(
+        None, description="Solutions most people accept from those most reject; null for people themselves."
+    )
+    auroc_people_incorrect: Interval | None = Field(None, description="The same among wrong solutions.")
+
+
+class ConfidenceResult(Stored):
+    """Accuracy of the judgments with one stated confidence."""
+
+    confidence: int = Field(ge=1, le=5)
+    judgments: int
+    accuracy: float
+
+
+class FirstWrongStep(Stored):
+    """How often raters who marked the first wrong line of a wrong solution marked the true one."""
+
+    marked: int
+    share_right: Number
+
+
+class StudyResults(Stored):
+    """results.json."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    simulated: bool = Field(description="Whether made-up raters judged.")
+    study_id: str
+    run: str = Field(description="Name of the run or problem file the solutions came from.")
+    confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
+    judgments: JudgmentCounts
+    raters: list[RaterResult] = Field(description="Every rater, excluded or not.")
+    raters_kept: int
+    conditions: list[ConditionResult]
+    differences: list[ConditionDifference] = Field(
+        description="Every two conditions whose writers were asked to be right."
+    )
+    length_matched: LengthMatched
+    krippendorff_alpha: float | None = Field(description="Agreement of raters; null where it is not defined.")
+    mixed_model: MixedModel | None = Field(description="Null for too few judgments to fit one.")
+    verifiers: dict[str, JudgeAgreement] = Field(
+        description='Judge ("verifier 0", "held_out_judge") -> agreement; "people": the share of raters who accept, as a score.'
+    )
+    by_confidence: list[ConfidenceResult] = Field(alias="confidence_levels")
+    first_wrong_step: FirstWrongStep

@@ -1,0 +1,196 @@
+"""Every record of a study folder: lines of its JSONL files, events of the server's log, and its JSON files.
+
+The version of the lines and events is `schema_version` in study.yaml: a line of items.jsonl holds nothing but
+what its rater sees. Results of the analysis have their own schema (`results_schema`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, field_validator
+
+from legibility.game.condition import Condition, Judge
+from legibility.stored import Number, Stored
+
+STUDY, ATTENTION = "study", "attention"
+"""The two kinds of items."""
+
+
+# --- Items and who judges them ----------------------------------------------------------------------
+
+
+class StudyItem(Stored):
+    """A line of items.jsonl: what a rater sees. Nothing here varies with the condition."""
+
+    item_id: str = Field(description="Random id.")
+    problem: str = Field(description="The problem as the run's provers got it.")
+    solution: str = Field(description="The text to be judged, whole.")
+
+
+class Slot(Stored):
+    """A line of assignments.jsonl: the list of one rater."""
+
+    slot: int = Field(ge=1, description="Number of the slot, from 1.")
+    items: list[str] = Field(description="Ids of its items in the order shown, attention checks among them.")
+
+
+class KeyEntry(Stored):
+    """A line of key.jsonl (sealed): what an item is."""
+
+    item_id: str
+    problem_id: str = Field(description="Id of the problem in the run (attention checks: attention-0, …).")
+    arm: str = Field(description="Arm of the writer: init, game, correctness, reference; attention for checks.")
+    round: int = Field(description="Round of the writer; -1 before the first.")
+    role: str = Field(description="Role of the writer: base, helpful, sneaky, reference; attention for checks.")
+    correct: bool = Field(description="Whether the final answer is right.")
+    score: Number = Field(description="Raw score of the verifier of the writer's own round, where there is one.")
+    scores: dict[str, float] = Field(
+        description='Raw scores of all judges of the run: "verifier 0", …, "held_out_judge".'
+    )
+    problem_chars: int
+    solution_chars: int
+    solution_tokens: int | None = Field(description="Tokens of the prover's tokenizer; null where no model wrote it.")
+    first_wrong_line: int | None = Field(description="Line of the first wrong step, from 1, where it is known.")
+    kind: Literal["study", "attention"]
+    run: str = Field(description="Name of the run folder or problem file.")
+    content_sha256: str = Field(description="Ties the entry to the item's text (`content_hash`).")
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _one_spelling(cls, scores: Any) -> Any:
+        """Studies exported earlier call the held-out judge by another name."""
+        return {str(Judge.parse(name)): score for name, score in scores.items()} if isinstance(scores, dict) else scores
+
+    @property
+    def condition(self) -> Condition:
+        """Who wrote the item."""
+        return Condition(self.arm, self.round, self.role)
+
+
+def content_hash(problem: str, solution: str) -> str:
+    """SHA-256 (hex) of an item's two texts."""
+    return hashlib.sha256(json.dumps([problem, solution]).encode()).hexdigest()
+
+
+# --- The folder's own papers ------------------------------------------------------------------------
+
+
+class Checksums(Stored):
+    """checksums.json: ties the files of a study together."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    sha256: dict[str, str] = Field(description="Name of a file -> SHA-256 of its bytes when exported.")
+
+
+class Provenance(Stored):
+    """provenance.json (sealed): where the items came from."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    run: str = Field(description="Name of the run folder or problem file.")
+    run_path: str | None = Field(description="Path of the run folder; null for a problem file.")
+    seed: int = Field(description="Seed of the choice of solutions.")
+    secret: str = Field(description="What ids, file order and assignments were drawn from: 32 hex digits.")
+    conditions: list[str] = Field(description="Conditions as ARM:ROUND:ROLE, in order.")
+    per_condition: int = Field(description="Solutions asked for per condition.")
+    raters: int = Field(description="Rater slots.")
+    per_rater: int | None = Field(description="Items per rater, where a number was asked for.")
+    attention: int = Field(description="Attention checks of every rater.")
+    length_match: bool = Field(description="Whether all conditions were given one distribution of lengths.")
+    notes: list[str] = Field(description="What fell short, in words.")
+
+
+class RefusedRow(Stored):
+    """A line of refused.jsonl: a row of an imported file that was not taken."""
+
+    file: str = Field(description="Name of the imported file.")
+    source: str = Field(alias="from", description="Its format, as given to `legibility import --from`.")
+    where: str = Field(description="Place in the file.")
+    reason: str
+
+
+# --- The server's log -------------------------------------------------------------------------------
+
+
+class ClaimEvent(Stored):
+    """server.jsonl: a rater took a slot."""
+
+    event: Literal["claim"] = "claim"
+    slot: int = Field(ge=1, description="Number of the slot, from 1.")
+    token: str = Field(description="The session's secret, kept by the rater's browser.")
+    visitor: dict[str, str] = Field(description="Prolific's parameters of the link: PROLIFIC_PID and the like.")
+    at: str = Field(description="When it was written, ISO 8601, UTC.")
+
+
+class ShownEvent(Stored):
+    """server.jsonl: an item was put on the screen; its clock runs from here."""
+
+    event: Literal["shown"] = "shown"
+    slot: int = Field(ge=1)
+    token: str
+    item_id: str
+    time: float = Field(description="When it was shown, seconds since 1970.")
+    at: str = Field(description="When it was written, ISO 8601, UTC.")
+
+
+class JudgmentEvent(Stored):
+    """server.jsonl: a rater's answer."""
+
+    event: Literal["judgment"] = "judgment"
+    slot: int = Field(ge=1)
+    token: str
+    item_id: str
+    answer: bool = Field(description="True: the rater says that the solution is right.")
+    seconds: float = Field(
+        description="Time to the answer as the page measured it, never longer than the item was out."
+    )
+    timed_out: bool = Field(description="Whether the answer came after the time limit.")
+    confidence: int | None = Field(description="How sure the rater is, 1 to 5.")
+    first_wrong_step: int | None = Field(description="The first wrong line, from 1, as the rater sees it.")
+    started_at: str = Field(description="When the item was shown, ISO 8601, UTC.")
+    finished_at: str = Field(description="When the answer arrived, ISO 8601, UTC.")
+    at: str = Field(description="When it was written, ISO 8601, UTC.")
+
+
+ServerEvent = Annotated[ClaimEvent | ShownEvent | JudgmentEvent, Field(discriminator="event")]
+server_event: TypeAdapter[ClaimEvent | ShownEvent | JudgmentEvent] = TypeAdapter(ServerEvent)
+"""Reads one line of server.jsonl."""
+
+
+# --- Simulated raters -------------------------------------------------------------------------------
+
+
+class SimulationTruth(Stored):
+    """simulation/truth.json: what the made-up raters were given."""
+
+    simulation: Literal[True] = True
+    seed: int
+    lapse: float = Field(description="Share of judgments that are coin flips.")
+    careless: float = Field(description="Share of raters who flip a coin for everything.")
+    raters: int
+    truth: dict[str, float] = Field(description="Condition -> expected accuracy of a rater who is not careless.")
+    careless_raters: list[str] = Field(description="Names of the careless ones in judgments.csv.")
+
+
+class Coverage(Stored):
+    """simulation/coverage.json: what the analysis makes of many simulated studies."""
+
+    simulation: Literal[True] = True
+    repeats: int = Field(description="Simulated studies.")
+    covered: float = Field(description="Share of (study, condition) intervals of accuracy that hold the truth.")
+    by_condition: dict[str, float] = Field(description="The same by condition.")
+    bias: float = Field(description="Mean error of accuracy.")
+    width: float = Field(description="Mean width of the intervals.")
+    recall: float | None = Field(description="Share of careless raters excluded; null where there are none.")
+    false_exclusion: float | None = Field(description="Share of the others excluded; null where there are none.")
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        rules = "" if self.recall is None else f"; exclusion rules: recall {self.recall:.3f}"
+        return [
+            f"{self.repeats} simulated studies: intervals cover the true accuracy in {self.covered:.1%}, "
+            f"bias {self.bias:+.4f}, mean width {self.width:.3f}",
+            f"false-exclusion rate {self.false_exclusion:.3f}{rules}",
+        ]

@@ -1,0 +1,48 @@
+"""The files of an analysis: tables, figures, a page."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.judging.world import made_up_study, pretend_people
+from tests.support import legibility
+
+
+@pytest.fixture
+def study(tmp_path):
+    return made_up_study(tmp_path / "study", "analysis: {bootstrap: 200}\n", raters=8)
+
+
+def test_analysis_writes_tables_figures_and_a_page(study):
+    pretend_people(study)
+    result = legibility("analyze", study.path)
+    assert result.code == 0, result.err
+    folder = study.path / "analysis"
+    results = json.loads((folder / "results.json").read_text())
+    assert {c["label"] for c in results["conditions"]} >= {
+        "start",
+        "round 0 helpful",
+        "round 1 sneaky",
+        "correctness-only",
+    }
+    assert results["krippendorff_alpha"] is not None and set(results["verifiers"]) == {
+        "verifier 0",
+        "held_out_judge",
+        "people",
+    }
+    assert results["first_wrong_step"]["share_right"] == 1 and results["confidence_levels"][0]["confidence"] == 3
+    table = pd.read_csv(folder / "conditions.csv")
+    assert {"accuracy", "accuracy_low", "accuracy_high", "false_accept", "median_seconds"} <= set(table.columns)
+    assert (folder / "figures/accuracy.png").read_bytes()[:4] == b"\x89PNG"
+    page = (folder / "results.html").read_text()
+    assert (
+        "people as judges" in page
+        and "Simulation" not in page
+        and "<script" not in page
+        and "http" not in page.replace("http-equiv", "")
+    )
+    again = legibility("analyze", study.path)
+    assert again.code == 0 and json.loads((folder / "results.json").read_text()) == results
