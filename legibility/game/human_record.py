@@ -55,6 +55,4 @@ def read_human_record(run: Path) -> HumanRecord | None:
     path = run / HUMAN
     if not path.is_file():
         return None
-    return read_stored(
-        path, HumanRecord, fix="it is not as legibility analyze writes it: restore it or move it away"
-    )
+    return read_stored(path, HumanRecord, fix="it is not as legibility analyze writes it: restore it or move it away")
