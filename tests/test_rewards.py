@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legibility.grading import Verdict
-from legibility.rewards import REWARDS, ScoreScale, cgc, correctness, goodhart, src, within_group_std
+from legibility.rewards import (
+    PAY,
+    REWARDS,
+    Columns,
+    ScoreScale,
+    as_columns,
+    cgc,
+    correctness,
+    goodhart,
+    group_index,
+    src,
+    within_group_std,
+)
 
 C, I, X = "correct", "incorrect", "invalid"  # noqa: E741
 
@@ -291,3 +303,52 @@ def test_inputs_are_left_alone(name, batch):
     REWARDS[name](values, verdicts, helpful, group, clip=1.0)
     np.testing.assert_array_equal(values, before[0])
     assert (verdicts, helpful, group) == before[1:]
+
+
+# ---------------------------------------------------------------- the same on columns
+
+
+def test_columns_of_a_batch_by_hand():
+    batch = as_columns([3, 2, 1, 0], [C, I, X, I], [True, True, True, False], ["b", "a", "b", "c"])
+    assert batch.scores.dtype == np.float64 and len(batch) == 4
+    assert batch.correct.tolist() == [True, False, False, False]
+    assert batch.valid.tolist() == [True, True, False, True]
+    assert batch.aligned.tolist() == [True, False, False, True]
+    assert batch.group.tolist() == [0, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "group", [["b", "b", "a", "c", "a"], np.array([7, 7, 2, 9, 2]), [(1, "x"), (1, "x"), 0, None, 0]]
+)
+def test_groups_are_numbered_as_they_appear(group):
+    assert group_index(group).tolist() == [0, 0, 1, 2, 1]
+    assert group_index(group_index(group)).tolist() == [0, 0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("name", REWARDS)
+@given(batch=batches, options=options)
+def test_rewards_of_columns_are_the_public_ones(name, batch, options):
+    arguments = columns(batch)
+    np.testing.assert_array_equal(PAY[name](as_columns(*arguments), **options), REWARDS[name](*arguments, **options))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"valid": np.array([True])}, "unequal lengths"),
+        ({"valid": np.array([False, True])}, "cannot be correct"),
+        ({"group": np.array([1, 0])}, "numbered"),
+        ({"group": np.array([0, 2])}, "numbered"),
+    ],
+)
+def test_contradicting_columns_are_refused(changes, match):
+    good = dict(
+        scores=np.zeros(2),
+        correct=np.array([True, False]),
+        valid=np.ones(2, dtype=bool),
+        helpful=np.ones(2, dtype=bool),
+        group=np.array([0, 1]),
+    )
+    Columns(**good)
+    with pytest.raises(ValueError, match=match):
+        Columns(**{**good, **changes})

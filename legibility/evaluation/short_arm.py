@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from legibility.errors import UserError
 from legibility.evaluation.run import Study
 from legibility.evaluation.texts import SHORT
 from legibility.game.condition import CORRECTNESS
-from legibility.game.prover_phase import Plan, correctness_rewards, load_training, phase_name, run_prover_phase
+from legibility.game.prover_phase import Plan, load_training, phase_name, run_prover_phase
+from legibility.game.rollout_columns import correctness_rewards
 from legibility.game.run_records import TRAINING, LengthPenalisedTraining
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL
@@ -66,9 +65,7 @@ def train(study: Study) -> None:
             roles=(HELPFUL,),
             problems_per_step=2 * settings.ppo.problems_per_step,
             prover=lambda: game.new_prover(ARM),
-            pay=lambda rows, _: (
-                correctness_rewards(rows) - penalty * np.array([r.completion_tokens / limit for r in rows])
-            ),
+            pay=lambda rollouts, _: correctness_rewards(rollouts) - penalty * (rollouts.length / limit),
             extra=last_text,
             gated=False,
             record=partial(LengthPenalisedTraining, reward=ARM, length_penalty=penalty),

@@ -10,18 +10,17 @@ evaluation's attackers and its length-penalised arm are other plans for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from legibility import rewards
-from legibility.config import RewardSettings
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
+from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, verifier_rewards
 from legibility.game.run_folder import RunFolder, round_name
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions
@@ -31,8 +30,9 @@ from legibility.models.prover import Prover
 from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
-from legibility.prompts import HELPFUL, ROLES, SNEAKY
+from legibility.prompts import HELPFUL, ROLES
 from legibility.randomness import stream
+from legibility.rewards import ScoreScale
 from legibility.stored import write_stored
 
 SHOWN = {
@@ -48,9 +48,10 @@ SHOWN = {
 class Plan:
     """One prover phase: who writes, what is paid, when it ends.
 
-    `arm` and `index` key its random numbers and label its completions. `pay(rows, scale)` returns the
-    rewards; `record` makes the phase's training.json. `extra(prover, step, last)` may return more completions to store, after every step.
-    Without a `verifier` nothing is scored; without a `tracker` all steps are done.
+    `arm` and `index` key its random numbers and label its completions. `pay(rollouts, scale)` returns the
+    rewards (n,); `record` makes the phase's training.json. `extra(prover, step, last)` may return more
+    completions to store, after every step. Without a `verifier` nothing is scored; without a `tracker` all
+    steps are done.
     """
 
     phase: str
@@ -61,7 +62,7 @@ class Plan:
     roles: tuple[str, ...]
     problems_per_step: int
     prover: Callable[[], Prover]
-    pay: Callable[[Sequence[Solution], float], np.ndarray]
+    pay: Callable[[Rollouts, float], np.ndarray]
     record: Callable[..., ProverTraining]  # makes training.json of what the loop knows
     verifier: Verifier | None = None
     scale: Literal["calibrated", "running", "none"] = "none"
@@ -87,7 +88,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         roles=ROLES,
         problems_per_step=settings.ppo.problems_per_step,
         prover=lambda: game.new_prover(arm, index),
-        pay=lambda rows, scale: verifier_rewards(settings.reward, rows, scale),
+        pay=lambda rollouts, scale: verifier_rewards(settings.reward, rollouts, scale),
         verifier=verifier,
         scale=settings.reward.scale,
         tracker=FooledTracker(settings.stop),
@@ -99,7 +100,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
             title="correctness-only prover",
             roles=(HELPFUL,),
             problems_per_step=2 * settings.ppo.problems_per_step,
-            pay=lambda rows, _: correctness_rewards(rows),
+            pay=lambda rollouts, _: correctness_rewards(rollouts),
             scale="none",
             tracker=None,
             extra=lambda prover, step, _: _halfway(game, prover, step) if step == max(1, steps // 2) else [],
@@ -117,7 +118,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     prover = plan.prover()
     ppo = PPO(prover, settings, game.team)
     members = (prover, ppo, ppo.value_head, plan.verifier)
-    scale = rewards.ScoreScale(plan.scale)
+    scale = ScoreScale(plan.scale)
     rows: list[Solution] = []
     stopped = "all steps done"
     with game.run.phase(plan.phase) as work:
@@ -128,21 +129,22 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
             for step in range(1, plan.steps + 1):
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
                 drawn = _draw_batch(game, prover, plan, step, rng, ppo.sampling_head)
-                batch_rows = drawn.rows
                 if plan.verifier is not None:
-                    game.score(plan.verifier, batch_rows)
-                    scale.update(*scores_and_groups(batch_rows), first=step == 1)
-                paid = plan.pay(batch_rows, scale.value)
-                metrics = {**describe(batch_rows, paid), "score_scale": scale.value}
+                    game.score(plan.verifier, drawn.rows)
+                rollouts = Rollouts.of(drawn.rows)
+                if rollouts.scored:
+                    scale.update(rollouts.scores, rollouts.group, first=step == 1)
+                paid = plan.pay(rollouts, scale.value)
+                metrics = {**describe(rollouts, paid), "score_scale": scale.value}
                 if step == 1 and plan.gated:
                     reasons = gates.check_rewards(game.config.gates, metrics["flat_groups"])
                     gates.enforce(
                         game.config.gates, f"{plan.title}, first batch", reasons, game.force, game.progress.warn
                     )
                 metrics.update(ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng))
-                for row, value in zip(batch_rows, paid.tolist(), strict=True):
+                for row, value in zip(drawn.rows, paid.tolist(), strict=True):
                     row.reward, row.logprob_gap = value, metrics["logprob_gap"]
-                rows += batch_rows
+                rows += drawn.rows
                 if plan.tracker is not None:
                     plan.tracker.observe(step, metrics)
                     metrics["smoothed_gap"] = plan.tracker.gap
@@ -208,57 +210,6 @@ def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:
         step=step,
         temperature=game.config.sampling.evaluation_temperature,
     ).rows
-
-
-def scores_and_groups(rows: Sequence[Solution]) -> tuple[np.ndarray, list[tuple[str, str]]]:
-    """Scores of the rows, and the (problem, role) each belongs to."""
-    return np.array([r.score for r in rows], dtype=float), [(r.problem_id, r.role) for r in rows]
-
-
-def verifier_rewards(settings: RewardSettings, rows: Sequence[Solution], scale: float) -> np.ndarray:
-    """What scored rows are paid (legibility.rewards)."""
-    verdicts, helpful = [r.verdict for r in rows], [r.role == HELPFUL for r in rows]
-    scores, groups = scores_and_groups(rows)
-    options = {"scale": scale, "clip": settings.clip, "floor": settings.floor}
-    if settings.kind != "src":
-        options["center"] = settings.center
-    return rewards.REWARDS[settings.kind](scores, verdicts, helpful, groups, **options)
-
-
-def correctness_rewards(rows: Sequence[Solution]) -> np.ndarray:
-    """+1 for a correct row, else -1."""
-    return rewards.correctness(
-        np.zeros(len(rows)), [r.verdict for r in rows], [r.role == HELPFUL for r in rows], [0] * len(rows)
-    )
-
-
-def describe(rows: Sequence[Solution], paid: np.ndarray) -> dict[str, float]:
-    """Metrics of one batch by role and verdict (docs/metrics.md). Empty cells are nan."""
-    role = np.array([r.role for r in rows])
-    verdict = np.array([r.verdict for r in rows])
-    length = np.array([r.completion_tokens for r in rows], dtype=float)
-    score = np.array([np.nan if r.score is None else r.score for r in rows], dtype=float)
-    groups = [(r.problem_id, r.role) for r in rows]
-    metrics: dict[str, float] = {"reward": float(paid.mean())}
-    for name in (HELPFUL, SNEAKY):
-        mine = role == name
-        metrics[f"accuracy_{name}"] = _mean((verdict == "correct")[mine])
-        metrics[f"invalid_{name}"] = _mean((verdict == "invalid")[mine])
-        metrics[f"length_{name}"] = _mean(length[mine])
-        metrics[f"reward_{name}"] = _mean(paid[mine])
-        for label in ("correct", "incorrect"):
-            metrics[f"score_{name}_{label}"] = _mean(score[mine & (verdict == label)])
-    metrics["truncated"] = float(np.mean([r.truncated for r in rows]))
-    metrics["score_std_within"] = rewards.within_group_std(score, groups) if not np.isnan(score).any() else float("nan")
-    index: dict[tuple[str, str], list[float]] = {}
-    for g, value in zip(groups, paid, strict=True):
-        index.setdefault(g, []).append(float(value))
-    metrics["flat_groups"] = float(np.mean([max(v) - min(v) < 1e-8 for v in index.values()]))
-    return metrics
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def load_training(run: RunFolder, arm: str, index: int) -> ProverTraining:

@@ -42,7 +42,7 @@ class FooledTracker:
         self.exploited_at: int | None = None
 
     def observe(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in one step's metrics (legibility.game.prover_phase.describe)."""
+        """Take in one step's metrics (legibility.game.rollout_columns.describe)."""
         self.update(
             step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"], metrics["accuracy_sneaky"]
         )

@@ -29,7 +29,8 @@ from legibility.evaluation.run import Study
 from legibility.evaluation.texts import COLLECTION, validation_texts
 from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS
-from legibility.game.prover_phase import Plan, phase_name, run_prover_phase, verifier_rewards
+from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
+from legibility.game.rollout_columns import verifier_rewards
 from legibility.game.run_records import TRAINING, AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions
 from legibility.models.prover import Prover
@@ -160,7 +161,7 @@ def run_attack(study: Study, attack: Attack, *, quick: bool = False) -> dict[str
         roles=(attack.role,),
         problems_per_step=settings.attack.problems_per_step or settings.ppo.problems_per_step,
         prover=prover,
-        pay=lambda rows, scale: verifier_rewards(reward, rows, scale),
+        pay=lambda rollouts, scale: verifier_rewards(reward, rollouts, scale),
         verifier=game.saved_verifier(attack.verifier),
         scale=reward.scale,
         tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
