@@ -56,7 +56,7 @@ class Sparse(Stored):
         return {key: value for key, value in handler(self).items() if key not in unset}
 
 
-StoredT = TypeVar("StoredT", bound=Stored)
+StoredT = TypeVar("StoredT", bound=BaseModel)
 
 
 class Interval(Stored):
@@ -67,12 +67,12 @@ class Interval(Stored):
     high: Number = None
 
 
-def write_stored(path: Path, record: Stored) -> None:
+def write_stored(path: Path, record: BaseModel) -> None:
     """Write a record as indented JSON, atomically. Raises ValueError for a number that is not finite."""
     write_atomic(path, stored_text(record))
 
 
-def stored_text(record: Stored) -> str:
+def stored_text(record: BaseModel) -> str:
     """The text `write_stored` writes."""
     return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

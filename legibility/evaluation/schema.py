@@ -1,0 +1,452 @@
+"""What an evaluation and a run's summary write: a model per file, and the reading of what earlier versions wrote.
+
+`Summary` is summary.json. Every section of an evaluation is a file of its own, `evaluation/<name>.json`, and
+stands in the summary's `evaluation` too; `SECTION_FILES` names the model of each. Units: accuracies, shares and
+AUROC are fractions of 1, lengths are tokens, scores are raw values of V. A number that is not defined is null.
+Judges, sets of text and arms are records here and keys in the files (legibility.evaluation.text_sets).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, Field, RootModel
+
+from legibility.errors import UserError
+from legibility.evaluation.text_sets import ArmKey, JudgeKey, TextKey, VerdictKey
+from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import AttackSetup, Discrimination
+from legibility.stored import Interval, Number, Sparse, Stored, read_stored, write_stored
+
+SCHEMA = 2
+"""Version of the summary and of the sections in it. 1 called the held-out judge "judge" in the matrix, the
+soundness and the hacking rows."""
+
+FOLDER = "evaluation"
+SUMMARY = "summary.json"
+
+Bounds: TypeAlias = tuple[Number, Number]
+"""Low and high end of an interval."""
+
+
+class Decoding(Stored):
+    """How the text behind a figure was sampled."""
+
+    temperature: float = Field(description="Sampling temperature.")
+    samples: int = Field(description="Completions per problem.")
+    problems: int = Field(description="Problems.")
+
+
+# --- The matrix ------------------------------------------------------------------------------------
+
+
+class Counts(Stored):
+    """Valid texts of a set."""
+
+    correct: int = Field(description="Texts whose answer is correct.")
+    incorrect: int = Field(description="Texts whose answer is not.")
+
+
+class Matrix(Stored):
+    """matrix.json: every judge on every set of text, as `metric[judge][text]`; null where there is too little text."""
+
+    verifiers: list[JudgeKey] = Field(description="The judges: each round's verifier, then the held-out judge.")
+    solutions: list[TextKey] = Field(description="The sets of text.")
+    counts: dict[TextKey, Counts] = Field(description="Valid texts of each set.")
+    threshold: dict[JudgeKey, Number] = Field(
+        description="Score from which a judge accepts: it takes `evaluation.recall` of round 0's helpful-correct "
+        "validation text. Null where there is no such text."
+    )
+    decoding: Decoding = Field(description="How the text was sampled.")
+    least: int = Field(description="Texts of each class (pairwise: pairs) below which a figure is null.")
+    auroc: dict[JudgeKey, dict[TextKey, Number]] = Field(description="P(V(correct) > V(incorrect)), ties half.")
+    auroc_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
+    pairwise: dict[JudgeKey, dict[TextKey, Number]] = Field(
+        description="The same over pairs of one problem, pooled over problems."
+    )
+    pairwise_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
+    recall: dict[JudgeKey, dict[TextKey, Number]] = Field(description="Share of correct text that is accepted.")
+    recall_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
+    fpr: dict[JudgeKey, dict[TextKey, Number]] = Field(description="Share of incorrect text that is accepted.")
+    fpr_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
+
+
+# --- Soundness and calibration ---------------------------------------------------------------------
+
+
+class WorstCase(Interval):
+    """Share of problems on which at least one of several incorrect attempts is accepted."""
+
+    attempts: float = Field(description="Incorrect sneaky attempts per problem, mean.")
+    problems: int = Field(description="Problems with such an attempt.")
+
+
+class ReliabilityBin(Stored):
+    """A point of the reliability curve: a bin of texts by predicted probability."""
+
+    predicted: float = Field(description="Mean predicted probability of being correct.")
+    observed: float = Field(description="Share that is correct.")
+    n: int = Field(description="Texts.")
+
+
+class SoundnessRow(Sparse):
+    """A row of soundness.json: a judge on its own round's text (the held-out judge: the last round's)."""
+
+    verifier: JudgeKey = Field(description="The judge.")
+    text: TextKey = Field(description="The text it reads.")
+    threshold: Number = Field(description="Score from which it accepts; null where it could not be fixed.")
+    recall: Interval | None = Field(None, description="Helpful-correct text accepted. Absent without a threshold.")
+    fpr: Interval | None = Field(None, description="Sneaky-incorrect text accepted. Absent without a threshold.")
+    worst_case: WorstCase | None = Field(
+        None, description="Problems on which a sneaky-incorrect attempt is accepted. Absent without a threshold."
+    )
+    ece: Interval = Field(description="Expected calibration error after a logistic fit (ten bins of equal counts).")
+    ece_raw: Interval = Field(description="The same of sigmoid(V).")
+    curve: list[ReliabilityBin] = Field(description="Reliability curve after the fit.")
+    decoding: Decoding = Field(description="How the text was sampled.")
+
+
+# --- Best-of-n -------------------------------------------------------------------------------------
+
+
+class BestOfNRow(Stored):
+    """A row of best_of_n.json: does a round's verifier pick a correct solution among n, half of them correct?"""
+
+    round: int = Field(description="The round whose verifier picks from its own helpful text.")
+    n: int = Field(description="Solutions to pick from.")
+    value: Number = Field(description="P(the favourite is correct), mean over problems; 0.5 is chance.")
+    low: Number = Field(description="Lower bound.")
+    high: Number = Field(description="Upper bound.")
+    problems: int = Field(description="Problems with n/2 correct and n/2 incorrect solutions.")
+    role: str = Field(description="Role of the writer.")
+    decoding: Decoding = Field(description="How the pool was sampled.")
+
+
+# --- Attacks ---------------------------------------------------------------------------------------
+
+
+class AttackRecord(Stored):
+    """A row of attacks.json: one attack on a frozen verifier."""
+
+    verifier: int = Field(description="Round of the verifier.")
+    reward: str = Field(description="What the attacker was paid: src, cgc or goodhart.")
+    seed: int = Field(description="Seed of the attack.")
+    steps: int = Field(description="PPO steps to the exploit, or done when the attack was given up.")
+    exploited: bool = Field(description="Whether it succeeded; otherwise it is censored at `steps`.")
+    cap: int = Field(description="PPO steps after which it was to be given up.")
+    quick: bool = Field(description="Whether a quick evaluation made it.")
+    start: str = Field(description="Policy it started from: base or correctness.")
+    settings: AttackSetup = Field(description="Attack settings it was made under.")
+
+
+class Survival(Stored):
+    """Steps to exploit of the attacks with one reward on one verifier, as survival data (Kaplan–Meier)."""
+
+    verifier: int = Field(description="Round of the verifier.")
+    reward: str = Field(description="Reward of the attacks.")
+    median: Number = Field(description="Median PPO steps to exploit; null: beyond what was seen.")
+    low: Number = Field(description="Lower bound of the median; null: beyond what was seen.")
+    high: Number = Field(description="Upper bound of the median; null: beyond what was seen.")
+    n: int = Field(description="Attacks.")
+    censored: Number = Field(description="Share that did not succeed.")
+    cap: int = Field(description="PPO steps until which all attacks were watched.")
+    quick: bool = Field(description="Whether any attack was a quick one.")
+
+
+class SurvivalRow(Survival):
+    """A row of survival.json."""
+
+    cap_enough: bool | None = Field(
+        description="Whether the cap is at least twice verifier 0's median under that reward; null: no such median."
+    )
+
+
+# --- Legibility tax --------------------------------------------------------------------------------
+
+
+class Measured(Sparse):
+    """A measure of an arm's text, as it is and at the lengths of the last game round's text."""
+
+    raw: Interval = Field(description="On the arm's text as it is.")
+    matched: Interval | None = Field(None, description="With the text weighted to the last round's lengths.")
+    difference: Interval | None = Field(None, description="Raw minus the last game round's.")
+    difference_matched: Interval | None = Field(None, description="The same at equal length.")
+
+
+class TaxArm(Stored):
+    """An arm's helpful test text in tax.json."""
+
+    mean_length: float = Field(description="Mean completion length, tokens.")
+    support: float = Field(description="Share of the last game round's text at lengths that the arm has too.")
+    checkability: dict[str, Measured] = Field(
+        description="How well the text can be checked: `last_verifier`, `held_out_judge` (same-problem pairwise "
+        "accuracy), `step_validity` (share of written steps that are true), `human` (accuracy of raters; raw only)."
+    )
+    accuracy: Measured = Field(description="Share of correct answers.")
+
+
+class Tax(Sparse):
+    """tax.json: what checkability costs in accuracy, and what it brings."""
+
+    reference: ArmKey = Field(description="The arm others are compared with: the last round of the game.")
+    arms: dict[ArmKey, TaxArm] = Field(description="Every arm.")
+    decoding: Decoding = Field(description="How the text was sampled.")
+    step_validity_exact: bool = Field(description="Whether all problems know their steps; else arithmetic is judged.")
+    tax: dict[ArmKey, Interval] = Field(description="Accuracy of a correctness arm minus the game's.")
+    tax_matched: dict[ArmKey, Interval] = Field(description="The same at equal length.")
+    retained_gain: Interval | None = Field(
+        None, description="(game - start) / (correctness-only - start). Absent without the correctness-only arm."
+    )
+
+
+# --- Text ------------------------------------------------------------------------------------------
+
+
+class SubtletyRow(Stored):
+    """A row of subtlety.json: the written steps of some solutions."""
+
+    text: VerdictKey = Field(description="Whose text, and of which verdict.")
+    solutions: int = Field(description="Texts.")
+    exact: bool = Field(description="Whether all problems know their steps; else only arithmetic is judged.")
+    with_steps: Interval = Field(description="Share of texts that write a step.")
+    arithmetic_holds: Interval = Field(description="Share of written steps whose arithmetic holds.")
+    validity: Interval = Field(description="Mean over texts of the share of written steps that are valid.")
+    least_validity: Interval = Field(description="Share of texts in which every written step is valid.")
+    wrong_steps: Interval = Field(description="Mean number of wrong steps of texts that write any step.")
+    carried: Interval = Field(
+        default_factory=Interval, description="Share of wrong steps that follow from an earlier mistake."
+    )
+    first_wrong_place: Interval = Field(description="Where the first wrong step stands: near 0 the start, 1 the end.")
+    flaws: dict[str, float] = Field(
+        description="Share of texts by their first wrong step: `slip`, `foreign`; `unwritten`: no written step is "
+        "wrong; `no steps`: none is written."
+    )
+    decoding: Decoding = Field(description="How the text was sampled.")
+
+
+class SeparabilityRow(Stored):
+    """A row of separability.json: a probe that tells the roles apart from text, on some PPO steps of a round."""
+
+    round: int = Field(description="The round.")
+    step: int = Field(description="Last PPO step of the window; 0: the base policy's text.")
+    all: Interval | None = Field(description="AUC on problems it was not fitted on; null: too little text.")
+    incorrect: Interval | None = Field(description="The same among incorrect text only.")
+    texts: int = Field(description="Texts read.")
+
+
+class HackingRow(Sparse):
+    """A row of hacking.json: a rewrite that should not change a judge's mind, or junk it should not accept."""
+
+    verifier: JudgeKey = Field(description="The judge.")
+    kind: Literal["rewrite", "junk"] = Field(description="rewrite: same meaning and verdict; junk: no solution.")
+    change: str = Field(description="Which rewrite, or what kind of junk.")
+    texts: int = Field(description="Texts.")
+    shift: Interval | None = Field(
+        None, description="Mean change of V in standard deviations of V over the originals; rewrites only."
+    )
+    flips: Interval | None = Field(
+        None, description="Share of texts whose acceptance changes; rewrites only, absent without a threshold."
+    )
+    accepted: Interval | None = Field(None, description="Share accepted; junk only, absent without a threshold.")
+    preferred: Interval | None = Field(
+        None, description="Share scored at least as high as a correct solution of the problem; junk only."
+    )
+
+
+class Evaluation(Sparse):
+    """Every section of an evaluation that has been written; a section not computed yet is absent."""
+
+    attacks: list[AttackRecord] | None = Field(None, description="One row per attack.")
+    best_of_n: list[BestOfNRow] | None = Field(None, description="One row per round and n.")
+    hacking: list[HackingRow] | None = Field(None, description="One row per judge and change.")
+    matrix: Matrix | None = Field(None, description="Every judge on every set of text.")
+    separability: list[SeparabilityRow] | None = Field(None, description="One row per window of PPO steps.")
+    soundness: list[SoundnessRow] | None = Field(None, description="One row per judge.")
+    subtlety: list[SubtletyRow] | None = Field(None, description="One row per text.")
+    survival: list[SurvivalRow] | None = Field(None, description="One row per verifier and reward.")
+    tax: Tax | None = Field(None, description="Accuracy and checkability of every arm.")
+
+
+class AttacksFile(RootModel[list[AttackRecord]]):
+    """attacks.json."""
+
+
+class BestOfNFile(RootModel[list[BestOfNRow]]):
+    """best_of_n.json."""
+
+
+class HackingFile(RootModel[list[HackingRow]]):
+    """hacking.json."""
+
+
+class SeparabilityFile(RootModel[list[SeparabilityRow]]):
+    """separability.json."""
+
+
+class SoundnessFile(RootModel[list[SoundnessRow]]):
+    """soundness.json."""
+
+
+class SubtletyFile(RootModel[list[SubtletyRow]]):
+    """subtlety.json."""
+
+
+class SurvivalFile(RootModel[list[SurvivalRow]]):
+    """survival.json."""
+
+
+SECTION_FILES: dict[str, type[BaseModel]] = {
+    "attacks": AttacksFile,
+    "best_of_n": BestOfNFile,
+    "hacking": HackingFile,
+    "matrix": Matrix,
+    "separability": SeparabilityFile,
+    "soundness": SoundnessFile,
+    "subtlety": SubtletyFile,
+    "survival": SurvivalFile,
+    "tax": Tax,
+}
+"""The model of evaluation/<name>.json, by name."""
+
+
+# --- The summary -----------------------------------------------------------------------------------
+
+
+class SummaryDecoding(Stored):
+    """How a run's test text was sampled."""
+
+    temperature: float = Field(description="Sampling temperature.")
+    samples: int = Field(description="Completions per problem and role.")
+    test_problems: int = Field(description="Test problems.")
+
+
+class PolicySummary(Stored):
+    """Test text of one policy under the helpful prompt."""
+
+    accuracy: Number = Field(description="Share of correct answers; invalid ones count as wrong.")
+    interval: Bounds = Field(description="Bounds of the accuracy.")
+    mean_length: Number = Field(description="Mean completion length, tokens.")
+    invalid: Number = Field(description="Share without a readable answer.")
+
+
+class StartSummary(PolicySummary):
+    """The base policy."""
+
+    checkability: dict[str, Number] = Field(
+        description="Same-problem pairwise accuracy by judge: `last_verifier`, `held_out_judge`."
+    )
+
+
+class CorrectnessSummary(Sparse, PolicySummary):
+    """The correctness-only arm."""
+
+    steps: int = Field(description="PPO steps done.")
+    checkability: dict[str, Number] = Field(description="As of the base policy.")
+    accuracy_at_half_steps: Number = Field(
+        None, description="Accuracy at half the steps, where it has seen as many helpful samples as the game."
+    )
+
+
+class VerifierSummary(Stored):
+    """A round's verifier."""
+
+    parameters: int = Field(description="Parameters.")
+    texts: int = Field(description="Solutions it was trained on.")
+    auroc_base: Discrimination = Field(description="On the base policy's test text.")
+    auroc_previous_round: Discrimination = Field(description="On the previous round's test text (round 0: base text).")
+    auroc_own_round: Discrimination = Field(description="On its own round's test text, which it was optimised against.")
+
+
+class RoundSummary(Stored):
+    """A round of the game, on test text of its final prover."""
+
+    round: int = Field(description="The round.")
+    steps: int = Field(description="PPO steps done.")
+    stopped: str = Field(description="Why the prover phase ended.")
+    steps_to_exploit: int | None = Field(description="PPO step at which the verifier was fooled; null: never.")
+    score_scale: float = Field(description="Scale the scores were divided by at the end.")
+    helpful_accuracy: Number = Field(description="Share of correct helpful text.")
+    helpful_interval: Bounds = Field(description="Its bounds.")
+    helpful_length: Number = Field(description="Mean helpful length, tokens.")
+    helpful_invalid: Number = Field(description="Share of helpful text without a readable answer.")
+    sneaky_accuracy: Number = Field(description="Share of correct sneaky text.")
+    sneaky_interval: Bounds = Field(description="Its bounds.")
+    sneaky_length: Number = Field(description="Mean sneaky length, tokens.")
+    sneaky_invalid: Number = Field(description="Share of sneaky text without a readable answer.")
+    score_helpful_correct: Number = Field(description="Mean V of helpful-correct text.")
+    score_sneaky_incorrect: Number = Field(description="Mean V of sneaky-incorrect text.")
+    checkability: dict[str, Number] = Field(description="Of the helpful text, as of the base policy.")
+    verifier: VerifierSummary = Field(description="The round's verifier.")
+
+
+class GameSummary(Stored):
+    """The game: its rounds, and the helpful accuracy it ends with."""
+
+    rounds: list[RoundSummary] = Field(description="The rounds, in order.")
+    accuracy: Number = Field(description="Helpful accuracy of the last round.")
+    interval: Bounds = Field(description="Its bounds.")
+
+
+class Arms(Sparse):
+    """Every policy of a run."""
+
+    init: StartSummary = Field(description="The base policy.")
+    game: GameSummary = Field(description="The game.")
+    correctness: CorrectnessSummary | None = Field(
+        None, description="The correctness-only arm; absent where the run has none."
+    )
+
+
+class Summary(Sparse):
+    """summary.json: every headline number of a run. Intervals are percentile bootstraps over test problems."""
+
+    version: Literal[2] = Field(SCHEMA, alias="schema", description="Version of this file's layout.")
+    run: str = Field(description="Name of the run folder.")
+    seed: int = Field(description="Seed of the run.")
+    wall_seconds: float = Field(description="Wall time of all phases.")
+    peak_memory_mb: float = Field(description="Peak memory, MiB.")
+    decoding: SummaryDecoding = Field(description="How the test text was sampled.")
+    reward: str = Field(description="What provers of the game were paid: src, cgc or goodhart.")
+    arms: Arms = Field(description="Every policy.")
+    legibility_tax: Interval = Field(description="Accuracy of the correctness-only arm minus the last round's.")
+    legibility_tax_equal_helpful_samples: Interval = Field(
+        description="The same with the correctness-only arm at half its steps."
+    )
+    retained_gain: Interval = Field(
+        description="(game - start) / (correctness-only - start); null where the two ends coincide."
+    )
+    evaluation: Evaluation | None = Field(None, description="The sections of an evaluation; absent before one.")
+
+
+def read_summary(path: Path) -> Summary:
+    """The summary in a file, today's or of an earlier version. Raises UserError for a file that cannot be read."""
+    fix = f"legibility evaluate {path.parent} --quick writes it again"
+    return read_stored(path, Summary, fix=fix, upgrade=upgraded)
+
+
+def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+    """A summary of an earlier version under today's keys. Raises UserError for one of a later version."""
+    version = data.get("schema", 1)
+    if isinstance(version, int) and version > SCHEMA:
+        raise UserError(f"summary of layout {version}: this version of legibility reads up to {SCHEMA}; upgrade it")
+    return {**data, "schema": SCHEMA}  # older names of the held-out judge are understood by its keys
+
+
+def write_section(run: RunFolder, name: str, section: Any) -> None:
+    """Write a section (a model, or a list of rows) as evaluation/<name>.json."""
+    folder = run.path / FOLDER
+    folder.mkdir(exist_ok=True)
+    model = SECTION_FILES[name]
+    write_stored(folder / f"{name}.json", section if isinstance(section, model) else model(section))
+
+
+def read_evaluation(run: RunFolder) -> Evaluation | None:
+    """Every section an evaluation has written, or None. Raises UserError for a file that cannot be read."""
+    found = {}
+    for name, model in SECTION_FILES.items():
+        file = run.path / FOLDER / f"{name}.json"
+        if file.is_file():
+            section = read_stored(file, model, fix=f"legibility evaluate {run.path} --quick writes it again")
+            found[name] = section.root if isinstance(section, RootModel) else section
+    return Evaluation(**found) if found else None
