@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,13 @@ def gae(
     rewards, values = np.asarray(rewards, dtype=np.float64), np.asarray(values, dtype=np.float64)
     keep = np.asarray(mask) > 0
     advantages = np.zeros_like(rewards)
-    running = np.zeros(len(rewards))
-    following = np.zeros(len(rewards))  # value of the next token, 0 past the end
+    last_gae_lam = np.zeros(len(rewards))
+    next_value = np.zeros(len(rewards))  # 0 past the end
     for t in reversed(range(rewards.shape[1])):
-        delta = rewards[:, t] + gamma * following - values[:, t]
-        running = np.where(keep[:, t], delta + gamma * lam * running, 0.0)
-        following = np.where(keep[:, t], values[:, t], 0.0)
-        advantages[:, t] = running
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        last_gae_lam = np.where(keep[:, t], delta + gamma * lam * last_gae_lam, 0.0)
+        next_value = np.where(keep[:, t], values[:, t], 0.0)
+        advantages[:, t] = last_gae_lam
     return advantages, np.where(keep, advantages + values, 0.0)
 
 
@@ -70,23 +70,140 @@ def kl_estimates(logprobs: np.ndarray, reference: np.ndarray) -> tuple[np.ndarra
     return log_ratio, np.expm1(-log_ratio) + log_ratio
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """Completions grouped by prompt, with one reward each (same nesting)."""
+    """Completions grouped by prompt, with one reward each, (groups * samples,) in the same order."""
 
     prompts: list[list[int]]
     completions: list[list[Completion]]
-    rewards: np.ndarray  # (groups * samples,)
+    rewards: np.ndarray
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a batch's completion tokens stand in flat arrays (T,): group by group, completion by completion.
+
+    lengths (C,) tokens of each completion; offsets (C + 1,) where each begins; first (G + 1,) the first
+    completion of each group; packed_lengths (G,) tokens of each group as it is packed.
+    """
+
+    lengths: np.ndarray
+    offsets: np.ndarray
+    first: np.ndarray
+    packed_lengths: np.ndarray
+
+    @classmethod
+    def of(cls, batch: Batch) -> Layout:
+        """The layout of a batch."""
+        lengths = np.array([len(c.ids) for group in batch.completions for c in group])
+        packed_lengths = [
+            len(prompt) + sum(len(c.ids) - 1 for c in group)
+            for prompt, group in zip(batch.prompts, batch.completions, strict=True)
+        ]
+        return cls(
+            lengths,
+            np.concatenate([[0], np.cumsum(lengths)]),
+            np.concatenate([[0], np.cumsum([len(group) for group in batch.completions])]),
+            np.array(packed_lengths),
+        )
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Which places of a rectangle (C, longest completion) hold a token."""
+        return np.arange(self.lengths.max())[None] < self.lengths[:, None]
+
+    def groups_of(self, completions: int) -> int:
+        """How many groups hold about so many completions, at least one."""
+        return max(1, completions // max(1, int(np.diff(self.first).max())))
+
+    def tokens(self, groups: Sequence[int]) -> np.ndarray:
+        """Flat places of the groups' tokens, in packing order."""
+        offsets, first = self.offsets, self.first
+        return np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in groups])
+
+    def count(self, groups: Sequence[int]) -> int:
+        """How many tokens the groups have."""
+        return sum(int(self.offsets[self.first[g + 1]] - self.offsets[self.first[g]]) for g in groups)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is known of every token before the update: log-probs of policy and reference, and values. Each (T,)."""
+
+    logprobs: np.ndarray
+    reference: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What the update learns from: advantages (whitened if the settings say so), returns, KL estimates. Each (T,)."""
+
+    advantages: np.ndarray
+    advantage_std: float  # before whitening
+    returns: np.ndarray
+    k1: np.ndarray
+    k3: np.ndarray
 
 
 @dataclass
-class _Share:
-    """What one process has of a step: metrics known to all; largest gaps and sums over its `tokens` of it alone."""
+class UpdateStats:
+    """What one process measured in an update, over its own tokens: sums, largest gaps, and gradient norms.
 
-    metrics: dict[str, float]
-    gaps: dict[str, float]
-    totals: dict[str, float]
-    tokens: int
+    `tokens` counts a token once an epoch; `grad_norms` has one number a minibatch, the same everywhere.
+    """
+
+    sums: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio"), 0.0)
+    )
+    gaps: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("logprob_gap", "first_ratio_gap"), 0.0))
+    tokens: int = 0
+    grad_norms: list[float] = field(default_factory=list)
+
+    def add(self, **per_token: torch.Tensor) -> None:
+        """Take in one micro-batch: a tensor (tokens,) for each of the sums."""
+        for name, x in per_token.items():
+            self.sums[name] += x.sum().item()
+        self.tokens += len(per_token["ratio"])
+
+
+def advantages(rewards: np.ndarray, scored: Scored, layout: Layout, settings: PPOSettings) -> Estimates:
+    """Token rewards, KL penalty included, to advantages and returns. rewards (C,), paid at the last token."""
+    k1, k3 = kl_estimates(scored.logprobs, scored.reference)
+    token_rewards = -settings.kl_coefficient * k1
+    token_rewards[layout.offsets[1:] - 1] += rewards
+    mask = layout.mask
+    padded, padded_returns = gae(
+        _unflatten(token_rewards, mask), _unflatten(scored.values, mask), mask, settings.gamma, settings.lam
+    )
+    flat = padded[mask]
+    std = flat.std()
+    whitened = (flat - flat.mean()) / (std + 1e-6) if settings.whiten else flat
+    return Estimates(whitened, float(std), padded_returns[mask], k1, k3)
+
+
+def diagnostics(scored: Scored, estimates: Estimates, layout: Layout, grad_norms: Sequence[float]) -> dict[str, float]:
+    """Metrics of the whole batch and of the minibatches' gradient norms (docs/metrics.md)."""
+    returns, starts = estimates.returns, layout.offsets[:-1]
+    variance = returns.var()
+    return {
+        "kl": float(np.add.reduceat(estimates.k1, starts).mean()),
+        "kl_k3": float(np.add.reduceat(estimates.k3, starts).mean()),
+        "entropy": float(-scored.logprobs.mean()),
+        "advantage_std": estimates.advantage_std,
+        "explained_variance": float(1 - (returns - scored.values).var() / variance) if variance > 0 else 0.0,
+        "return_mean": float(returns.mean()),
+        "grad_norm": float(np.mean(grad_norms)),
+    }
+
+
+def pooled(updates: Sequence[UpdateStats]) -> dict[str, float]:
+    """Metrics of the update: largest gaps, and means over tokens, of all processes together."""
+    tokens = sum(update.tokens for update in updates)
+    return {
+        **{name: max(update.gaps[name] for update in updates) for name in updates[0].gaps},
+        **{name: sum(update.sums[name] for update in updates) / tokens for name in updates[0].sums},
+    }
 
 
 class PPO:
@@ -132,122 +249,40 @@ class PPO:
         return [*self.parameters, *self.critic_parameters, *self.value_head.parameters()]
 
     def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
-        """One PPO step: score the batch, compute advantages, several epochs of minibatches.
+        """One PPO step: score the batch, compute advantages, update over several epochs of minibatches.
 
         Every completion must have at least one token. Returns scalar metrics (docs/metrics.md).
         """
-        shares = self.team.run(PPO._step, self, batch, rng, temperature)
-        tokens = sum(share.tokens for share in shares)
-        return {
-            **shares[0].metrics,
-            **{name: max(share.gaps[name] for share in shares) for name in shares[0].gaps},
-            **{name: sum(share.totals[name] for share in shares) / tokens for name in shares[0].totals},
-        }
+        parts = self.team.run(PPO._step, self, batch, rng, temperature)
+        metrics = parts[0][0]  # of the whole batch, so the same in every process
+        return {**metrics, **pooled([update for _, update in parts])}
 
-    def _step(self, batch: Batch, rng: np.random.Generator, temperature: float) -> _Share:
-        """This process's part of the step."""
-        settings, device = self.settings, self.policy.device
-        lengths = np.array([len(c.ids) for group in batch.completions for c in group])
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        groups = np.array([len(g) for g in batch.completions])
-        first = np.concatenate([[0], np.cumsum(groups)])  # first completion of each group
-        sampled = np.array([x for group in batch.completions for c in group for x in c.logprobs])
-
-        packed_lengths = np.array(
-            [len(p) + sum(len(c.ids) - 1 for c in g) for p, g in zip(batch.prompts, batch.completions, strict=True)]
-        )
-
-        networks = [self.policy.model] if self.critic is None else [self.policy.model, self.critic]
-        for network in networks:
-            network.eval()
-        old, reference, values = self._score(batch, offsets, first, packed_lengths, temperature)
-        k1, k3 = kl_estimates(old, reference)
-        token_rewards = -settings.kl_coefficient * k1
-        token_rewards[offsets[1:] - 1] += batch.rewards
-        mask = np.arange(lengths.max())[None] < lengths[:, None]  # (completions, time)
-        advantages, returns = gae(
-            _unflatten(token_rewards, mask), _unflatten(values, mask), mask, settings.gamma, settings.lam
-        )
-        advantages, returns = advantages[mask], returns[mask]
-        raw_advantages = advantages
-        if settings.whiten:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
-
-        if self.policy.recomputes:
-            for network in networks:
-                network.train()  # transformers recomputes activations in training mode only
-        totals = dict.fromkeys(("policy_loss", "value_loss", "clip_fraction", "ratio"), 0.0)
-        gaps = {"logprob_gap": 0.0, "first_ratio_gap": 0.0}
-        seen, norms = 0, []
-        minibatch = max(1, settings.minibatch_size // max(1, int(groups.max())))
-        micro = max(1, settings.micro_batch_size // max(1, int(groups.max())))
-        old_t, adv_t, ret_t = (torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantages, returns))
-        for epoch in range(settings.epochs):
-            for start, chosen in enumerate(length_buckets(packed_lengths, minibatch, rng)):
-                count = sum(int(offsets[first[g + 1]] - offsets[first[g]]) for g in chosen)
-                mine = self.team.share(chosen)
-                self.optimizer.zero_grad(set_to_none=True)
-                for begin in range(0, len(mine), micro):
-                    part = mine[begin : begin + micro]
-                    index = torch.from_numpy(_token_index(part, offsets, first)).to(device)
-                    new, value = self._forward(self._pack(batch, part), temperature)
-                    losses, ratio = policy_loss(new, old_t[index], adv_t[index], settings.clip)
-                    value_losses = (value - ret_t[index]).square()
-                    loss = (losses.sum() + settings.value_coefficient * value_losses.sum()) / count
-                    loss.backward()
-                    with torch.no_grad():
-                        gap = (ratio - 1).abs()
-                        if epoch == 0 and start == 0 and begin == 0:
-                            gaps["first_ratio_gap"] = gap.max().item()
-                            gaps["logprob_gap"] = float(np.abs(new.cpu().numpy() - sampled[index.cpu().numpy()]).max())
-                        for name, x in (
-                            ("policy_loss", losses),
-                            ("value_loss", value_losses),
-                            ("clip_fraction", (gap > settings.clip).float()),
-                            ("ratio", ratio),
-                        ):
-                            totals[name] += x.sum().item()
-                        seen += len(index)
-                self.team.add_gradients(self.trained)
-                norm = nn.utils.clip_grad_norm_(
-                    [*self.parameters, *self.value_head.parameters()], settings.max_grad_norm
-                )
-                if self.critic_parameters:
-                    nn.utils.clip_grad_norm_(self.critic_parameters, settings.max_grad_norm)
-                norms.append(float(norm))
-                self.optimizer.step()
-        per_completion = np.add.reduceat(k1, offsets[:-1])
-        variance = returns.var()
-        metrics = {
-            "kl": float(per_completion.mean()),
-            "kl_k3": float(np.add.reduceat(k3, offsets[:-1]).mean()),
-            "entropy": float(-old.mean()),
-            "advantage_std": float(raw_advantages.std()),
-            "explained_variance": float(1 - (returns - values).var() / variance) if variance > 0 else 0.0,
-            "return_mean": float(returns.mean()),
-            "grad_norm": float(np.mean(norms)),
-        }
-        return _Share(metrics, gaps, totals, seen)
+    def _step(self, batch: Batch, rng: np.random.Generator, temperature: float) -> tuple[dict[str, float], UpdateStats]:
+        """The step in one process of the team, which scores and differentiates its share."""
+        layout = Layout.of(batch)
+        scored = self._score(batch, layout, temperature)
+        estimates = advantages(batch.rewards, scored, layout, self.settings)
+        update = self._update(batch, layout, scored, estimates, rng, temperature)
+        return diagnostics(scored, estimates, layout, update.grad_norms), update
 
     @torch.no_grad()
-    def _score(
-        self, batch: Batch, offsets: np.ndarray, first: np.ndarray, packed_lengths: np.ndarray, temperature: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Old log-probs, reference log-probs and values of every token, flat, in batch order."""
+    def _score(self, batch: Batch, layout: Layout, temperature: float) -> Scored:
+        """Log-probs of the old policy and the reference, and values; the sampler's own where it kept them."""
+        self._training(False)
         flat = [c for group in batch.completions for c in group]
-        old, reference, values = (np.zeros(offsets[-1]) for _ in range(3))
+        old, reference, values = (np.zeros(layout.offsets[-1]) for _ in range(3))
         has_values = all(c.values is not None for c in flat) and self.reuses_sampled
         has_logprobs = self.reuses_sampled and (has_values or self.critic is not None)
         if has_values:
             values[:] = np.concatenate([c.values for c in flat])
         if has_logprobs:
             old[:] = np.concatenate([c.logprobs for c in flat])
-        micro = max(1, self.settings.micro_batch_size // max(1, int(np.diff(first).max())))
-        for part in map(self.team.share, length_buckets(packed_lengths, micro)):
+        micro_batch = layout.groups_of(self.settings.micro_batch_size)
+        for part in map(self.team.share, length_buckets(layout.packed_lengths, micro_batch)):
             if not part:
                 continue
             packed = self._pack(batch, part)
-            place = _token_index(part, offsets, first)
+            place = layout.tokens(part)
             if not has_logprobs:
                 hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)
                 old[place] = logprobs.cpu().numpy()
@@ -257,7 +292,71 @@ class PPO:
         for whole, wanted in ((old, not has_logprobs), (values, not has_values), (reference, True)):
             if wanted and self.team.size > 1:
                 whole[:] = np.sum(self.team.gather(whole), 0)  # everyone filled in other places
-        return old, reference, values
+        return Scored(old, reference, values)
+
+    def _update(
+        self,
+        batch: Batch,
+        layout: Layout,
+        scored: Scored,
+        estimates: Estimates,
+        rng: np.random.Generator,
+        temperature: float,
+    ) -> UpdateStats:
+        """Several epochs of minibatches, each one optimizer step on whole groups."""
+        settings, device = self.settings, self.policy.device
+        if self.policy.recomputes:
+            self._training(True)  # transformers recomputes activations in training mode only
+        old, advantage, target = (
+            torch.tensor(x, dtype=torch.float32, device=device)
+            for x in (scored.logprobs, estimates.advantages, estimates.returns)
+        )
+        sampled = np.array([x for group in batch.completions for c in group for x in c.logprobs])
+        stats = UpdateStats()
+        minibatch, micro_batch = layout.groups_of(settings.minibatch_size), layout.groups_of(settings.micro_batch_size)
+        for epoch in range(settings.epochs):
+            for turn, chosen in enumerate(length_buckets(layout.packed_lengths, minibatch, rng)):
+                tokens = layout.count(chosen)
+                mine = self.team.share(chosen)
+                self.optimizer.zero_grad(set_to_none=True)
+                for begin in range(0, len(mine), micro_batch):
+                    part = mine[begin : begin + micro_batch]
+                    index = torch.from_numpy(layout.tokens(part)).to(device)
+                    logprobs, values = self._forward(self._pack(batch, part), temperature)
+                    losses, ratio = policy_loss(logprobs, old[index], advantage[index], settings.clip)
+                    value_losses = (values - target[index]).square()
+                    loss = (losses.sum() + settings.value_coefficient * value_losses.sum()) / tokens
+                    loss.backward()
+                    with torch.no_grad():
+                        gap = (ratio - 1).abs()
+                        if epoch == turn == begin == 0:  # nothing is learned yet, so any gap is numerical
+                            at_sampling = sampled[index.cpu().numpy()]
+                            stats.gaps["first_ratio_gap"] = gap.max().item()
+                            stats.gaps["logprob_gap"] = float(np.abs(logprobs.cpu().numpy() - at_sampling).max())
+                        stats.add(
+                            policy_loss=losses,
+                            value_loss=value_losses,
+                            clip_fraction=(gap > settings.clip).float(),
+                            ratio=ratio,
+                        )
+                stats.grad_norms.append(self._optimizer_step())
+        return stats
+
+    def _optimizer_step(self) -> float:
+        """Sum the team's gradients, clip them and take one step. Returns the norm before clipping."""
+        self.team.add_gradients(self.trained)
+        limit = self.settings.max_grad_norm
+        norm = nn.utils.clip_grad_norm_([*self.parameters, *self.value_head.parameters()], limit)
+        if self.critic_parameters:
+            nn.utils.clip_grad_norm_(self.critic_parameters, limit)
+        self.optimizer.step()
+        return float(norm)
+
+    def _training(self, mode: bool) -> None:
+        """Put the policy, and a critic of its own, into training or evaluation mode."""
+        for network in (self.policy.model, self.critic):
+            if network is not None:
+                network.train(mode)
 
     def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:
         completions = [[c.ids for c in batch.completions[g]] for g in groups]
@@ -292,12 +391,8 @@ def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | No
     return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _token_index(groups: Sequence[int], offsets: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Flat token positions of the given groups, in packing order."""
-    return np.concatenate([np.arange(offsets[first[g]], offsets[first[g + 1]]) for g in groups])
-
-
 def _unflatten(flat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Flat values (T,) at the places of a mask (completions, time), 0 elsewhere."""
     out = np.zeros(mask.shape)
     out[mask] = flat
     return out

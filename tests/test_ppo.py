@@ -15,7 +15,21 @@ from legibility.config import LoraSettings, PPOSettings, ProverSettings
 from legibility.models.prover import Prover, add_lora
 from legibility.models.value_head import FILE_NAME, ValueHead
 from legibility.packing import pack
-from legibility.ppo import PPO, Batch, gae, kl_estimates, length_buckets, policy_loss
+from legibility.ppo import (
+    PPO,
+    Batch,
+    Estimates,
+    Layout,
+    Scored,
+    UpdateStats,
+    advantages,
+    diagnostics,
+    gae,
+    kl_estimates,
+    length_buckets,
+    policy_loss,
+    pooled,
+)
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL
 from legibility.rollouts import Completion, sample
@@ -94,6 +108,90 @@ def test_kl_estimates_average_to_the_exact_divergence(a, b):
     assert (k3 >= -1e-12).all()
     assert np.sum(np.exp(policy) * k1) == pytest.approx(exact, abs=1e-9)
     assert np.sum(np.exp(policy) * k3) == pytest.approx(exact, abs=1e-9)
+
+
+# ---------------------------------------------------------------- the stages of a step, by hand
+
+
+def completion(length: int) -> Completion:
+    return Completion(ids=list(range(length)), logprobs=[-1.0] * length, truncated=False)
+
+
+# two prompts of 3 and 2 tokens; completions of 2, 1 and 3 tokens
+SMALL = Batch([[1, 2, 3], [4, 5]], [[completion(2), completion(1)], [completion(3)]], np.array([1.0, -1.0, 2.0]))
+
+
+def test_layout_by_hand():
+    layout = Layout.of(SMALL)
+    assert layout.lengths.tolist() == [2, 1, 3]
+    assert layout.offsets.tolist() == [0, 2, 3, 6]
+    assert layout.first.tolist() == [0, 2, 3]
+    assert layout.packed_lengths.tolist() == [3 + 1 + 0, 2 + 2]
+    assert layout.mask.tolist() == [[True, True, False], [True, False, False], [True, True, True]]
+    assert layout.tokens([1, 0]).tolist() == [3, 4, 5, 0, 1, 2]
+    assert (layout.count([0]), layout.count([1]), layout.count([0, 1])) == (3, 3, 6)
+    assert [layout.groups_of(n) for n in (1, 2, 3, 4, 9)] == [1, 1, 1, 2, 4]  # the largest group has two completions
+
+
+def test_advantages_by_hand():
+    """KL penalty 0.5 per nat, gamma = lambda = 1: the advantage is the reward to go minus the value."""
+    scored = Scored(
+        logprobs=np.array([-1.0, -2.0, -1.0, -1.0, -1.0, -3.0]),
+        reference=np.array([-2.0, -2.0, -1.0, -1.0, -3.0, -1.0]),
+        values=np.array([0.5, 0.0, 1.0, 0.0, 0.0, 0.25]),
+    )
+    settings = ppo_settings(kl_coefficient=0.5, gamma=1.0, lam=1.0, whiten=False)
+    estimates = advantages(SMALL.rewards, scored, Layout.of(SMALL), settings)
+    np.testing.assert_allclose(estimates.k1, [1, 0, 0, 0, 2, -2])
+    # token rewards: -0.5, 1 | -1 | 0, -1, 3
+    np.testing.assert_allclose(estimates.returns, [0.5, 1, -1, 2, 2, 3])
+    np.testing.assert_allclose(estimates.advantages, [0, 1, -2, 2, 2, 2.75])
+    assert estimates.advantage_std == pytest.approx(np.std([0, 1, -2, 2, 2, 2.75]))
+    whitened = advantages(SMALL.rewards, scored, Layout.of(SMALL), settings.model_copy(update={"whiten": True}))
+    assert whitened.advantages.mean() == pytest.approx(0) and whitened.advantages.std() == pytest.approx(1, abs=1e-5)
+    assert whitened.advantage_std == estimates.advantage_std
+
+
+def test_diagnostics_by_hand():
+    scored = Scored(logprobs=-np.arange(6.0), reference=np.zeros(6), values=np.array([0.0, 0, 0, 1, 1, 1]))
+    returns = np.array([0.0, 0, 0, 2, 2, 2])
+    k1, k3 = np.array([1.0, 0, 3, 1, 1, 0]), np.array([0.5, 0.5, 0, 0, 0, 2])
+    estimates = Estimates(np.zeros(6), 0.7, returns, k1, k3)
+    assert diagnostics(scored, estimates, Layout.of(SMALL), [1.0, 3.0]) == pytest.approx(
+        {
+            "kl": (1 + 3 + 2) / 3,  # a sum per completion
+            "kl_k3": (1 + 0 + 2) / 3,
+            "entropy": 2.5,
+            "advantage_std": 0.7,
+            "explained_variance": 1 - 0.25 / 1.0,
+            "return_mean": 1.0,
+            "grad_norm": 2.0,
+        }
+    )
+
+
+def test_processes_pool_their_updates():
+    """Means over the tokens of all, and the largest gap of any."""
+    one, other = UpdateStats(), UpdateStats()
+    one.add(
+        policy_loss=torch.tensor([1.0, 2.0]),
+        value_loss=torch.tensor([0.0, 4.0]),
+        clip_fraction=torch.tensor([1.0, 0.0]),
+        ratio=torch.tensor([1.0, 1.0]),
+    )
+    other.add(**{name: torch.tensor([2.0]) for name in ("policy_loss", "value_loss", "clip_fraction", "ratio")})
+    one.gaps["logprob_gap"], other.gaps["logprob_gap"] = 0.25, 0.5
+    assert (one.tokens, other.tokens) == (2, 1)
+    assert pooled([one, other]) == pytest.approx(
+        {
+            "logprob_gap": 0.5,
+            "first_ratio_gap": 0.0,
+            "policy_loss": 5 / 3,
+            "value_loss": 2.0,
+            "clip_fraction": 1.0,
+            "ratio": 4 / 3,
+        }
+    )
 
 
 # ---------------------------------------------------------------- steps on a tiny model
