@@ -113,8 +113,9 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
 
     def statistic(s: np.ndarray) -> np.ndarray:
         right, n = np.split(s.reshape(len(s), 2, *shape), 2, axis=1)
-        rates = np.where(usable, right[:, 0] / n[:, 0], 0.0)
-        return (rates * weights).sum(-1).mean(-1)
+        rates = np.where(usable, right[:, 0] / n[:, 0], 0.0)  # (draws, conditions, labels, bins)
+        matched: np.ndarray = (rates * weights).sum(-1).mean(-1)
+        return matched
 
     found = _intervals(data, sums, statistic, rules, "length")
     return LengthMatched(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import REFERENCE, Condition, Judge, conditions_of, judges_of
@@ -73,7 +74,7 @@ def run_candidates(path: Path) -> Candidates:
     run = RunFolder.existing(path)
     if not run.rounds():
         raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
-    config = run.config()
+    config: Config = run.config()
     problems = read_problems(run.path / "problems.jsonl")
     texts = test_texts(run).items()
     frame = pd.concat([f for name, f in texts if not name.startswith("correctness ") and len(f)], ignore_index=True)

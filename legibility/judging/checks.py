@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from legibility.problems.generator import NAMES
+from legibility.problems.stories import NAMES
 
 THINGS = ("apples", "books", "pens", "cups", "coins", "stamps")
 

@@ -84,7 +84,8 @@ def _slopes(statistic: Statistic, total: np.ndarray) -> np.ndarray:
     step = 1e-4 * np.maximum(np.abs(total), 1.0)
     moved = np.diag(step)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ((statistic(total + moved) - statistic(total - moved)) / (2 * step)[:, None]).T
+        slopes: np.ndarray = (statistic(total + moved) - statistic(total - moved)) / (2 * step)[:, None]
+    return slopes.T
 
 
 def _quantiles(draws: np.ndarray, q: float) -> np.ndarray:

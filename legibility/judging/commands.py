@@ -136,7 +136,7 @@ def simulate_raters(
     repeats: Annotated[
         int,
         typer.Option(
-            help="Also simulate and analyse so many studies: coverage of the intervals, exclusion rates.", min=0
+            help="Also simulate and analyse this many studies: coverage of the intervals, exclusion rates.", min=0
         ),
     ] = 0,
 ) -> None:

@@ -44,8 +44,9 @@ def corrupt(problem: Problem, rng: np.random.Generator) -> Twin | None:
         return None
     choices = list(product(range(len(steps)), ("slip", "misread"), (-3, -2, -1, 1, 2, 3, 10)))
     for i in rng.permutation(len(choices)):
-        twin = _change(problem, steps, *choices[i], rng)
-        if twin is not None and _clean(problem, twin, steps, choices[i][0]):
+        k, kind, delta = choices[i]
+        twin = _change(problem, steps, k, kind, delta, rng)
+        if twin is not None and _clean(problem, twin, steps, k):
             return twin
     return None
 

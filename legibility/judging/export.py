@@ -78,6 +78,7 @@ def export_study(
     rules = rules.model_copy(update={"study_id": secrets.token_hex(6)})
     power = _power(rules, entries, slots)
     notes = [*selection.notes, *_coverage_notes(entries, slots, per_rater)]
+    sealed = sorted(entries, key=lambda entry: entry.item_id)  # an order that tells nothing
     work = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -85,7 +86,7 @@ def export_study(
         _write(work / files.ITEMS, json_lines(items))
         _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
         _write(work / files.PROTOCOL, rules.to_yaml())
-        _write(work / files.KEY, json_lines(sorted(entries, key=lambda e: e.item_id)))
+        _write(work / files.KEY, json_lines(sealed))
         facts = Provenance(
             run=candidates.run,
             run_path=str(candidates.origin) if candidates.origin else None,

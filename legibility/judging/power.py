@@ -16,8 +16,11 @@ from legibility.judging.protocol import Planned
 
 @dataclass(frozen=True)
 class Power:
-    """`needed`: judgments per condition; `planned`: what the study collects per condition (the least);
-    `achieved`: the power that gives; `design_effect`: of the planned study."""
+    """What the planned comparison needs, in judgments per condition, and what the study gives.
+
+    `needed`: for the power planned; `planned`: collected in the smallest condition; `achieved`: the power of that;
+    `design_effect`: of the study as planned.
+    """
 
     needed: int
     planned: float
@@ -25,6 +28,7 @@ class Power:
     design_effect: float
 
     def sentence(self, plan: Planned) -> str:
+        """For people: what the plan needs and what the study gives."""
         return (
             f"To tell {plan.baseline:.0%} from {plan.baseline + plan.difference:.0%} with power {plan.power:.0%} (two-sided, alpha "
             f"{plan.alpha:g}, design effect {self.design_effect:.2f}) a condition needs {self.needed:,} judgments; this study "
@@ -33,7 +37,7 @@ class Power:
 
 
 def power_of(plan: Planned, judgments: float, raters: int, problems: int) -> Power:
-    """Power of a study with so many judgments, raters and problems in each of two conditions."""
+    """Power of a study that has `judgments` of `problems` by `raters` in each of two conditions."""
     from statsmodels.stats.power import NormalIndPower
     from statsmodels.stats.proportion import proportion_effectsize
 

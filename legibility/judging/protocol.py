@@ -33,7 +33,7 @@ class Exclusion(Settings):
         lt=1,
         description="Out when a one-sided exact binomial test does not reject accuracy <= 1/2 at this level (null: no such rule).",
     )
-    chance_min_judgments: int = Field(20, ge=1, description="The test is for raters with at least so many judgments.")
+    chance_min_judgments: int = Field(20, ge=1, description="Raters with fewer judgments are not tested.")
     max_failed_checks: int | None = Field(
         1, ge=0, description="Out with more wrong attention checks than this (null: no such rule)."
     )
@@ -43,7 +43,7 @@ class Exclusion(Settings):
 
 
 class AnalysisRules(Settings):
-    """How the numbers are made."""
+    """How the numbers of the analysis are made."""
 
     confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     bootstrap: int = Field(2000, ge=100, description="Bootstrap resamples, of raters and of problems.")

@@ -91,8 +91,8 @@ def draw(
     frames = []
     for slot in range(count):
         rows = np.array([place[i] for i in study.slots[slot]])
-        p = np.where(is_check[rows], CHECK_ACCURACY, expit(base[rows] + rng.normal(0, raters.rater_sd)))
-        p = 0.5 if careless[slot] else (1 - raters.lapse) * p + raters.lapse / 2
+        reading = np.where(is_check[rows], CHECK_ACCURACY, expit(base[rows] + rng.normal(0, raters.rater_sd)))
+        p = np.full(len(rows), 0.5) if careless[slot] else (1 - raters.lapse) * reading + raters.lapse / 2
         right = rng.random(len(rows)) < p
         pace = 1.0 if careless[slot] and slot % 2 else raters.median_seconds
         seconds = np.minimum(pace * rng.lognormal(0, 0.5, len(rows)), study.protocol.time_limit_seconds)

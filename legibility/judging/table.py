@@ -16,9 +16,12 @@ SIMULATION = "simulation"
 
 @dataclass(frozen=True)
 class Judgment:
-    """`rater` is "<tool>:<who>"; `verdict` True when the rater says the solution is right; `seconds` until the
-    verdict (None: the tool does not say); `confidence` 1 to 5; `first_wrong_step` a 1-based line of the
-    solution; `participant` an outside id such as Prolific's; times are ISO 8601."""
+    """One rater's judgment of one item.
+
+    `rater` is "<tool>:<who>". `verdict` is True when the rater says that the solution is right; `seconds` is the
+    time to the verdict (None: the tool does not say). `confidence` goes from 1 to 5, `first_wrong_step` is a line of
+    the solution, from 1. `participant` is an outside id such as Prolific's. Times are ISO 8601.
+    """
 
     item_id: str
     rater: str

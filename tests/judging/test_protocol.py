@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from legibility.errors import UserError
+from legibility.judging.protocol import AnalysisRules, Protocol, read_protocol, stored_protocol
 from tests.judging.world import made_up_study
 
 
@@ -17,3 +18,22 @@ def test_protocol_errors_name_file_and_field(tmp_path):
     ):
         with pytest.raises(UserError, match=part):
             made_up_study(tmp_path / "s", text)
+
+
+def test_an_old_name_in_a_new_protocol_says_the_new_one(tmp_path):
+    path = tmp_path / "protocol.yaml"
+    path.write_text("analysis: {confidence: 0.9}\n")
+    with pytest.raises(UserError, match=r"analysis\.confidence: .*write analysis\.confidence_level"):
+        read_protocol(path)
+    assert stored_protocol(path).analysis.confidence_level == 0.9  # in an exported study it is read
+
+
+def test_a_protocol_survives_its_file(tmp_path):
+    rules = Protocol(title="Grüße", analysis=AnalysisRules(confidence_level=0.8, timed_out="drop"))
+    (tmp_path / "study.yaml").write_text(rules.to_yaml(), encoding="utf-8")
+    assert stored_protocol(tmp_path / "study.yaml") == rules == read_protocol(tmp_path / "study.yaml")
+
+
+def test_the_page_is_told_the_seconds_but_not_the_code():
+    shown = Protocol(time_limit_seconds=30, completion_code="DONE42").public()
+    assert "30 seconds" in " ".join(shown["instructions"]) and "DONE42" not in str(shown)

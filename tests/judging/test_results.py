@@ -46,3 +46,10 @@ def test_analysis_writes_tables_figures_and_a_page(study):
     )
     again = legibility("analyze", study.path)
     assert again.code == 0 and json.loads((folder / "results.json").read_text()) == results
+
+
+def test_the_page_names_judges_for_people(study):
+    pretend_people(study)
+    assert legibility("analyze", study.path).code == 0
+    page = (study.path / "analysis/results.html").read_text()
+    assert "<td>held-out judge</td>" in page and "<td>verifier 0</td>" in page and "held_out_judge" not in page

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from legibility.errors import UserError
-from legibility.judging.study_folder import CHECKSUMS, KEY, StudyFolder
+from legibility.files import sha256
+from legibility.judging.study_folder import CHECKSUMS, KEY, PROVENANCE, StudyFolder
 from tests.judging.world import made_up_study
 
 
@@ -37,3 +38,49 @@ def test_a_key_that_is_not_this_studys_is_refused(study, tmp_path):
     (study.path / CHECKSUMS).write_text(json.dumps(hashes))
     with pytest.raises(UserError, match=r"key\.jsonl: does not match items\.jsonl"):
         StudyFolder.open(study.path).key()
+
+
+def test_a_study_exported_earlier_stays_readable(study):
+    """Earlier versions called the interval's level `confidence` and the held-out judge "held-out judge"."""
+    before = study.key_entries()
+    edits = {"study.yaml": ("confidence_level: 0.95", "confidence: 0.9"), KEY: ('"held_out_judge"', '"held-out judge"')}
+    for name, (new, old) in edits.items():
+        text = (study.path / name).read_text()
+        assert new in text
+        (study.path / name).write_text(text.replace(new, old))
+    hashes = {name: sha256(study.path / name) for name in ("items.jsonl", "assignments.jsonl", "study.yaml", KEY)}
+    (study.path / CHECKSUMS).write_text(json.dumps({"sha256": hashes}))
+    provenance = json.loads((study.path / PROVENANCE).read_text())
+    del provenance["schema"]
+    (study.path / PROVENANCE).write_text(json.dumps(provenance))
+    old = StudyFolder.open(study.path)
+    assert old.protocol.analysis.confidence_level == 0.9
+    assert old.key_entries() == before and old.provenance() == study.provenance()
+    assert set(old.key().scores.iloc[0]) <= {"verifier 0", "held_out_judge"}
+
+
+def test_the_key_is_a_table_of_its_entries(study):
+    entries, key = study.key_entries(), study.key()
+    assert key.index.name == "item_id" and set(key.index) == set(study.items)
+    for entry in entries:
+        row = key.loc[entry.item_id]
+        assert (row.problem_id, row.arm, row["round"], row.role, row.correct, row.kind) == (
+            entry.problem_id,
+            entry.arm,
+            entry.round,
+            entry.role,
+            entry.correct,
+            entry.kind,
+        )
+
+
+@pytest.mark.parametrize("name, text", [(CHECKSUMS, "{}"), (PROVENANCE, "{"), (PROVENANCE, None)])
+def test_damaged_papers_are_named(study, name, text):
+    (study.path / name).unlink() if text is None else (study.path / name).write_text(text)
+    with pytest.raises(UserError, match=f"{name}: .*restore the file the export wrote"):
+        StudyFolder.open(study.path).provenance()
+
+
+def test_a_folder_that_is_no_study_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no study here"):
+        StudyFolder.open(tmp_path)
