@@ -2,8 +2,9 @@
 
     python scripts/results.py runs/nano-s0 runs/nano-s1 runs/nano-s2 --sweep runs/sweep
 
-Every number is read from the runs' summary.json (and the sweep's sweep.md); nothing is typed in. The page's
-figures are written beside it, into figures/.
+Every number is read from the runs' summary.json (and the sweep's sweep.md); nothing is typed in, but for the
+section "In words" between its marks, which is written by hand and kept. The page's figures are written beside it,
+into figures/.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from legibility.reporting.evaluation_figures import attacks_figure
 from legibility.reporting.page import png, write_bytes
 
 OTHER = "<!-- weak-to-strong: begin"
+WORDS_BEGIN, WORDS_END = "<!-- in words: begin (by hand) -->", "<!-- in words: end -->"
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 
 
@@ -36,8 +38,10 @@ def main(
 ) -> None:
     summaries = read_summaries(runs)
     merged = merge(summaries)
+    before = out.read_text(encoding="utf-8") if out.is_file() else ""
     parts = [
         head(runs, summaries, config),
+        in_words(before),
         "## Claims of the paper\n",
         claim_table(summaries),
         "## Headline numbers\n",
@@ -71,11 +75,17 @@ def main(
             out, "sizes_and_rewards.png", "Verifier sizes and rewards, by round", (sweep / "sweep.png").read_bytes()
         )
         parts += ["## Verifier sizes and rewards\n", image, (sweep / "sweep.md").read_text(encoding="utf-8")]
-    before = out.read_text(encoding="utf-8") if out.is_file() else ""
     if OTHER in before:  # the section that scripts/weak_to_strong_grid.py writes
         parts.append(before[before.index(OTHER) :])
-    write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts))
+    write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts if p))
     typer.echo(str(out))
+
+
+def in_words(page: str) -> str:
+    """The section of `page` that is written by hand, marks included; "" where there is none."""
+    if WORDS_BEGIN not in page:
+        return ""
+    return page[page.index(WORDS_BEGIN) : page.index(WORDS_END) + len(WORDS_END)] + "\n"
 
 
 def picture(out: Path, name: str, caption: str, content: bytes) -> str:
@@ -101,7 +111,7 @@ def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path
     lines = [
         "# Results",
         "",
-        f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; do not edit by hand. A seed is one unit: "
+        f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; edit nothing by hand but the section in words. A seed is one unit: "
         "values are means over seeds with 95% t intervals. "
         f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}. Definitions: [metrics](metrics.md).",
         "",
