@@ -73,19 +73,21 @@ def clustered_intervals(
 
 
 def share_interval(share: float, clusters: int, confidence_level: float) -> tuple[float, float]:
-    """Wilson interval of a share that is exactly 0 or 1, where resampling shows no spread. `clusters` stands for
-    the number of independent judgments: the smaller of raters and problems, a cautious choice."""
+    """Wilson interval of a share that is exactly 0 or 1, where resampling shows no spread.
+
+    clusters: stands for the number of independent judgments; the smaller of raters and problems is a cautious choice.
+    """
     low, high = proportion_confint(round(share * clusters), clusters, alpha=1 - confidence_level, method="wilson")
     return float(low), float(high)
 
 
 def _slopes(statistic: Statistic, total: np.ndarray) -> np.ndarray:
-    """Central differences of the statistic at `total`."""
+    """Central differences of the statistic at `total`; shape (numbers, sums)."""
     step = 1e-4 * np.maximum(np.abs(total), 1.0)
     moved = np.diag(step)
     with np.errstate(invalid="ignore", divide="ignore"):
-        slopes: np.ndarray = (statistic(total + moved) - statistic(total - moved)) / (2 * step)[:, None]
-    return slopes.T
+        slopes: np.ndarray = ((statistic(total + moved) - statistic(total - moved)) / (2 * step)[:, None]).T
+    return slopes
 
 
 def _quantiles(draws: np.ndarray, q: float) -> np.ndarray:

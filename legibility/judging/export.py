@@ -78,7 +78,34 @@ def export_study(
     rules = rules.model_copy(update={"study_id": secrets.token_hex(6)})
     power = _power(rules, entries, slots)
     notes = [*selection.notes, *_coverage_notes(entries, slots, per_rater)]
-    sealed = sorted(entries, key=lambda entry: entry.item_id)  # an order that tells nothing
+    facts = Provenance(
+        run=candidates.run,
+        run_path=str(candidates.origin) if candidates.origin else None,
+        seed=seed,
+        secret=f"{secret:032x}",
+        conditions=[str(c) for c in wanted],
+        per_condition=per_condition,
+        raters=raters,
+        per_rater=per_rater,
+        attention=attention,
+        length_match=length_match,
+        notes=notes,
+    )
+    _write_folder(out, rules, entries, items, slots, facts, power)
+    return Exported(out, len(items), slots, notes, power, rules.planned)
+
+
+def _write_folder(
+    out: Path,
+    rules: Protocol,
+    entries: Sequence[KeyEntry],
+    items: Sequence[StudyItem],
+    slots: Sequence[list[str]],
+    facts: Provenance,
+    power: Power,
+) -> None:
+    """Write the whole study under a hidden name, then move it to `out`; what fails leaves nothing behind."""
+    sealed = sorted(entries, key=lambda entry: entry.item_id)  # by random id: an order that tells nothing
     work = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -87,19 +114,6 @@ def export_study(
         _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
         _write(work / files.PROTOCOL, rules.to_yaml())
         _write(work / files.KEY, json_lines(sealed))
-        facts = Provenance(
-            run=candidates.run,
-            run_path=str(candidates.origin) if candidates.origin else None,
-            seed=seed,
-            secret=f"{secret:032x}",
-            conditions=[str(c) for c in wanted],
-            per_condition=per_condition,
-            raters=raters,
-            per_rater=per_rater,
-            attention=attention,
-            length_match=length_match,
-            notes=notes,
-        )
         write_stored(work / files.PROVENANCE, facts)
         for name in files.SEALED:
             os.chmod(work / name, 0o600)
@@ -112,7 +126,6 @@ def export_study(
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    return Exported(out, len(items), slots, notes, power, rules.planned)
 
 
 def _blind(

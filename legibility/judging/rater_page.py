@@ -36,15 +36,15 @@ def disk_page(study: StudyFolder) -> str:
 def policy(connect: str = "'self'") -> str:
     """The content security policy, with the hashes of script and style."""
     return (
-        f"default-src 'none'; script-src '{_hash('judge.js')}'; style-src '{_hash('judge.css')}'; connect-src {connect}; "
+        f"default-src 'none'; script-src '{_hash('rater_page.js')}'; style-src '{_hash('rater_page.css')}'; connect-src {connect}; "
         "base-uri 'none'; form-action 'none'"
     )
 
 
 def _render(data: dict[str, Any], connect: str) -> str:
     environment = Environment(loader=PackageLoader("legibility.judging"), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("judge.html.j2").render(
-        data=data, style=_asset("judge.css"), script=_asset("judge.js"), policy=policy(connect)
+    return environment.get_template("rater_page.html.j2").render(
+        data=data, style=_asset("rater_page.css"), script=_asset("rater_page.js"), policy=policy(connect)
     )
 
 

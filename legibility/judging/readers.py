@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -244,9 +245,9 @@ def _row(where: str, record: Any, tool: str, who: Any, *, participant: str = "")
     if verdict is None:
         return Refusal(where, f"answer {str(record.get('answer'))[:40]!r} is neither True nor False")
     try:
-        seconds = _maybe(record.get("seconds"), float, "seconds", 0, 1e7)
-        confidence = _maybe(record.get("confidence"), int, "confidence", 1, 5)
-        line = _maybe(record.get("first_wrong_step"), int, "first_wrong_step", 1, 10**6)
+        seconds = _number(record.get("seconds"), "seconds", 0, 1e7)
+        confidence = _whole(record.get("confidence"), "confidence", 1, 5)
+        line = _whole(record.get("first_wrong_step"), "first_wrong_step", 1, 10**6)
     except ValueError as error:
         return Refusal(where, str(error))
     return Judgment(
@@ -264,27 +265,35 @@ def _row(where: str, record: Any, tool: str, who: Any, *, participant: str = "")
     )
 
 
-def _maybe(value: Any, kind: type, name: str, low: float, high: float) -> Any:
-    """A number in range, or None where it is left out."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+def _number(value: Any, name: str, low: float, high: float) -> float | None:
+    """A number in range, or None where it is left out. Raises ValueError for anything else."""
+    if _left_out(value):
         return None
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = (
-            kind(value)
-            if not isinstance(value, float) or kind is float
-            else kind(value)
-            if value == int(value)
-            else None
-        )
-        if number is None or not low <= number <= high:
-            raise ValueError
+        number = float(value)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(
-            f"{name} {str(value)[:40]!r} is not a {'number' if kind is float else 'whole number'} from {low:g} to {high:g}"
-        ) from None
+        number = math.nan
+    if isinstance(value, bool) or not low <= number <= high:
+        raise ValueError(f"{name} {str(value)[:40]!r} is not a number from {low:g} to {high:g}")
     return number
+
+
+def _whole(value: Any, name: str, low: int, high: int) -> int | None:
+    """A whole number in range, or None where it is left out. Raises ValueError for anything else."""
+    if _left_out(value):
+        return None
+    try:
+        number = int(value)
+        fits = low <= number <= high and (not isinstance(value, float) or value == number)
+    except (ValueError, TypeError, OverflowError):
+        fits = False
+    if isinstance(value, bool) or not fits:
+        raise ValueError(f"{name} {str(value)[:40]!r} is not a whole number from {low:g} to {high:g}")
+    return number
+
+
+def _left_out(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _text(path: Path) -> str:

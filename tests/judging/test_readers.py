@@ -9,8 +9,9 @@ import zipfile
 import pytest
 
 from legibility.judging.importing import import_judgments
+from legibility.judging.readers import READERS, Refusal
 from legibility.judging.study_folder import StudyFolder
-from legibility.judging.table import COLUMNS, TABLE, read_table
+from legibility.judging.table import COLUMNS, TABLE, Judgment, read_table
 from tests.judging.tool_files import (
     argilla_file,
     csv_sheet,
@@ -144,3 +145,33 @@ def test_a_form_of_another_study_is_refused(study, tmp_path):
     path = form_file(study, tmp_path)
     path.write_text(path.read_text().replace(study.protocol.study_id, "another"))
     assert "belongs to study" in legibility("import", study.path, path, "--from", "html").err
+
+
+@pytest.mark.parametrize(
+    "field, value, read",
+    [
+        ("seconds", 3, 3.0),
+        ("seconds", "2.5", 2.5),
+        ("seconds", " ", None),
+        ("seconds", "nan", "refused"),
+        ("seconds", -1, "refused"),
+        ("seconds", True, "refused"),
+        ("confidence", 4.0, 4),
+        ("confidence", "5", 5),
+        ("confidence", 4.5, "refused"),
+        ("confidence", 6, "refused"),
+        ("confidence", [3], "refused"),
+        ("first_wrong_step", 2, 2),
+        ("first_wrong_step", 0, "refused"),
+        ("first_wrong_step", float("inf"), "refused"),
+    ],
+)
+def test_numbers_are_read_in_range_or_refused(study, tmp_path, field, value, read):
+    path = tmp_path / "answers.json"
+    judgment = {"item_id": study.slots[0][0], "answer": True, field: value}
+    path.write_text(json.dumps({"study_id": study.protocol.study_id, "slot": 1, "judgments": [judgment]}))
+    ((_, row),) = READERS["html"](study, path, None)
+    if read == "refused":
+        assert isinstance(row, Refusal) and row.reason.startswith(field)
+    else:
+        assert isinstance(row, Judgment) and getattr(row, field) == read
