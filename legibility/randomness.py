@@ -2,7 +2,8 @@
 
 Every random draw comes from a generator made from (run seed, names of the purpose). Nothing depends
 on how many numbers were drawn before, so a resumed run draws exactly what an uninterrupted one
-would, and no random state has to be saved. The global generators are never used.
+would, and no random state has to be saved. Where a library can draw from torch's global generator
+alone (fresh weights, dropout), it is seeded for that block and put back afterwards.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
-import torch
 
 
 def _key(parts: tuple[int | str, ...]) -> list[int]:
@@ -20,11 +20,6 @@ def _key(parts: tuple[int | str, ...]) -> list[int]:
 def stream(*parts: int | str) -> np.random.Generator:
     """A NumPy generator keyed by the parts, for example stream(seed, "round", 2, "mixture")."""
     return np.random.default_rng(_key(parts))
-
-
-def torch_stream(*parts: int | str) -> torch.Generator:
-    """A CPU torch generator keyed by the parts."""
-    return torch.Generator().manual_seed(derive_seed(*parts))
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -22,7 +22,6 @@ _NUMBER = re.compile(
     rf"(?:(?P<top>{DIGITS}) ?/ ?(?P<bottom>{DIGITS})|(?P<plain>{DIGITS}(?:\.[0-9]+)?|\.[0-9]+))"
     r"(?: ?%)?\.?"
 )
-_LOOSE_NUMBER = re.compile(rf"(?:(?<![\w).])[-−–])?[$€£]?(?:{DIGITS}(?:\.[0-9]+|/[0-9]+)?|\.[0-9]+)")
 
 
 class Verdict(str, Enum):
@@ -89,22 +88,6 @@ def extract_answer(solution: str, marker: str = "####") -> Fraction | None:
         return None
     values = {parse_number(line[len(marker) :]) for line in lines if line.startswith(marker)}
     return values.pop() if len(values) == 1 else None
-
-
-def flexible_answer(text: str) -> Fraction | None:
-    """The last number in a text: a lenient second opinion, logged beside the verdict, never used as one.
-
-    Args:
-        text: any text.
-
-    Returns:
-        The value of the last readable number ("3/4" is one number), or None.
-    """
-    for found in reversed(_LOOSE_NUMBER.findall(text)):
-        value = parse_number(found)
-        if value is not None:
-            return value
-    return None
 
 
 def parse_number(text: str) -> Fraction | None:

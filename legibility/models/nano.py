@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from legibility.grading import grade
 from legibility.problems.generator import PRETRAIN_FAMILIES, STYLES, flawed_solution, generate_problems, worked_solution
 from legibility.problems.records import Problem
 
@@ -226,8 +227,6 @@ def _loss(model, prompts: list[list[int]], targets: list[list[int]], device: str
 @torch.no_grad()
 def sample_accuracy(model, tokenizer, problems: list[Problem], role: str, *, new_tokens: int = 96) -> dict[str, float]:
     """Accuracy at temperature 1 with plain `generate`, overall and by style, for the model card."""
-    from legibility.grading import grade
-
     tokenizer.padding_side = "left"
     batch = tokenizer(
         [f"{role}{p.question}{SOLUTION}" for p in problems], add_special_tokens=False, padding=True, return_tensors="pt"

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from legibility.problems.records import Problem, Step
-from legibility.problems.stories import FRAMES, NAMES, Frame
+from legibility.problems.stories import NAMES, STORIES, Story
 
-FAMILIES: tuple[str, ...] = tuple(frame.name for frame in FRAMES)
+FAMILIES: tuple[str, ...] = tuple(story.name for story in STORIES)
 HELD_OUT_FAMILIES: tuple[str, ...] = FAMILIES[-4:]  # never seen by the shipped nano models
 PRETRAIN_FAMILIES: tuple[str, ...] = FAMILIES[:-4]
 DEFAULT_STEPS: dict[int, float] = {2: 0.35, 3: 0.30, 4: 0.20, 5: 0.10, 6: 0.05}
@@ -49,7 +49,7 @@ def generate_problems(
     """`n` distinct problems, a pure function of the arguments.
 
     steps: step count (1-6) -> weight. distractor: chance of one irrelevant sentence.
-    families: story frames to draw from (default all). Raises ValueError for an unknown family or
+    families: stories to draw from (default all). Raises ValueError for an unknown family or
     step count, and where fewer distinct problems exist than are asked for.
     """
     weights = dict(DEFAULT_STEPS if steps is None else steps)
@@ -57,8 +57,8 @@ def generate_problems(
         raise ValueError(f"steps must map 1..6 to weights, got {weights}")
     unknown = set(families or ()) - set(FAMILIES)
     if unknown:
-        raise ValueError(f"unknown story frames {sorted(unknown)}; known: {', '.join(FAMILIES)}")
-    frames = [f for f in FRAMES if families is None or f.name in families]
+        raise ValueError(f"unknown stories {sorted(unknown)}; known: {', '.join(FAMILIES)}")
+    stories = [f for f in STORIES if families is None or f.name in families]
     counts = np.array(sorted(weights))
     chances = np.array([weights[c] for c in counts], dtype=float)
     rng = np.random.default_rng([seed, 0x6C65])
@@ -66,14 +66,14 @@ def generate_problems(
     seen: set[str] = set()
     repeats = 0
     while len(problems) < n:
-        frame = frames[rng.integers(len(frames))]
+        story = stories[rng.integers(len(stories))]
         count = int(rng.choice(counts, p=chances / chances.sum()))
-        question, true_steps = _story(frame, count, rng, distractor)
+        question, true_steps = _tell(story, count, rng, distractor)
         if question in seen:
             repeats += 1
             if repeats > TRIES:
                 raise ValueError(
-                    f"only {len(problems)} distinct problems found; ask for fewer, or for more story frames and steps"
+                    f"only {len(problems)} distinct problems found; ask for fewer, or for more stories and steps"
                 )
             continue
         repeats = 0
@@ -86,22 +86,22 @@ def generate_problems(
                 answer=answer,
                 solution=render(true_steps, answer, "steps"),
                 source="generated",
-                family=frame.name,
+                family=story.name,
                 steps=true_steps,
             )
         )
     return problems
 
 
-def _story(frame: Frame, count: int, rng: np.random.Generator, distractor: float) -> tuple[str, tuple[Step, ...]]:
+def _tell(story: Story, count: int, rng: np.random.Generator, distractor: float) -> tuple[str, tuple[Step, ...]]:
     who, other = rng.choice(NAMES, size=2, replace=False)
     value = int(rng.integers(5, 41))
-    sentences = [frame.start.format(who=who, other=other, n=value)]
+    sentences = [story.start.format(who=who, other=other, n=value)]
     steps: list[Step] = []
     scaled = False
     while len(steps) < count:
         event = rng.choice(["gain", "loss", "gain_groups", "loss_groups", "scale", "share"])
-        made = _event(frame, str(event), value, count - len(steps), rng)
+        made = _event(story, str(event), value, count - len(steps), rng)
         if made is None or (event == "scale" and scaled):
             continue
         scaled |= event == "scale"
@@ -111,18 +111,18 @@ def _story(frame: Frame, count: int, rng: np.random.Generator, distractor: float
         value = steps[-1].result
     if rng.random() < distractor:
         place = int(rng.integers(1, len(sentences) + 1))
-        sentences.insert(place, frame.aside.format(who=who, other=other, d=int(rng.integers(2, 30))))
-    sentences.append(frame.ask.format(who=who, other=other))
+        sentences.insert(place, story.aside.format(who=who, other=other, d=int(rng.integers(2, 30))))
+    sentences.append(story.ask.format(who=who, other=other))
     return " ".join(sentences), tuple(steps)
 
 
-def _event(frame: Frame, event: str, value: int, room: int, rng: np.random.Generator) -> tuple[str, list[Step]] | None:
+def _event(story: Story, event: str, value: int, room: int, rng: np.random.Generator) -> tuple[str, list[Step]] | None:
     """One sentence (names still open) and its steps, or None where it does not fit."""
     names = {"who": "{who}", "other": "{other}"}
     if event in ("gain", "loss"):
         n = int(rng.integers(2, 31))
         result = value + n if event == "gain" else value - n
-        wording = (frame.gain if event == "gain" else frame.loss)[int(rng.integers(2))]
+        wording = (story.gain if event == "gain" else story.loss)[int(rng.integers(2))]
         steps = [Step(value, "+" if event == "gain" else "-", n, result)]
         text = wording.format(n=n, **names)
     elif event in ("gain_groups", "loss_groups"):
@@ -130,21 +130,21 @@ def _event(frame: Frame, event: str, value: int, room: int, rng: np.random.Gener
             return None
         a, b = int(rng.integers(2, 7)), int(rng.integers(2, 10))
         result = value + a * b if event == "gain_groups" else value - a * b
-        wording = frame.gain_groups if event == "gain_groups" else frame.loss_groups
+        wording = story.gain_groups if event == "gain_groups" else story.loss_groups
         steps = [Step(a, "*", b, a * b), Step(value, "+" if event == "gain_groups" else "-", a * b, result)]
         text = wording.format(a=a, b=b, **names)
     elif event == "scale":
         k = int(rng.integers(2, 4))
         result = value * k
         steps = [Step(value, "*", k, result)]
-        text = frame.scale.format(times="doubles" if k == 2 else "triples", **names)
+        text = story.scale.format(times="doubles" if k == 2 else "triples", **names)
     else:
         k = int(rng.integers(2, 6))
         if value % k or value // k < 2:
             return None
         result = value // k
         steps = [Step(value, "/", k, result)]
-        text = frame.share.format(k=k, **names)
+        text = story.share.format(k=k, **names)
     return (text, steps) if 1 < result <= LARGEST else None
 
 

@@ -28,8 +28,8 @@ class Problem:
 
     `id` is unique and stable within a source; `answer` is the gold answer as written there (for
     example "1,200"); `solution` a worked reference solution ending in the marker line, or "";
-    `steps` the exact steps (generated problems only); `family` the story frame or topic, used to
-    hold whole frames out of pre-training.
+    `steps` the exact steps (generated problems only); `family` the story or topic, used to
+    hold whole stories out of pre-training.
     """
 
     id: str

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.errors import UserError
+from legibility.grading import parse_number
+from legibility.problems.generator import generate_problems
 from legibility.problems.records import Problem
 from legibility.settings import Settings
 
@@ -44,7 +46,7 @@ class GeneratedSource(Settings):
         default=0.15, ge=0, le=1, description="Chance that a problem holds one irrelevant sentence."
     )
     families: list[str] | None = Field(
-        default=None, min_length=1, description="Story frames to draw from; null is all of them."
+        default=None, min_length=1, description="Stories to draw from; null is all of them."
     )
 
 
@@ -118,8 +120,6 @@ def load_source(
 
 
 def _generated(source: GeneratedSource) -> list[Problem]:
-    from legibility.problems.generator import generate_problems
-
     try:
         return generate_problems(
             source.count, source.seed, steps=source.steps, distractor=source.distractor, families=source.families
@@ -203,8 +203,6 @@ def _problem(row: Row, where: str, mapping: _MappedSource, *, default_id: str, l
 
 
 def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
-    from legibility.grading import parse_number
-
     gold = _text(row, mapping.answer, where)
     if mapping.answer_marker is not None:
         if mapping.answer_marker not in gold:
@@ -218,8 +216,6 @@ def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
 
 def _worked(text: str, gold: str, marker: str) -> str:
     """A reference solution: no calculator marks, its own marker line replaced by "#### gold"."""
-    from legibility.grading import parse_number
-
     text = CALCULATOR_MARK.sub("", text)
     head, found, tail = text.rpartition(marker)
     if found and parse_number(tail.strip()) is not None:

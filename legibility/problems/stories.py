@@ -1,8 +1,8 @@
-"""Story frames of the built-in generator, as data.
+"""Stories of the built-in generator, as data.
 
-A frame tells one kind of story about one running quantity. Every frame offers the same events
+A story is about one running quantity. Every story offers the same events
 (gain, loss, gain in groups, loss in groups, scaling, equal sharing), each in its own words, so a
-story's arithmetic is independent of its wording and whole frames can be held out of pre-training.
+problem's arithmetic is independent of its wording and whole stories can be held out of pre-training.
 
 Placeholders: {who} {other} names; {n} the event's number; {a} {b} groups and group size;
 {times} "doubles"/"triples"; {k} the number of equal parts; {d} an irrelevant number.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Frame:
+class Story:
     """The sentences of one story; `gain` and `loss` have two wordings each."""
 
     name: str
@@ -29,8 +29,8 @@ class Frame:
     aside: str
 
 
-FRAMES: tuple[Frame, ...] = (
-    Frame(
+STORIES: tuple[Story, ...] = (
+    Story(
         "marbles",
         "{who} has {n} marbles.",
         ("{who} finds {n} more marbles.", "{other} gives {who} {n} marbles."),
@@ -42,7 +42,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many marbles does {who} have now?",
         "{other} is {d} years old.",
     ),
-    Frame(
+    Story(
         "bakery",
         "A bakery has {n} rolls.",
         ("The baker makes {n} more rolls.", "A helper brings {n} rolls."),
@@ -54,7 +54,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many rolls are in the bakery now?",
         "The oven is {d} years old.",
     ),
-    Frame(
+    Story(
         "bus",
         "A bus has {n} riders.",
         ("At a stop {n} riders get on.", "Then {n} more riders join."),
@@ -66,7 +66,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many riders are on the bus now?",
         "A ticket costs {d} dollars.",
     ),
-    Frame(
+    Story(
         "library",
         "A library shelf holds {n} books.",
         ("{who} returns {n} books.", "The library buys {n} new books."),
@@ -78,7 +78,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many books are on the shelf now?",
         "The library opens at {d}.",
     ),
-    Frame(
+    Story(
         "farm",
         "{who} has {n} eggs.",
         ("The hens lay {n} more eggs.", "{other} gives {who} {n} eggs."),
@@ -90,7 +90,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many eggs does {who} have now?",
         "The farm has {d} cows.",
     ),
-    Frame(
+    Story(
         "savings",
         "{who} saved {n} dollars.",
         ("{who} earns {n} dollars.", "{other} gives {who} {n} dollars."),
@@ -102,7 +102,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many dollars does {who} have now?",
         "{who} walks {d} miles.",
     ),
-    Frame(
+    Story(
         "garden",
         "A garden has {n} plants.",
         ("{who} grows {n} more plants.", "{other} adds {n} plants."),
@@ -114,7 +114,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many plants are there now?",
         "The garden is {d} feet long.",
     ),
-    Frame(
+    Story(
         "cards",
         "{who} owns {n} cards.",
         ("{who} wins {n} cards.", "{who} gets {n} cards from {other}."),
@@ -126,7 +126,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many cards does {who} own now?",
         "A pack costs {d} dollars.",
     ),
-    Frame(
+    Story(
         "reading",
         "{who} has {n} pages to read.",
         ("The teacher adds {n} pages.", "{who} picks {n} extra pages."),
@@ -138,7 +138,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many pages are left now?",
         "{who} reads for {d} minutes.",
     ),
-    Frame(
+    Story(
         "fishing",
         "A pond has {n} fish.",
         ("{who} puts in {n} fish.", "Then {n} young fish hatch."),
@@ -150,7 +150,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many fish are in the pond now?",
         "The pond is {d} feet deep.",
     ),
-    Frame(
+    Story(
         "water",
         "A tank holds {n} liters.",
         ("Rain adds {n} liters.", "{who} pours in {n} liters."),
@@ -162,7 +162,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many liters are in the tank now?",
         "The tank is {d} years old.",
     ),
-    Frame(
+    Story(
         "school",
         "A school has {n} pencils.",
         ("{who} brings {n} pencils.", "Parents give {n} pencils."),
@@ -174,7 +174,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many pencils are there now?",
         "There are {d} teachers.",
     ),
-    Frame(
+    Story(
         "cinema",
         "A hall has {n} people.",
         ("Then {n} people come in.", "{who} brings {n} people."),
@@ -186,7 +186,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many people are in the hall now?",
         "The film lasts {d} minutes.",
     ),
-    Frame(
+    Story(
         "blocks",
         "{who} builds a tower of {n} blocks.",
         ("{who} adds {n} blocks.", "{other} puts {n} blocks on top."),
@@ -198,7 +198,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many blocks are in the tower now?",
         "{who} plays for {d} minutes.",
     ),
-    Frame(
+    Story(
         "factory",
         "A factory has {n} lamps.",
         ("Workers finish {n} lamps.", "A truck returns {n} lamps."),
@@ -210,7 +210,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many lamps are there now?",
         "The factory has {d} windows.",
     ),
-    Frame(
+    Story(
         "hotel",
         "A hotel has {n} guests.",
         ("Then {n} guests arrive.", "{who} welcomes {n} new guests."),
@@ -222,7 +222,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many guests are there now?",
         "A room costs {d} dollars.",
     ),
-    Frame(
+    Story(
         "orchard",
         "{who} picks {n} apples.",
         ("{who} picks {n} more apples.", "{other} adds {n} apples."),
@@ -234,7 +234,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many apples does {who} have now?",
         "The orchard has {d} ladders.",
     ),
-    Frame(
+    Story(
         "warehouse",
         "A warehouse stores {n} chairs.",
         ("A truck brings {n} chairs.", "{who} returns {n} chairs."),
@@ -246,7 +246,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many chairs are there now?",
         "The warehouse has {d} doors.",
     ),
-    Frame(
+    Story(
         "parking",
         "A lot has {n} cars.",
         ("Then {n} cars drive in.", "{who} parks {n} cars."),
@@ -258,7 +258,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many cars are in the lot now?",
         "Parking costs {d} dollars.",
     ),
-    Frame(
+    Story(
         "inbox",
         "{who} has {n} emails.",
         ("{who} receives {n} emails.", "{other} sends {who} {n} emails."),
@@ -270,7 +270,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many emails does {who} see now?",
         "{who} works {d} hours.",
     ),
-    Frame(
+    Story(
         "aquarium",
         "A keeper has {n} shrimp.",
         ("The keeper buys {n} shrimp.", "Then {n} shrimp are born."),
@@ -282,7 +282,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many shrimp are there now?",
         "The room has {d} lights.",
     ),
-    Frame(
+    Story(
         "stickers",
         "{who} collects {n} stickers.",
         ("{who} gets {n} stickers at school.", "{who} peels {n} new stickers."),
@@ -294,7 +294,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many stickers does {who} have now?",
         "An album has {d} pages.",
     ),
-    Frame(
+    Story(
         "team",
         "A club has {n} members.",
         ("Then {n} members join.", "{who} invites {n} members."),
@@ -306,7 +306,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many members are there now?",
         "A game lasts {d} minutes.",
     ),
-    Frame(
+    Story(
         "candy",
         "A jar has {n} candies.",
         ("{who} puts in {n} candies.", "{other} drops in {n} candies."),
@@ -318,7 +318,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many candies are in the jar now?",
         "The jar costs {d} dollars.",
     ),
-    Frame(
+    Story(
         "flowers",
         "A shop has {n} roses.",
         ("{who} delivers {n} roses.", "The shop cuts {n} more roses."),
@@ -330,7 +330,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many roses are there now?",
         "The shop closes at {d}.",
     ),
-    Frame(
+    Story(
         "train",
         "A train pulls {n} wagons.",
         ("Workers attach {n} wagons.", "{who} adds {n} wagons."),
@@ -342,7 +342,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many wagons does the train pull now?",
         "The trip takes {d} hours.",
     ),
-    Frame(
+    Story(
         "pizza",
         "A kitchen has {n} slices.",
         ("The cook cuts {n} more slices.", "{who} brings {n} slices."),
@@ -354,7 +354,7 @@ FRAMES: tuple[Frame, ...] = (
         "How many slices are there now?",
         "The oven heats for {d} minutes.",
     ),
-    Frame(
+    Story(
         "steps",
         "{who} walked {n} miles.",
         ("{who} walks {n} more miles.", "Then {who} hikes {n} miles."),

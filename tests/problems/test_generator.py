@@ -23,7 +23,7 @@ from legibility.problems.generator import (
     worked_solution,
 )
 from legibility.problems.records import Problem
-from legibility.problems.stories import FRAMES, NAMES, Frame
+from legibility.problems.stories import NAMES, STORIES, Story
 
 PROBLEMS = generate_problems(300, seed=11, steps={2: 1, 3: 1, 4: 1, 5: 1, 6: 1}, distractor=0.3)
 OPERATIONS = {"+": add, "-": sub, "*": mul, "/": floordiv}
@@ -52,29 +52,29 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
-def sentences_of(frame: Frame) -> list[tuple[str, re.Pattern[str]]]:
+def sentences_of(story: Story) -> list[tuple[str, re.Pattern[str]]]:
     return [
         (kind, _pattern(template))
         for kind, templates in (
-            ("start", (frame.start,)),
-            ("gain", frame.gain),
-            ("loss", frame.loss),
-            ("gain_groups", (frame.gain_groups,)),
-            ("loss_groups", (frame.loss_groups,)),
-            ("scale", (frame.scale,)),
-            ("share", (frame.share,)),
-            ("ask", (frame.ask,)),
-            ("aside", (frame.aside,)),
+            ("start", (story.start,)),
+            ("gain", story.gain),
+            ("loss", story.loss),
+            ("gain_groups", (story.gain_groups,)),
+            ("loss_groups", (story.loss_groups,)),
+            ("scale", (story.scale,)),
+            ("share", (story.share,)),
+            ("ask", (story.ask,)),
+            ("aside", (story.aside,)),
         )
         for template in templates
     ]
 
 
-READERS = {frame.name: sentences_of(frame) for frame in FRAMES}
+READERS = {story.name: sentences_of(story) for story in STORIES}
 
 
 def read(question: str) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """The frames a question may come from, and its sentences as (kind, slots) in the first of them."""
+    """The stories a question may come from, and its sentences as (kind, slots) in the first of them."""
     sentences = re.split(r"(?<=[.?]) ", question)
     readings = {}
     for name, patterns in READERS.items():
@@ -124,8 +124,8 @@ def solve(question: str) -> tuple[int, list[Solved]]:
 
 def test_an_independent_solver_agrees_on_every_problem():
     for problem in PROBLEMS:
-        frames, _ = read(problem.question)
-        assert problem.family in frames, problem.question
+        stories, _ = read(problem.question)
+        assert problem.family in stories, problem.question
         answer, operations = solve(problem.question)
         assert str(answer) == problem.answer, problem.question
         assert [(s.left, s.op, s.right, s.result) for s in problem.steps] == [
@@ -147,11 +147,11 @@ def test_steps_hold_chain_and_use_only_what_is_known():
 
 
 def test_stories_are_varied():
-    assert len(FRAMES) >= 25 and len(set(FAMILIES)) == len(FRAMES)
+    assert len(STORIES) >= 25 and len(set(FAMILIES)) == len(STORIES)
     assert {p.family for p in PROBLEMS} == set(FAMILIES)
     templates = [
         t
-        for f in FRAMES
+        for f in STORIES
         for t in (f.start, *f.gain, *f.loss, f.gain_groups, f.loss_groups, f.scale, f.share, f.ask, f.aside)
     ]
     assert len(set(templates)) > 0.9 * len(templates)
@@ -338,6 +338,6 @@ def test_it_gives_up_where_there_is_nothing_to_find(monkeypatch):
     easy = next(p for p in generate_problems(50, 0, steps={1: 1.0}) if len(p.steps) == 1)
     with pytest.raises(ValueError, match="skipped_step"):
         flawed_solution(easy, np.random.default_rng(0), flaws=["skipped_step"])
-    monkeypatch.setattr(generator, "_story", lambda *_: (easy.question, easy.steps))
+    monkeypatch.setattr(generator, "_tell", lambda *_: (easy.question, easy.steps))
     with pytest.raises(ValueError, match="only 1 distinct"):
         generate_problems(2, 0)
