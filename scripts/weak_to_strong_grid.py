@@ -1,7 +1,7 @@
 """Run several weak-to-strong experiments, resumable, into one table and one figure (PGR against size ratio).
 
     python scripts/weak_to_strong_grid.py configs/weak-to-strong-nano.yaml --out runs/w2s
-    python scripts/weak_to_strong_grid.py A.yaml B.yaml --out runs/w2s --set seeds=[0,1] --set workers=4
+    python scripts/weak_to_strong_grid.py A.yaml B.yaml --out runs/w2s --set seeds=[0,1] --set parallel=4
     python scripts/weak_to_strong_grid.py --experiments runs/w2s/weak-to-strong-nano --results docs/results.md
 
 Each config runs in OUT/<its name> and goes on where it was; OUT/table.md and OUT/pgr.png join all of
@@ -12,7 +12,7 @@ goes to its folder `figures`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,8 +21,9 @@ from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.page import png
 from legibility.weak_to_strong.experiment_figures import pgr_figure
-from legibility.weak_to_strong.experiment_page import read_summary, write_report
+from legibility.weak_to_strong.experiment_page import write_report
 from legibility.weak_to_strong.experiment_run import weak_to_strong
+from legibility.weak_to_strong.experiment_schema import ExperimentSummary, read_summary
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.experiment_tables import experiment_tables
 
@@ -42,6 +43,7 @@ def main(
     experiments: Annotated[list[Path] | None, typer.Option(help="Finished experiment folders to show too.")] = None,
     results: Annotated[Path | None, typer.Option(help="Page whose weak-to-strong section is rewritten.")] = None,
 ) -> None:
+    """Run the configs, then join their tables and figures with those of finished experiments."""
     folders = list(experiments or ())
     for config in configs or ():
         experiment = load_config(config, settings or (), ExperimentSettings)
@@ -58,10 +60,10 @@ def main(
     summaries = [read_summary(f) for f in folders]
     out.mkdir(parents=True, exist_ok=True)
     text = "\n".join(
-        f"### {s['study']}\n\n{cost(f, s)}\n\n{experiment_tables(s)}" for f, s in zip(folders, summaries, strict=True)
+        f"### {s.name}\n\n{cost(f, s)}\n\n{experiment_tables(s)}" for f, s in zip(folders, summaries, strict=True)
     )
     (out / "table.md").write_text(text, encoding="utf-8")
-    figure = pgr_figure([x for s in summaries for x in s["students"]], [c for s in summaries for c in s["ceiling"]])
+    figure = pgr_figure([x for s in summaries for x in s.students], [c for s in summaries for c in s.ceiling])
     image = png(figure)
     (out / "pgr.png").write_bytes(image)
     if results is not None:
@@ -77,11 +79,11 @@ def main(
     print(out / "table.md")
 
 
-def cost(folder: Path, summary: dict[str, Any]) -> str:
+def cost(folder: Path, summary: ExperimentSummary) -> str:
     """What an experiment took, and where it comes from."""
     manifest = RunFolder.existing(folder).manifest()
     return (
-        f"{summary['cpu_seconds'] / 60:.1f} CPU-minutes in all cells, peak memory {summary['peak_memory_mb']:,.0f} MB, "
+        f"{summary.cpu_seconds / 60:.1f} CPU-minutes in all cells, peak memory {summary.peak_memory_mb:,.0f} MB, "
         f"commit {manifest.git_commit or 'not known'}."
     )
 

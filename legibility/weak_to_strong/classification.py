@@ -14,8 +14,8 @@ from legibility.errors import UserError
 from legibility.problems.records import Problem
 from legibility.problems.sources import dataset_rows, from_hub, read_file
 from legibility.randomness import stream
-from legibility.weak_to_strong.experiment_settings import ClassificationTask
 from legibility.weak_to_strong.items import Item
+from legibility.weak_to_strong.task_settings import ClassificationTask
 
 YES, NO = {"1", "true", "yes", "y", "correct"}, {"0", "false", "no", "n", "incorrect"}
 
@@ -62,7 +62,7 @@ def _items(task: ClassificationTask, rows: Iterable[tuple[str, Mapping[Any, Any]
     return items
 
 
-def _binary(task: ClassificationTask, row, where: str, problem: Problem) -> list[Item]:
+def _binary(task: ClassificationTask, row: Mapping[Any, Any], where: str, problem: Problem) -> list[Item]:
     value = str(_cell(row, task.label, where)).strip().lower()
     if value not in YES | NO:
         raise UserError(
@@ -72,7 +72,7 @@ def _binary(task: ClassificationTask, row, where: str, problem: Problem) -> list
     return [Item(problem.id, problem.question, problem, (candidate,), value in YES)]
 
 
-def _choices(task: ClassificationTask, row, where: str, problem: Problem) -> list[Item]:
+def _choices(task: ClassificationTask, row: Mapping[Any, Any], where: str, problem: Problem) -> list[Item]:
     columns = task.choices or []
     options = _cell(row, columns[0], where) if len(columns) == 1 else [_cell(row, c, where) for c in columns]
     if not isinstance(options, (list, tuple)) or len(options) < 2:

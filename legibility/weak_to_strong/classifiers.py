@@ -35,12 +35,24 @@ class Classifier(Protocol):
 
     module: nn.Module
 
-    def encode(self, items: Sequence[Item]) -> list[Encoded]: ...
-    def length(self, encoded: Encoded) -> int: ...
-    def scores(self, groups: Sequence[Sequence[Any]]) -> torch.Tensor: ...
-    def hidden(self, texts: Sequence[Any]) -> np.ndarray: ...
-    def parameter_groups(self) -> list[dict[str, Any]]: ...
-    def save(self, folder: Path) -> None: ...
+    @property
+    def depth(self) -> int:
+        """Layers of the model."""
+
+    def encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """Token ids of every item's texts, with their problem."""
+
+    def length(self, encoded: Encoded) -> int:
+        """Tokens of an item."""
+
+    def scores(self, groups: Sequence[Sequence[Any]]) -> torch.Tensor:
+        """Scores (texts,) in float32, with gradients; `groups` hold texts of one problem each."""
+
+    def hidden(self, texts: Sequence[Any]) -> np.ndarray:
+        """Frozen features (texts, layers, width)."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What an optimizer trains, each group at its own peak learning rate."""
 
 
 class LastToken:
@@ -63,13 +75,21 @@ class LastToken:
             and settings.layers < self.verifier.model.config.num_hidden_layers
         ):
             keep_layers(self.verifier.model, settings.layers)
-        self.module, self.rate = self.verifier.model, settings.learning_rate
+        self.module: nn.Module = self.verifier.model
+        self.rate = settings.learning_rate
+
+    @property
+    def depth(self) -> int:
+        """Layers of the model."""
+        return int(self.verifier.model.config.num_hidden_layers)
 
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """Token ids of every item's texts, each with its problem."""
         flat = self.verifier.encode([x.problem for x in items for _ in x.texts], [t for x in items for t in x.texts])
         return _regroup([tuple(ids) for ids in flat], items)
 
     def length(self, encoded: Encoded) -> int:
+        """Tokens of an item."""
         return sum(map(len, encoded))
 
     def scores(self, groups: Sequence[Sequence[Any]]) -> torch.Tensor:
@@ -82,7 +102,7 @@ class LastToken:
         ids, lengths = _padded(texts, self.verifier.tokenizer.pad_token_id)
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         device = self.verifier.device
-        out = self.module.base_model(
+        out = self.verifier.model.base_model(
             input_ids=ids.to(device), attention_mask=mask.to(device), output_hidden_states=True
         )
         place = lengths - 1 if self.verifier.reads_last_token else torch.zeros_like(lengths)
@@ -90,10 +110,8 @@ class LastToken:
         return torch.stack(layers, 1).numpy()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
+        """All weights, at one learning rate."""
         return [{"params": list(self.module.parameters()), "lr": self.rate}]
-
-    def save(self, folder: Path) -> None:
-        self.verifier.save(folder)
 
 
 class Surprisal:
@@ -110,9 +128,15 @@ class Surprisal:
         self.limit, self.device, self.settings = settings.max_length, device, settings
         self.alone = settings.head == "likelihood"
         self.head = _Head(self.prover.hidden_size, seed, likelihood_alone=self.alone).to(device)
-        self.module = nn.ModuleList([self.prover.model, self.head])
+        self.module: nn.Module = nn.ModuleList([self.prover.model, self.head])
+
+    @property
+    def depth(self) -> int:
+        """Layers of the model."""
+        return int(self.prover.model.config.num_hidden_layers)
 
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
+        """(prompt ids, solution ids) of every item's texts; a pair that is too long loses its beginning."""
         tokenizer = self.prover.tokenizer
         prompts = tokenizer(
             [self.before.replace("{problem}", x.problem.question) for x in items], add_special_tokens=False
@@ -129,12 +153,14 @@ class Surprisal:
         return encoded
 
     def length(self, encoded: Encoded) -> int:
+        """Tokens of an item."""
         return sum(len(p) + len(t) for p, t in encoded)
 
     def scores(self, groups: Sequence[Sequence[Any]]) -> torch.Tensor:
         """Scores (texts,) in float32, with gradients; `groups` hold texts of one problem each."""
         last, likelihood = self._read(groups)
-        return self.head(last.float(), likelihood)
+        scores: torch.Tensor = self.head(last.float(), likelihood)
+        return scores
 
     @torch.no_grad()
     def hidden(self, texts: Sequence[Any]) -> np.ndarray:
@@ -151,15 +177,12 @@ class Surprisal:
         self.head.scale.copy_(features.std(0).clamp_min(1e-3))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
+        """The language model, the head's weights on features, and those on likelihood, at their own learning rates."""
         return [
             {"params": list(self.prover.model.parameters()), "lr": self.settings.learning_rate},
             {"params": list(self.head.features.parameters()), "lr": 1e-3},
             {"params": list(self.head.likelihood.parameters()), "lr": self.settings.head_learning_rate},
         ]
-
-    def save(self, folder: Path) -> None:
-        self.prover.save(folder)
-        torch.save(self.head.state_dict(), folder / "head.pt")
 
     def _read(
         self, groups: Sequence[Sequence[tuple[Sequence[int], Sequence[int]]]]
@@ -180,7 +203,13 @@ class Surprisal:
 
 
 class _Head(nn.Module):
-    """Linear in the last token's features and in two standardised likelihood features; starts at 0 (the former stay there, if asked)."""
+    """Linear in the last token's features (width) and in two standardised likelihood features.
+
+    The likelihood weights start at 0, the others close to it; with `likelihood_alone` those are 0 and stay so.
+    """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, width: int, seed: int, *, likelihood_alone: bool) -> None:
         super().__init__()
@@ -195,7 +224,9 @@ class _Head(nn.Module):
         self.register_buffer("scale", torch.ones(2))
 
     def forward(self, last: torch.Tensor, likelihood: torch.Tensor) -> torch.Tensor:
-        return (self.features(last) + self.likelihood((likelihood - self.centre) / self.scale)).squeeze(-1)
+        """Scores (texts,) of last hidden states (texts, width) and likelihood features (texts, 2)."""
+        score: torch.Tensor = self.features(last) + self.likelihood((likelihood - self.centre) / self.scale)
+        return score.squeeze(-1)
 
 
 def load_classifier(

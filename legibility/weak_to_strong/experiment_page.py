@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from legibility.errors import UserError
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.marked_solution import printable
 from legibility.reporting.page import CSS_INCH, UNDEFINED, Image, data_url, number, percent, png
+from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_figures import figures
-
-SCHEMA = 2  # of summary.json
+from legibility.weak_to_strong.experiment_schema import read_summary
 
 
 def write_report(run: RunFolder) -> Path:
@@ -42,32 +39,21 @@ def write_report(run: RunFolder) -> Path:
     return run.path / "report.html"
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """An experiment's summary.json. Raises UserError where the experiment is not finished, or of another version."""
-    try:
-        found = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no summary.json; finish the experiment with legibility weak-to-strong … --resume"
-        ) from None
-    if found.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path / 'summary.json'}: schema {found.get('schema')}, this version reads {SCHEMA}; run the experiment again in a new folder"
-        )
-    return found
-
-
-def accuracy(estimate: dict[str, Any]) -> str:
+def accuracy(estimate: Interval) -> str:
     """An accuracy in percent with its interval."""
-    if estimate["value"] is None:
-        return UNDEFINED
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]".replace(
-        "-", "−"
-    )
+    return _shown(estimate, 100, 1)
 
 
-def gap(estimate: dict[str, Any]) -> str:
+def gap(estimate: Interval) -> str:
     """A PGR with its interval."""
-    if estimate["value"] is None:
+    return _shown(estimate, 1, 2)
+
+
+def _shown(estimate: Interval, scale: int, digits: int) -> str:
+    """The value and, in brackets, its interval, times `scale` and with a typographic minus."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
         return UNDEFINED
-    return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]".replace("-", "−")
+    value, low, high = (
+        f"{scale * x:.{digits}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} [{low}, {high}]"

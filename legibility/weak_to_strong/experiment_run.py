@@ -16,10 +16,12 @@ from legibility.weak_to_strong.analyses.game_teacher import check_run
 from legibility.weak_to_strong.cells import Cell, with_needs
 from legibility.weak_to_strong.classifiers import load_classifier
 from legibility.weak_to_strong.experiment import Experiment
-from legibility.weak_to_strong.experiment_settings import ExperimentSettings, PreferencesTask, SolutionsTask
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.experiment_summary import write_summary
 from legibility.weak_to_strong.items import PARTS
+from legibility.weak_to_strong.plan import planned_cells
 from legibility.weak_to_strong.schedule import do_all, jobs
+from legibility.weak_to_strong.task_settings import TextTask
 
 
 def weak_to_strong(
@@ -49,17 +51,20 @@ def weak_to_strong(
     for k, _ in enumerate(do_all(experiment, todo), start=1):
         progress.step(k, {})
     trained = sum(isinstance(job, Cell) for job in todo)
-    progress.done(f"{trained} cells trained, {len(with_needs(experiment.cells())) - trained} were there")
+    progress.done(f"{trained} cells trained, {len(with_needs(planned_cells(config))) - trained} were there")
     write_summary(experiment)
     return run
 
 
 def _checked(config: ExperimentSettings, out: Path, base_dir: Path | None) -> Experiment | None:
-    """Fail on unusable models, runs and data before the experiment folder is made; the experiment, if its text is there already."""
+    """Fail on unusable models, runs and data before the folder is made.
+
+    Returns the experiment; None where its text is still to be written, into the folder.
+    """
     for settings in config.models.values():
         load_classifier(settings, "cpu", seed=0, base_dir=base_dir)
-    if isinstance(config.task, (SolutionsTask, PreferencesTask)) and config.task.run is None:
-        return None  # the text is still to be written, into the folder
+    if isinstance(config.task, TextTask) and config.task.run is None:
+        return None
     experiment = Experiment(config, RunFolder(out), base_dir)
     for seed in config.seeds:
         experiment.parts(seed)

@@ -1,21 +1,22 @@
 """Every setting of a weak-to-strong experiment, one sentence each, validated before anything is computed.
 
-Kirchner et al. 2024's verifier game supplies the models and the text, Burns et al. 2023 (B) and Sang et
-al. 2024 (S) the experiment. Names of models, teachers and oversight are the user's own: they are defined once
-(`models`, `teachers`, `oversight`) and combined freely in `grid`.
+Kirchner et al. 2024's verifier game supplies the models and the text; the experiment follows Burns et al. 2023
+(B) and Sang et al. 2024 (S). Names of models, teachers and oversight are the user's own: they are defined once
+(`models`, `teachers`, `oversight`) and combined freely in `grid`. What is classified is in `task_settings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Annotated, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from legibility.config import ComputeSettings
 from legibility.problems.problem_settings import ProblemSettings
 from legibility.settings import Settings
+from legibility.weak_to_strong.task_settings import PartSizes, SolutionsTask, Task, TextTask
 
 QUICK_SHARE = 0.4  # of the items, with --quick
 Objective = Literal["xent", "confidence", "product", "bootstrapping", "probe"]
@@ -59,100 +60,6 @@ class ModelSettings(Settings):
         if "{problem}" not in self.template or "{solution}" not in self.template:
             raise ValueError("template must contain {problem} and {solution}")
         return self
-
-
-class PartSizes(Settings):
-    """Items per part at most; halves of each are right (or the first of a pair better)."""
-
-    weak: int = Field(500, ge=4, description="Half A: ground truth for the weak models.")
-    student: int = Field(500, ge=4, description="Half B: the teachers label it, the students learn from it.")
-    trusted: int = Field(80, ge=4, description="Small trusted set with ground truth (auto-aligner, calibration).")
-    validation: int = Field(200, ge=4, description="Ensemble size and best checkpoint are chosen here.")
-    test: int = Field(400, ge=4, description="Reported, never used for a choice.")
-
-
-class _TextTask(Settings):
-    run: str | None = Field(
-        None,
-        description="Run folder whose stored completions are judged; null has `writer` write to generated problems.",
-    )
-    writer: Literal["prover", "generator"] = Field(
-        "prover",
-        description="Without a run: the built-in prover in both roles, or the generator's worked and flawed solutions.",
-    )
-    problems: ProblemSettings = Field(
-        default_factory=lambda: ProblemSettings(prover=1, verifier=600, validation=120, test_size=200),
-        description="Without a run: the problems; verifier, validation and test parts are used.",
-    )
-    samples: int = Field(4, ge=1, description="Without a run: completions per problem and role.")
-    sources: list[Literal["base", "helpful", "sneaky"]] = Field(
-        ["base", "helpful", "sneaky"], min_length=1, description="Whose completions are judged."
-    )
-    rounds: list[int] | None = Field(
-        None, description="Rounds of the run that helpful and sneaky text comes from (null: all)."
-    )
-    balance: Literal["within_source", "label"] = Field(
-        "within_source",
-        description="Half right inside every source and round, so that authorship says nothing, or only overall.",
-    )
-
-
-class SolutionsTask(_TextTask):
-    """Is this solution right?"""
-
-    kind: Literal["solutions"] = "solutions"
-
-
-class PreferencesTask(_TextTask):
-    """Which of two solutions of a problem is right? (reward modelling: the logit is a difference of scores)"""
-
-    kind: Literal["preferences"] = "preferences"
-
-
-class ClassificationTask(Settings):
-    """Any binary or multiple-choice data set, by mapping its columns.
-
-    Multiple choice becomes balanced binary as in B: each question once with its answer and once with
-    one wrong choice, "is this the answer?".
-    """
-
-    kind: Literal["classification"] = "classification"
-    path: str | None = Field(None, description="JSONL, JSON or CSV file.")
-    name: str | None = Field(None, description="Hub id, instead of a path.")
-    subset: str | None = Field(None, description="Configuration of the hub data set.")
-    split: str = Field("train", description="Split of the hub data set.")
-    student_path: str | None = Field(None, description="File of half B (null: a random half of `path`).")
-    test_path: str | None = Field(None, description="File of validation and test rows (null: some of `path`).")
-    text: list[str] = Field(["question"], min_length=1, description="Columns of the text, joined by line breaks.")
-    label: str = Field("label", description="Column of the label: true/false, 1/0, yes/no; or of the right choice.")
-    choices: list[str] | None = Field(
-        None, description="Columns of the choices, or one column holding a list of them (null: a binary label)."
-    )
-    candidate: str | None = Field(
-        None, description="Binary labels: column of the answer the label is about (null: none)."
-    )
-
-    @model_validator(mode="after")
-    def _one_place(self) -> ClassificationTask:
-        if (self.path is None) == (self.name is None):
-            raise ValueError("give a path or the name of a hub data set, one of the two")
-        return self
-
-
-class TwinsTask(Settings):
-    """Reference solutions of a problem source and corrupted twins: is this solution right?"""
-
-    kind: Literal["twins"] = "twins"
-    problems: ProblemSettings = Field(
-        description="Problems with worked solutions; verifier, validation and test parts are used."
-    )
-    pairs: bool = Field(
-        False,
-        description="One item per problem, which of the two is right (the logit is a difference of scores), instead of two.",
-    )
-
-
-Task = Annotated[SolutionsTask | PreferencesTask | ClassificationTask | TwinsTask, Field(discriminator="kind")]
 
 
 class TrainingSettings(Settings):
@@ -215,7 +122,7 @@ class TeacherSettings(Settings):
 
 
 class OversightSettings(Settings):
-    """Help the weak judge reads before it labels."""
+    """Help that the weak model reads before it labels."""
 
     kind: Literal["interaction", "debate", "consultancy"] = Field(
         description="An assistant's help; two debaters, one per side; or one adviser on a side drawn by lot."
@@ -301,6 +208,13 @@ class GameTeacherSettings(Settings):
     )
 
 
+class AnswerSampling(Settings):
+    """How the answers of the generative task are drawn."""
+
+    max_new_tokens: int = Field(72, ge=1, description="Length limit of a solution.")
+    temperature: float = Field(1.0, gt=0, description="Temperature of the weak model's solutions and of test answers.")
+
+
 class GenerationSettings(Settings):
     """Generating answers: a strong language model fine-tuned on a weak one's solutions."""
 
@@ -317,14 +231,27 @@ class GenerationSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate.")
     weak_learning_rate: float | None = Field(None, gt=0, description="The weak model's (null: the same).")
     max_length: int = Field(256, ge=16, description="Longest prompt plus solution.")
-    max_new_tokens: int = Field(72, ge=1, description="Length limit of a solution.")
-    temperature: float = Field(
-        1.0, gt=0, description="Sampling temperature of the weak model's solutions and of every test answer."
-    )
+    sampling: AnswerSampling = Field(default_factory=AnswerSampling)
+
+
+class Combination(NamedTuple):
+    """One student of the grid, by the names of what it is made of."""
+
+    weak: str
+    strong: str
+    objective: str
+    teacher: str = SINGLE
+    oversight: str = ALONE
 
 
 class ExperimentSettings(Settings):
     """A whole experiment."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "workers": "parallel",
+        "generation.max_new_tokens": "generation.sampling.max_new_tokens",
+        "generation.temperature": "generation.sampling.temperature",
+    }
 
     seeds: list[int] = Field(
         [0, 1, 2], min_length=1, description="Seeds: halves, training order, heads; the test items stay."
@@ -353,8 +280,8 @@ class ExperimentSettings(Settings):
     )
     bootstrap: int = Field(1000, ge=10, description="Resamples (test problems and seeds) per interval.")
     confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
-    workers: int = Field(
-        1, ge=1, description="Processes that train side by side, one thread each; results do not depend on it."
+    parallel: int = Field(
+        1, ge=1, description="Cells trained side by side, a process of one thread each; results do not depend on it."
     )
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
 
@@ -370,7 +297,7 @@ class ExperimentSettings(Settings):
             _known("grid.oversight", block.oversight, [ALONE, *self.oversight], "oversight")
         _known("auto_aligner.generations", aligner, list(self.models), "models")
         _known("in_context.weak or game_teacher.student", others, list(self.models), "models")
-        if self.game_teacher and getattr(self.task, "run", None) is None:
+        if self.game_teacher and self.run is None:
             raise ValueError("game_teacher needs task.run: a run folder with at least two rounds")
         if self.oversight and self.task.kind in ("classification", "twins", "preferences"):
             raise ValueError("oversight needs task.kind solutions")
@@ -391,10 +318,15 @@ class ExperimentSettings(Settings):
             raise ValueError(f'the names "{SINGLE}" and "{ALONE}" are taken')
         return self
 
-    def combinations(self) -> list[tuple[str, str, str, str, str]]:
-        """(weak, strong, objective, teacher, oversight) of all blocks, once each, in order."""
+    @property
+    def run(self) -> str | None:
+        """The run folder whose text is classified, if any."""
+        return self.task.run if isinstance(self.task, TextTask) else None
+
+    def combinations(self) -> list[Combination]:
+        """The students of all blocks, once each, in order."""
         every = (product(b.weak, b.strong, b.objectives, b.teachers, b.oversight) for b in self.grid)
-        return list(dict.fromkeys(c for block in every for c in block))
+        return list(dict.fromkeys(Combination(*c) for block in every for c in block))
 
     def quick(self) -> ExperimentSettings:
         """The same experiment at its smallest: one seed, the first weak and the strongest student (one between them for bootstrapping),
@@ -405,7 +337,7 @@ class ExperimentSettings(Settings):
         kept = [weak, *middle, strong]
         objectives = list(dict.fromkeys(o for b in self.grid for o in b.objectives))
         used = {k: list(dict.fromkeys(n for b in self.grid for n in getattr(b, k))) for k in ("teachers", "oversight")}
-        blocks: list[dict] = [
+        blocks: list[dict[str, Any]] = [
             {"objectives": objectives},
             *({"teachers": [t]} for t in used["teachers"]),
             *({"oversight": [o]} for o in used["oversight"]),

@@ -1,4 +1,4 @@
-"""The text an experiment judges, and the text its assistants speak: a run's stored completions, or fresh ones.
+"""The text an experiment classifies, and the text its assistants speak: a run's stored completions, or fresh ones.
 
 From a run: base text, and helpful and sneaky text by round (never PPO's own samples); assistants speak
 with the last round's solutions. Without a run the built-in prover (or the generator) writes, once,
@@ -25,20 +25,21 @@ from legibility.problems.storage import read_problems
 from legibility.progress import Progress
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import stream
-from legibility.weak_to_strong.experiment_settings import ExperimentSettings, PreferencesTask, SolutionsTask
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+from legibility.weak_to_strong.task_settings import TextTask
 
 SPLITS = ("verifier", "validation", "test")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Texts:
-    """Completions (a run's columns) and problems by id. `spoken` holds what assistants say; `judged` chooses what is judged."""
+    """Completions (a run's columns) and problems by id. `frame` holds what may be classified, `spoken` what assistants say."""
 
     frame: pd.DataFrame
     spoken: pd.DataFrame
     problems: dict[str, Problem]
 
-    def judged(self, task: SolutionsTask | PreferencesTask) -> pd.DataFrame:
+    def classified(self, task: TextTask) -> pd.DataFrame:
         """Valid completions of the task's sources, with a `source` column. Raises UserError where there are none."""
         frame = self.frame[self.frame.verdict != "invalid"]
         frame = frame[frame.role.isin(task.sources)]
@@ -57,6 +58,15 @@ class Texts:
         return {problem: list(group.text) for problem, group in frame.groupby("problem_id", sort=False)}
 
 
+@dataclass(frozen=True)
+class FreshTexts:
+    """Text written for a task without a run: `rows` to classify, `spoken` for the assistants, and the problems."""
+
+    rows: list[Solution]
+    spoken: list[Solution]
+    splits: ProblemSplits
+
+
 def run_texts(path: Path) -> Texts:
     """Texts of a finished run. Raises UserError where there is no run or no finished round."""
     run = RunFolder.existing(path)
@@ -72,15 +82,11 @@ def run_texts(path: Path) -> Texts:
     return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
 
 
-def write_texts(
-    config: ExperimentSettings, base_dir: Path | None, device: str
-) -> tuple[list[Solution], list[Solution], ProblemSplits]:
-    """Fresh text to judge and text to speak with, for a task without a run."""
-    task = config.task
-    assert isinstance(task, (SolutionsTask, PreferencesTask))
+def write_texts(config: ExperimentSettings, task: TextTask, base_dir: Path | None, device: str) -> FreshTexts:
+    """Fresh text to classify and to speak with. Raises UserError for problems that cannot be had."""
     splits = load_problems(task.problems, base_dir=base_dir)
     if task.writer == "generator":
-        return _generated(splits, task.samples), [], splits
+        return FreshTexts(_generated(splits, task.samples), [], splits)
     game = Game(
         Config(
             prover=ProverSettings(model=config.assistant.model, prompts=config.assistant.prompts),
@@ -113,15 +119,15 @@ def write_texts(
             ).rows
         ]
 
-    judged = draw(HELPFUL, task.samples, "base", "base") if "base" in task.sources else []
+    rows = draw(HELPFUL, task.samples, "base", "base") if "base" in task.sources else []
     if "sneaky" in task.sources:
-        judged += draw(SNEAKY, task.samples, "base", SNEAKY)
+        rows += draw(SNEAKY, task.samples, "base", SNEAKY)
     spoken = (
         [row for role in (HELPFUL, SNEAKY) for row in draw(role, config.assistant.samples, "assistant", role)]
         if config.oversight
         else []
     )
-    return judged, spoken, splits
+    return FreshTexts(rows, spoken, splits)
 
 
 def _generated(splits: ProblemSplits, samples: int) -> list[Solution]:

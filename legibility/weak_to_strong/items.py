@@ -96,8 +96,9 @@ def _fair(room: Sequence[int], total: int) -> list[int]:
 
 
 def _spread(items: Sequence[Item], rng: np.random.Generator) -> list[Item]:
+    """In random order, the first item of every group before the second of any."""
     rank: dict[str, int] = {}
-    ordered = []
+    ordered: list[tuple[int, int, Item]] = []
     for i in rng.permutation(len(items)):
         item = items[i]
         rank[item.group] = rank.get(item.group, -1) + 1

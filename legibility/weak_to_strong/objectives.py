@@ -85,4 +85,5 @@ def _balanced_assignment(log_probabilities: np.ndarray, shares: np.ndarray) -> n
         counts[k] += 1
     slots = np.repeat(np.arange(len(shares)), counts)
     rows, columns = linear_sum_assignment(log_probabilities[:, slots], maximize=True)
-    return slots[columns[np.argsort(rows)]]
+    chosen: np.ndarray = slots[columns[np.argsort(rows)]]
+    return chosen

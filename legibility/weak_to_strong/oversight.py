@@ -1,4 +1,4 @@
-"""Scalable oversight: what a weak judge reads before it labels a solution (Sang et al. 2024; Lang et al. 2025).
+"""Scalable oversight: what the weak model reads before it labels a solution (Sang et al. 2024; Lang et al. 2025).
 
 - interaction: an assistant's help, either the arithmetic check of the steps the solution writes
   (`legibility.grading.arithmetic`, which knows no truth) or the assistant's own solution of the problem;
@@ -7,12 +7,12 @@
 - consultancy: one adviser, on a side drawn by lot, so one-sided advice is as often right as wrong
   on balanced items.
 
-A speaker is handed a `Request` and nothing else: no verdict, no gold answer, no record of who is
-right. In the nano world the debater for "correct" is the helpful role and the one for "incorrect"
-the sneaky role, and both argue by solutions of their own: the one in favour picks one that ends in the
-judged answer, the one against one that does not. The judge's text is the item's with the help put in
-front of its problem, so that judging needs no other model than classifying and problem and solution
-stay side by side, as the judge's model has read them before (docs/log.md has both orders measured).
+A speaker is handed a `Request` and nothing else: no verdict, no gold answer, no record of who is right. In
+the nano world the debater for "correct" is the helpful role and the one for "incorrect" the sneaky role, and
+both argue by solutions of their own: the one in favour picks one that ends in the answer at issue, the one
+against one that does not. The weak model's text is the item's with the help put in front of its problem. So
+labelling needs no other model than a classifier, and problem and solution stay side by side, as the model
+has read them before (docs/log.md has both orders measured).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Request:
-    """All a speaker is told: the problem's text, the solution under judgement, its side, and the turns it may read."""
+    """All a speaker is told: the problem's text, the solution at issue, its side, and the turns it may read."""
 
     problem_id: str
     question: str
@@ -58,28 +58,30 @@ class Request:
 class Speaker(Protocol):
     """Anything that argues for a side."""
 
-    def speak(self, requests: Sequence[Request]) -> list[str]: ...
+    def speak(self, requests: Sequence[Request]) -> list[str]:
+        """A statement per request, in order."""
 
 
 class RoleSpeaker:
     """Argues with solutions its role wrote: `solutions[role][problem_id]`, in sampling order.
 
-    For "correct" it wants one that ends in the judged answer, for "incorrect" one that does not, and
-    one not heard yet. The judged text itself is not read out again: whose only fitting solution it is
-    says `SAME`. Without a fitting solution it says so.
+    For "correct" it wants one that ends in the answer at issue, for "incorrect" one that does not, and one not
+    heard yet. The text at issue is not read out again: a speaker that has no other fitting solution says
+    `SAME`, and one that has none says `NOTHING`.
     """
 
     def __init__(self, solutions: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
         self.solutions = solutions
 
     def speak(self, requests: Sequence[Request]) -> list[str]:
+        """A statement per request, in order."""
         return [self._one(r) for r in requests]
 
     def _one(self, request: Request) -> str:
         offered = self.solutions[ROLE_OF[request.side]].get(request.problem_id, ())
-        judged = extract_answer(request.solution)
+        at_issue = extract_answer(request.solution)
         said = {t.text for t in request.heard}
-        fitting = [t for t in offered if (extract_answer(t) == judged) == (request.side == "correct")]
+        fitting = [t for t in offered if (extract_answer(t) == at_issue) == (request.side == "correct")]
         new = [t for t in fitting if t != request.solution and t not in said]
         if new:
             return new[0]
@@ -91,8 +93,8 @@ def debate(
 ) -> list[tuple[Turn, ...]]:
     """Transcripts of the items, speakers of each item in `sides` order.
 
-    Openings see nothing; the rebuttals of round k see all turns before that round, in a round nobody
-    sees the others' new turn. With one side per item this is consultancy.
+    Openings have read nothing; the rebuttals of a round have read all turns before that round, and nobody
+    reads the others' new turn. With one side per item this is consultancy.
     """
     transcripts: list[tuple[Turn, ...]] = [()] * len(items)
     for round_index in range(1 + rebuttals):
@@ -113,7 +115,7 @@ def debate(
 def overseen(
     settings: OversightSettings, items: Sequence[Item], speaker: Speaker, rng: np.random.Generator
 ) -> tuple[list[Item], list[tuple[Turn, ...]]]:
-    """The items as the judge reads them, and the transcripts behind them (empty for interaction)."""
+    """The items as the weak model reads them, and the transcripts behind them (empty for interaction)."""
     if settings.kind == "interaction":
         if settings.help == "step_check":
             notes = [step_note(x.texts[0]) for x in items]
@@ -129,7 +131,7 @@ def overseen(
 
 
 def written(transcript: Sequence[Turn]) -> str:
-    """A transcript as the judge reads it."""
+    """A transcript as the weak model reads it."""
     return "\n".join(f"{'For' if t.side == 'correct' else 'Against'}: {t.text}" for t in transcript)
 
 

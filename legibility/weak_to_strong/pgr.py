@@ -3,8 +3,8 @@
     PGR = (weak-to-strong - weak) / (strong ceiling - weak)
 
 1: the student reached the ceiling; 0: no better than its supervisor. Where the ceiling is not above
-the weak model there is no gap to recover and PGR is undefined; the papers do not say what they do
-then. Public code divides all the same and gives large numbers of either sign.
+the weak model there is no gap to recover, and PGR is undefined. The papers do not say what they do
+then; public code divides all the same and gives large numbers of either sign.
 """
 
 from __future__ import annotations
@@ -14,14 +14,27 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from legibility.metrics import number
+from legibility.stored import Interval, Number, Sparse, Stored
 
 NO_GAP = 1e-9
 MAX_UNDEFINED = 0.05  # share of resamples without a gap from which PGR itself counts as undefined
 BLOCK = 1000  # resamples held in memory at once
 
-Estimate = dict[str, float | None]
+
+class PgrEstimate(Sparse, Interval):
+    """A PGR with its interval, or a sentence in place of numbers where there is no gap to recover."""
+
+    undefined: str | None = Field(None, description="Why there is no value; left out where there is one.")
+
+
+class LabelAgreement(Stored):
+    """How often a student gives its supervisor's label; null where there are no such items."""
+
+    all: Number = Field(description="Share of all items.")
+    supervisor_right: Number = Field(description="Share of the items that the supervisor labels rightly.")
+    supervisor_wrong: Number = Field(description="Share of the items that the supervisor labels wrongly.")
 
 
 def pgr(weak: float, weak_to_strong: float, ceiling: float) -> float:
@@ -36,15 +49,15 @@ def crossed_bootstrap(
     statistic: Callable[[dict[str, float]], float],
     *,
     resamples: int,
-    confidence: float,
+    confidence_level: float,
     rng: np.random.Generator,
-) -> tuple[Estimate, float]:
+) -> tuple[Interval, float]:
     """Percentile interval of `statistic({name: mean})`, seeds and test problems resampled together.
 
     tables: name -> (seeds, items) of 0/1 (or any number), paired: one resample serves all of them.
     groups: the problem of every item; items of a problem are drawn together.
-    Returns the estimate, and the share of resamples in which the statistic is undefined (they are
-    left out of the interval).
+    Returns the estimate, and the share of resamples in which the statistic is nan (they are left out of
+    the interval).
     """
     _, owner = np.unique(np.asarray(groups), return_inverse=True)
     count = np.bincount(owner).astype(float)  # items per problem
@@ -66,9 +79,9 @@ def crossed_bootstrap(
     blocks = [min(BLOCK, resamples - start) for start in range(0, resamples, BLOCK)]
     draws = np.concatenate([at(*_counts(rng, size, seeds, len(count))) for size in blocks])
     known = draws[~np.isnan(draws)]
-    tail = (1 - confidence) / 2
+    tail = (1 - confidence_level) / 2
     low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (math.nan, math.nan)
-    return {"value": number(value), "low": number(low), "high": number(high)}, 1 - len(known) / len(draws)
+    return Interval(value=float(value), low=float(low), high=float(high)), 1 - len(known) / len(draws)
 
 
 def _counts(rng: np.random.Generator, resamples: int, seeds: int, problems: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,10 +103,10 @@ def pgr_estimate(
     groups: Sequence[Any],
     *,
     resamples: int,
-    confidence: float,
+    confidence_level: float,
     rng: np.random.Generator,
-) -> dict[str, Any]:
-    """PGR of (seeds, items) tables of right answers, as {"value", "low", "high"} and, if undefined, "undefined".
+) -> PgrEstimate:
+    """PGR of (seeds, items) tables of right answers, with its interval.
 
     Undefined, with a sentence instead of numbers, where the gap is not above 0 in (about) all
     resamples: a ratio to a gap that may be nothing is not a result.
@@ -104,26 +117,25 @@ def pgr_estimate(
         groups,
         lambda m: pgr(m["weak"], m["student"], m["ceiling"]),
         resamples=resamples,
-        confidence=confidence,
+        confidence_level=confidence_level,
         rng=rng,
     )
-    if estimate["value"] is not None and undefined <= MAX_UNDEFINED:
-        return {**estimate}
+    if estimate.value is not None and undefined <= MAX_UNDEFINED:
+        return PgrEstimate(value=estimate.value, low=estimate.low, high=estimate.high)
     gap = float(np.mean(ceiling) - np.mean(weak))
     reason = f"the ceiling is {gap:+.3f} above the weak model, and in {100 * undefined:.0f}% of resamples not above it: no gap to recover"
-    return {"value": None, "low": None, "high": None, "undefined": reason}
+    return PgrEstimate(value=None, low=None, high=None, undefined=reason)
 
 
-def agreement(student: np.ndarray, supervisor: np.ndarray, truth: np.ndarray) -> Estimate:
+def agreement(student: np.ndarray, supervisor: np.ndarray, truth: np.ndarray) -> LabelAgreement:
     """How often the student gives the supervisor's label (Burns et al. 2023, Sec. 5.1.3).
 
-    All arguments boolean of one shape. Returns {"all", "supervisor_right", "supervisor_wrong"}; None
-    where the supervisor is never right or never wrong. A student that imitates errors agrees as
-    often where the supervisor is wrong as where it is right.
+    All arguments are boolean and of one shape. A student that imitates errors agrees as often where the
+    supervisor is wrong as where it is right.
     """
     same, right = student == supervisor, supervisor == truth
-    return {
-        "all": number(same.mean()),
-        "supervisor_right": number(same[right].mean()) if right.any() else None,
-        "supervisor_wrong": number(same[~right].mean()) if (~right).any() else None,
-    }
+    return LabelAgreement(
+        all=float(same.mean()),
+        supervisor_right=float(same[right].mean()) if right.any() else None,
+        supervisor_wrong=float(same[~right].mean()) if (~right).any() else None,
+    )

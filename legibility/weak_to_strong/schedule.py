@@ -1,6 +1,6 @@
 """An experiment's jobs, each as soon as what it needs is there: one after another, or side by side in worker processes.
 
-Workers are started once and live until the last job: starting one (importing torch and transformers,
+Processes are started once and live until the last job: starting one (importing torch and transformers,
 reading the text) costs as many seconds as training a nano model. The analyses come first where they
 can, since theirs are the longest jobs and would otherwise be waited for at the end.
 """
@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from graphlib import TopologicalSorter
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -20,17 +21,29 @@ from legibility.weak_to_strong.analyses.registry import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, with_needs
 from legibility.weak_to_strong.experiment import Experiment
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+from legibility.weak_to_strong.plan import planned_cells
 
-Job = Cell | tuple[str, int]  # a cell, or an analysis of a seed
+
+class AnalysisJob(NamedTuple):
+    """An analysis of one seed. `name`: its section of the settings."""
+
+    name: str
+    seed: int
+
+
+Job = Cell | AnalysisJob
 
 
 def jobs(experiment: Experiment) -> dict[Job, list[Job]]:
     """What is still to do, and what of it each job needs."""
+    settings = experiment.config
     needs: dict[Job, list[Job]] = {}
-    for name in wanted(experiment.config):
-        weak = ANALYSES[name].weak(experiment.config)
-        needs.update({(name, s): [Cell("weak", s, (weak,))] if weak else [] for s in experiment.config.seeds})
-    needs.update(with_needs(experiment.cells()))
+    for name in wanted(settings):
+        weak = ANALYSES[name].weak(settings)
+        for seed in settings.seeds:
+            needs[AnalysisJob(name, seed)] = [Cell("weak", seed, (weak,))] if weak else []
+    for cell, needed in with_needs(planned_cells(settings)).items():
+        needs[cell] = [*needed]
     todo = {job for job in needs if not (isinstance(job, Cell) and experiment.run.is_done(job.name))}
     return {job: [n for n in needed if n in todo] for job, needed in needs.items() if job in todo}
 
@@ -38,30 +51,27 @@ def jobs(experiment: Experiment) -> dict[Job, list[Job]]:
 def do_all(experiment: Experiment, needs: Mapping[Job, Sequence[Job]]) -> Iterator[Job]:
     """Do every job after what it needs; yields each when it is done."""
     order = TopologicalSorter(needs)
-    if experiment.config.workers == 1 or len(needs) < 2:
+    parallel = experiment.config.parallel
+    if parallel == 1 or len(needs) < 2:
         for job in order.static_order():
             do(experiment, job)
             yield job
         return
     order.prepare()
     # one thread each; fresh processes, since a forked one may not use torch's threads again
-    pool = ProcessPoolExecutor(
-        experiment.config.workers,
-        get_context("spawn"),
-        _start_worker,
-        (experiment.config, experiment.run.path, experiment.base_dir),
-    )
-    running: dict[Future, Job] = {}
+    start = (experiment.config, experiment.run.path, experiment.base_dir)
+    processes = ProcessPoolExecutor(parallel, get_context("spawn"), _start_process, start)
+    running: dict[Future[None], Job] = {}
     try:
         while order.is_active():
-            running.update({pool.submit(_work, job): job for job in order.get_ready()})
+            running.update({processes.submit(_work, job): job for job in order.get_ready()})
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 job = running.pop(future)
                 order.done(job)
                 yield job
     finally:
-        pool.shutdown(cancel_futures=True)
+        processes.shutdown(cancel_futures=True)
 
 
 def do(experiment: Experiment, job: Job) -> None:
@@ -69,14 +79,13 @@ def do(experiment: Experiment, job: Job) -> None:
     if isinstance(job, Cell):
         experiment.cell(job)
     else:
-        name, seed = job
-        ANALYSES[name].compute(experiment, seed)
+        ANALYSES[job.name].compute(experiment, job.seed)
 
 
-_EXPERIMENT: Experiment | None = None  # a worker's own
+_EXPERIMENT: Experiment | None = None  # a process's own
 
 
-def _start_worker(config: ExperimentSettings, path: Path, base_dir: Path | None) -> None:
+def _start_process(config: ExperimentSettings, path: Path, base_dir: Path | None) -> None:
     global _EXPERIMENT
     torch.set_num_threads(1)
     _EXPERIMENT = Experiment(config, RunFolder(path), base_dir)

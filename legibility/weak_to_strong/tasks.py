@@ -18,15 +18,10 @@ from legibility.problems import load_problems
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.classification import classification_rows
-from legibility.weak_to_strong.experiment_settings import (
-    ClassificationTask,
-    ExperimentSettings,
-    PartSizes,
-    PreferencesTask,
-    TwinsTask,
-)
+from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.experiment_texts import Texts
 from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts
+from legibility.weak_to_strong.task_settings import ClassificationTask, PartSizes, PreferencesTask, TextTask, TwinsTask
 
 TRAINING = ("weak", "student", "trusted")
 Pools = dict[str, list[Item]]  # "train" (or "weak" and "student"), "validation", "test"
@@ -41,7 +36,7 @@ def load_pools(config: ExperimentSettings, texts: Texts | None, base_dir: Path |
         return _twins(task, base_dir)
     assert texts is not None
     make = _pairs if isinstance(task, PreferencesTask) else _solutions
-    frame = texts.judged(task)
+    frame = texts.classified(task)
     splits = {"train": "verifier", "validation": "validation", "test": "test"}
     return {name: make(frame[frame.split == split], texts.problems) for name, split in splits.items()}
 
@@ -49,7 +44,7 @@ def load_pools(config: ExperimentSettings, texts: Texts | None, base_dir: Path |
 def parts_for(config: ExperimentSettings, pools: Pools, seed: int) -> Parts:
     """The parts of one seed, each balanced. Raises UserError where a part is empty, has one class, or overlaps another."""
     sizes, task = config.parts, config.task
-    within = getattr(task, "balance", "label") == "within_source"
+    within = isinstance(task, TextTask) and task.balance == "within_source"
     if "student" in pools:
         names: tuple[str, ...] = ("weak", "trusted")
         halves = {**_halves(pools["weak"], names, sizes, seed), "student": pools["student"]}

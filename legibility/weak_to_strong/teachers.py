@@ -106,8 +106,9 @@ def reweighted(weights: np.ndarray, right: np.ndarray, error: float) -> np.ndarr
     the weight each. With an error measured elsewhere (S) it is needed.
     """
     error = float(np.clip(error, FLOOR, 1 - FLOOR))
-    new = np.where(right, weights / (2 * (1 - error)), weights / (2 * error))
-    return new / new.sum()
+    new: np.ndarray = np.where(right, weights / (2 * (1 - error)), weights / (2 * error))
+    new /= new.sum()
+    return new
 
 
 def gradient_boosting(
@@ -192,4 +193,5 @@ def _choose(
 
 
 def _log_odds(share: np.ndarray) -> np.ndarray:
-    return logit(np.clip(share, FLOOR, 1 - FLOOR))
+    result: np.ndarray = logit(np.clip(share, FLOOR, 1 - FLOOR))
+    return result

@@ -1,4 +1,4 @@
-"""Training one classifier on soft labels: the same few lines for weak models, students and ceilings.
+"""Training one classifier on soft labels: the same lines for weak models, students and ceilings.
 
 Burns et al. 2023, App. A: two epochs, batch 32, no early stopping in the headline number. Items are
 encoded once; batches hold items of similar length, and items of one problem together so that the
@@ -9,18 +9,19 @@ which is the trained model (of other parts only then): accuracy against step is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from legibility.weak_to_strong.classifiers import (
     Classifier,
+    Encoded,
     Surprisal,
     by_group,
     features,
@@ -119,7 +120,15 @@ def train_student(
     return Trained(np.array(points), {name: np.stack(rows) for name, rows in kept.items()})
 
 
-def _loss(config, objective: str, logits, target, weight, step: int, steps: int) -> torch.Tensor:
+def _loss(
+    config: ExperimentSettings,
+    objective: str,
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    step: int,
+    steps: int,
+) -> torch.Tensor:
     if objective == "confidence":
         schedule = config.confidence
         alpha = confidence_weight(step, steps, maximum=schedule.maximum, warmup=schedule.warmup)
@@ -132,7 +141,9 @@ def _loss(config, objective: str, logits, target, weight, step: int, steps: int)
     return cross_entropy_loss(logits, target, weight)
 
 
-def _batches(classifier: Classifier, items: Sequence[Item], encoded, size: int, rng: np.random.Generator):
+def _batches(
+    classifier: Classifier, items: Sequence[Item], encoded: Sequence[Encoded], size: int, rng: np.random.Generator
+) -> Iterator[list[list[int]]]:
     """Endless batches of index groups, bucketed by length, every item once per pass."""
     # groups of at most a quarter batch, so that a batch always mixes several problems
     groups = [g[i : i + max(1, size // 4)] for g in by_group(items) for i in range(0, len(g), max(1, size // 4))]
@@ -144,7 +155,13 @@ def _batches(classifier: Classifier, items: Sequence[Item], encoded, size: int, 
             yield batches[k]
 
 
-def _probe(read: Callable[[Sequence[Item]], np.ndarray], items, probabilities, watched, weights) -> Trained:
+def _probe(
+    read: Callable[[Sequence[Item]], np.ndarray],
+    items: Sequence[Item],
+    probabilities: np.ndarray,
+    watched: Mapping[str, Sequence[Item]],
+    weights: np.ndarray | None,
+) -> Trained:
     """Logistic regression on the frozen last layer. Soft labels: every item counts as right p and as wrong 1 - p times."""
     table = read(items)[:, -1]
     model = fit_logistic(table, probabilities, weights)
@@ -154,8 +171,8 @@ def _probe(read: Callable[[Sequence[Item]], np.ndarray], items, probabilities, w
     return Trained(np.array([1]), logits)
 
 
-def fit_logistic(table: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None):
-    """A standardised logistic regression (scikit-learn) on soft labels (n,)."""
+def fit_logistic(table: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None) -> Pipeline:
+    """A standardised logistic regression (scikit-learn) on features (n, width) and soft labels (n,), weighted by (n,)."""
     share = np.ones(len(table)) if weights is None else weights * len(weights) / weights.sum()
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
     return model.fit(

@@ -3,120 +3,33 @@
 Generation 0 is the weak model. Each generation is calibrated on the small trusted set, labels half B
 and teaches the next, larger one. The drift to fear is that every generation learns its teacher's
 mistakes; agreement with the trusted set is watched, and an alarm stops the recursion at the last sound
-generation. The trusted set is used for calibration and alarms only; nothing here sees the test part.
+generation. The trusted set is used for calibration and alarms only; nothing here trains or chooses on
+the test part, whose log-odds are only carried along for the summary.
+
+`align` is the recursion itself, free of models and files; below it stands what an experiment stores and
+says of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.cells import Cell, CellInfo, CellResult, load_or
 from legibility.weak_to_strong.experiment import Experiment
-from legibility.weak_to_strong.experiment_settings import AutoAlignerSettings
+from legibility.weak_to_strong.experiment_schema import AlignerPath, AutoAlignerSection, DriftPoint
+from legibility.weak_to_strong.experiment_settings import AutoAlignerSettings, Combination
+from legibility.weak_to_strong.grid_results import GridResults
 from legibility.weak_to_strong.items import labels
+from legibility.weak_to_strong.plan import ceiling_cell, student_cell
+from legibility.weak_to_strong.teachers import Logits
 
-Logits = dict[str, np.ndarray]  # part -> (items,); holds "student" and "trusted" at least
-
-
-WATCHED = ("student", "trusted", "validation", "test")
-
-
-def auto_aligner_summary(experiment: Experiment, tables: Any) -> dict[str, Any]:
-    """Drift by generation, the accuracy of the final supervisor, and of one jump and of bootstrapping between the same ends."""
-    settings = experiment.config.auto_aligner
-    assert settings is not None
-    runs = [generations(experiment, seed) for seed in experiment.config.seeds]
-    longest = max(map(len, runs))
-    drift = []
-    for g in range(longest):
-        reached = [r for r in runs if len(r) > g]
-        tested = [r[g].logits["test"] > 0 for r in reached]
-        drift.append(
-            {
-                "generation": g,
-                "model": settings.generations[g],
-                "seeds": len(reached),
-                "trusted_agreement": float(np.mean([r[g].trusted_agreement for r in reached])),
-                "agreement_with_generation_0": float(
-                    np.mean([(t == (r[0].logits["test"] > 0)).mean() for t, r in zip(tested, reached, strict=True)])
-                ),
-                "test_accuracy": float(np.mean([(t == tables.truth).mean() for t in tested])),
-                "alarms": sum(r[g].alarm is not None for r in reached),
-            }
-        )
-    final = np.stack([(r[supervisor(r)].logits["test"] > 0) == tables.truth for r in runs])
-    first, *_, last = settings.generations
-    jump = np.stack(
-        [(_one_jump(experiment, seed)[-1].logits["test"] > 0) == tables.truth for seed in experiment.config.seeds]
-    )
-    weak = tables.right(tables.results(Cell("weak", 0, (first,))))
-    ceiling = tables.right(tables.results(Cell("ceiling", 0, (last,))))
-    result = {
-        "generations": settings.generations,
-        "objective": settings.objective,
-        "drift": drift,
-        "supervisor_generation": [supervisor(r) for r in runs],
-        "alarms": [[g.alarm for g in r] for r in runs],
-        "auto_aligner": {"accuracy": tables.accuracy(final), "pgr": tables.pgr(weak, final, ceiling)},
-        "one_jump_calibrated": {"accuracy": tables.accuracy(jump), "pgr": tables.pgr(weak, jump, ceiling)},
-    }
-    for name, objective in (("one_jump", "xent"), ("bootstrapping", "bootstrapping")):
-        cell = experiment.student_cell(0, first, last, objective)
-        if cell is not None:
-            right = tables.right(tables.results(cell))
-            result[name] = {"accuracy": tables.accuracy(right), "pgr": tables.pgr(weak, right, ceiling)}
-    return result
-
-
-def auto_aligner_cells(experiment: Experiment, seed: int) -> None:
-    """Train every generation of one seed, and the one jump with the same calibration."""
-    generations(experiment, seed)
-    _one_jump(experiment, seed)
-
-
-def generations(experiment: Experiment, seed: int) -> list[Generation]:
-    """The generations of one seed, from the folder or trained now."""
-    settings = experiment.config.auto_aligner
-    assert settings is not None
-    return _aligned(experiment, seed, settings)
-
-
-def _one_jump(experiment: Experiment, seed: int) -> list[Generation]:
-    """First and last generation only: what calibration alone is worth."""
-    settings = experiment.config.auto_aligner
-    assert settings is not None
-    first, *_, last = settings.generations
-    return _aligned(experiment, seed, settings.model_copy(update={"generations": [first, last], "stop": False}))
-
-
-def _aligned(experiment: Experiment, seed: int, settings: AutoAlignerSettings) -> list[Generation]:
-    parts = experiment.parts(seed)
-
-    def teach(g: int, model: str, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-        def compute() -> Result:
-            watched = {p: getattr(parts, p) for p in WATCHED}
-            trained = experiment.train(
-                Cell("student", seed, (model,)),
-                parts.student,
-                probabilities,
-                watched,
-                objective=settings.objective,
-                curve=False,
-            )
-            return Result({"steps": trained.steps, **trained.logits}, {})
-
-        result = load_or(experiment.run, f"cells/seed-{seed}/auto-aligner/{g}-{model}", compute)
-        return {p: result.last(p).astype(float) for p in WATCHED}
-
-    weak = experiment.cell(Cell("weak", seed, (settings.generations[0],)))
-    return align(settings, {p: weak.last(p).astype(float) for p in WATCHED}, teach, labels(parts.trusted))
+WATCHED = ("student", "trusted", "validation", "test")  # the parts whose log-odds a generation keeps
 
 
 @dataclass(frozen=True)
@@ -134,17 +47,17 @@ def align(
 ) -> list[Generation]:
     """Run the recursion; returns every generation trained, in order.
 
-    first: log-odds of generation 0. teach(g, model, probabilities): trains generation g on half B's
-    labels and returns its log-odds. trusted: the trusted set's labels. With `stop` an alarm is the
-    last generation returned; `supervisor` says which one may be used.
+    first: log-odds of generation 0, of "student" and "trusted" at least. teach(g, model, probabilities):
+    trains generation g on half B's labels and returns its log-odds. trusted: the trusted set's labels.
+    With `stop` an alarm is the last generation returned; `supervisor` says which one may be used.
     """
     names = settings.generations
     generations = [_generation(settings, names[0], first, trusted, [])]
     for g, name in enumerate(names[1:], start=1):
         if settings.stop and generations[-1].alarm:
             break
-        labels = expit(generations[-1].logits["student"])
-        generations.append(_generation(settings, name, teach(g, name, labels), trusted, generations))
+        probabilities = expit(generations[-1].logits["student"])
+        generations.append(_generation(settings, name, teach(g, name, probabilities), trusted, generations))
     return generations
 
 
@@ -187,3 +100,92 @@ def _generation(
 
 def _platt() -> LogisticRegression:
     return LogisticRegression(C=1.0)
+
+
+# ---- in an experiment -------------------------------------------------------------------------
+
+
+def auto_aligner_cells(experiment: Experiment, seed: int) -> None:
+    """Train every generation of one seed, and the one jump with the same calibration."""
+    generations(experiment, seed)
+    one_jump(experiment, seed)
+
+
+def generations(experiment: Experiment, seed: int) -> list[Generation]:
+    """The generations of one seed, from the folder or trained now."""
+    return _aligned(experiment, seed, _settings(experiment))
+
+
+def one_jump(experiment: Experiment, seed: int) -> list[Generation]:
+    """First and last generation only: what calibration alone is worth."""
+    settings = _settings(experiment)
+    first, *_, last = settings.generations
+    return _aligned(experiment, seed, settings.model_copy(update={"generations": [first, last], "stop": False}))
+
+
+def auto_aligner_summary(experiment: Experiment, results: GridResults) -> AutoAlignerSection:
+    """Drift by generation, the accuracy of the final supervisor, and of the other paths between the same ends."""
+    settings, seeds = _settings(experiment), experiment.config.seeds
+    truth, estimator = results.truth, results.estimator
+    runs = [generations(experiment, seed) for seed in seeds]
+    jumps = [one_jump(experiment, seed) for seed in seeds]
+    first, *_, last = settings.generations
+    weak, ceiling = results.right(Cell("weak", 0, (first,))), results.right(ceiling_cell(0, last, "xent"))
+
+    def path(right: np.ndarray) -> AlignerPath:
+        return AlignerPath(accuracy=estimator.accuracy(right), pgr=estimator.pgr(weak, right, ceiling))
+
+    plain = {"one_jump": "xent", "bootstrapping": "bootstrapping"}
+    cells = {k: student_cell(experiment.config, 0, Combination(first, last, o)) for k, o in plain.items()}
+    return AutoAlignerSection(
+        generations=settings.generations,
+        objective=settings.objective,
+        drift=[_drift(g, [run for run in runs if len(run) > g], truth) for g in range(max(len(run) for run in runs))],
+        supervisor_generation=[supervisor(run) for run in runs],
+        alarms=[[g.alarm for g in run] for run in runs],
+        auto_aligner=path(np.stack([(run[supervisor(run)].logits["test"] > 0) == truth for run in runs])),
+        one_jump_calibrated=path(np.stack([(jump[-1].logits["test"] > 0) == truth for jump in jumps])),
+        **{name: path(results.right(cell)) for name, cell in cells.items() if cell is not None},
+    )
+
+
+def _drift(g: int, reached: Sequence[Sequence[Generation]], truth: np.ndarray) -> DriftPoint:
+    """Generation g, over the seeds that reached it."""
+    tested = [run[g].logits["test"] > 0 for run in reached]
+    begun = [run[0].logits["test"] > 0 for run in reached]
+    return DriftPoint(
+        generation=g,
+        model=reached[0][g].model,
+        seeds=len(reached),
+        trusted_agreement=float(np.mean([run[g].trusted_agreement for run in reached])),
+        agreement_with_generation_0=float(np.mean([(t == b).mean() for t, b in zip(tested, begun, strict=True)])),
+        test_accuracy=float(np.mean([(t == truth).mean() for t in tested])),
+        alarms=sum(run[g].alarm is not None for run in reached),
+    )
+
+
+def _aligned(experiment: Experiment, seed: int, settings: AutoAlignerSettings) -> list[Generation]:
+    parts = experiment.parts(seed)
+
+    def teach(g: int, model: str, probabilities: np.ndarray) -> Logits:
+        def compute() -> CellResult[CellInfo]:
+            trained = experiment.train(
+                Cell("student", seed, (model,)),
+                parts.student,
+                probabilities,
+                {p: getattr(parts, p) for p in WATCHED},
+                objective=settings.objective,
+                curve=False,
+            )
+            return CellResult({"steps": trained.steps, **trained.logits}, CellInfo())
+
+        result = load_or(experiment.run, f"cells/seed-{seed}/auto-aligner/{g}-{model}", CellInfo, compute)
+        return {p: result.last(p).astype(float) for p in WATCHED}
+
+    weak = experiment.cell(Cell("weak", seed, (settings.generations[0],)))
+    return align(settings, {p: weak.last(p).astype(float) for p in WATCHED}, teach, labels(parts.trusted))
+
+
+def _settings(experiment: Experiment) -> AutoAlignerSettings:
+    assert experiment.config.auto_aligner is not None  # only called where the section is there
+    return experiment.config.auto_aligner

@@ -3,19 +3,20 @@
 Not in any paper. Both label the same half B: text of the run's *prover* half, which no verifier was
 trained on (their own half would make the labels near ground truth). It is of the kinds that are tested:
 near-base text (the first PPO steps), and both roles' text of both rounds. A student learns from each, and
-from the truth; all are judged on base text and on adversarial (sneaky) text of the test half. Verifier
+from the truth; all are tested on base text and on adversarial (sneaky) text of the test half. Verifier
 scores have no absolute zero (the pairwise loss leaves it free), so each verifier is calibrated on the
 run's validation text first (base, and both roles of both rounds).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from scipy.special import expit
 
 from legibility.errors import UserError
@@ -25,106 +26,116 @@ from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.analyses.auto_aligner import calibrate
-from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.cells import Cell, CellInfo, CellResult, load_or
+from legibility.weak_to_strong.estimates import Estimator
 from legibility.weak_to_strong.experiment import Experiment
+from legibility.weak_to_strong.experiment_schema import GameTeacherRound, GameTeacherSection, GameTeacherText
 from legibility.weak_to_strong.experiment_settings import GameTeacherSettings
 from legibility.weak_to_strong.items import Item, balanced, labels
-from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
+from legibility.weak_to_strong.teachers import Logits
 
 SETS = ("base", "sneaky")
 
 
-def game_teacher_summary(experiment: Experiment) -> dict[str, Any]:
+class GameTeacherInfo(CellInfo):
+    """cell.json of a seed's teachers and students."""
+
+    items: int = Field(description="Solutions the verifiers labelled.")
+    label_accuracy: dict[int, float] = Field(description="By round, share of right labels.")
+
+
+@dataclass(frozen=True)
+class GameRun:
+    """The run whose verifiers teach: its first and last round, and balanced items of its stored text.
+
+    tested: items of "base" and "sneaky" text of the test half. calibration: items of all kinds of validation text.
+    """
+
+    run: RunFolder
+    rounds: tuple[int, int]
+    tested: dict[str, list[Item]]
+    calibration: list[Item]
+
+
+def game_teacher_summary(experiment: Experiment) -> GameTeacherSection:
     """Accuracy of both verifiers, their students and the ceiling on base and sneaky test text, with PGR and paired differences."""
-    settings = experiment.config.game_teacher
-    assert settings is not None and experiment.texts is not None
-    _, rounds, held_out = check_run(experiment)
-    results = {s: game_teacher_cell(experiment, s) for s in experiment.config.seeds}
-    truth = {name: labels(held_out[name]) for name in SETS}
-    groups = {name: [x.group for x in held_out[name]] for name in SETS}
-    resampling = {"resamples": experiment.config.bootstrap, "confidence": experiment.config.confidence_level}
+    settings = _settings(experiment)
+    game = check_run(experiment)
+    results = [game_teacher_cell(experiment, seed) for seed in experiment.config.seeds]
+    return GameTeacherSection(
+        rounds=game.rounds,
+        student=settings.student,
+        objective=settings.objective,
+        student_items=results[0].info.items,
+        label_accuracy={i: float(np.mean([r.info.label_accuracy[i] for r in results])) for i in game.rounds},
+        sets=[_text_entry(experiment, game, name, results) for name in SETS],
+    )
 
-    def right(model: str, name: str) -> np.ndarray:
-        return np.stack([(r.arrays[f"{model} {name}"][-1] > 0) == truth[name] for r in results.values()])
 
-    def interval(name: str, tables: dict[str, np.ndarray], statistic) -> dict[str, float | None]:
-        return crossed_bootstrap(tables, groups[name], statistic, **resampling, rng=stream("study bootstrap"))[0]
+def _text_entry(
+    experiment: Experiment, game: GameRun, name: str, results: Sequence[CellResult[GameTeacherInfo]]
+) -> GameTeacherText:
+    """Both verifiers as teachers, on one kind of test text."""
+    items, (first, last) = game.tested[name], game.rounds
+    truth, estimator = labels(items), Estimator.of(experiment.config, [x.group for x in items])
 
-    entries = []
-    for name in SETS:
-        ceiling = right("ceiling", name)
-        entry: dict[str, Any] = {
-            "text": name,
-            "items": len(truth[name]),
-            "ceiling": interval(name, {"x": ceiling}, lambda m: m["x"]),
-            "teachers": [],
-        }
-        for index in rounds:
-            weak, student = right(f"verifier {index}", name), right(f"student {index}", name)
-            entry["teachers"].append(
-                {
-                    "round": index,
-                    "teacher_accuracy": interval(name, {"x": weak}, lambda m: m["x"]),
-                    "student_accuracy": interval(name, {"x": student}, lambda m: m["x"]),
-                    "pgr": pgr_estimate(
-                        weak, student, ceiling, groups[name], **resampling, rng=stream("study bootstrap")
-                    ),
-                }
+    def right(model: str) -> np.ndarray:
+        return np.stack([(r.last(f"{model} {name}") > 0) == truth for r in results])
+
+    ceiling = right("ceiling")
+    return GameTeacherText(
+        text=name,
+        items=len(items),
+        ceiling=estimator.accuracy(ceiling),
+        teachers=[
+            GameTeacherRound(
+                round=index,
+                teacher_accuracy=estimator.accuracy(right(f"verifier {index}")),
+                student_accuracy=estimator.accuracy(right(f"student {index}")),
+                pgr=estimator.pgr(right(f"verifier {index}"), right(f"student {index}"), ceiling),
             )
-        pair = {"last": right(f"student {rounds[1]}", name), "first": right(f"student {rounds[0]}", name)}
-        entry["student_last_minus_first"] = interval(name, pair, lambda m: m["last"] - m["first"])
-        pair = {"last": right(f"verifier {rounds[1]}", name), "first": right(f"verifier {rounds[0]}", name)}
-        entry["teacher_last_minus_first"] = interval(name, pair, lambda m: m["last"] - m["first"])
-        entries.append(entry)
-    label_accuracy = {
-        str(i): float(np.mean([r.info["label_accuracy"][str(i)] for r in results.values()])) for i in rounds
-    }
-    return {
-        "rounds": list(rounds),
-        "student": settings.student,
-        "objective": settings.objective,
-        "student_items": next(iter(results.values())).info["items"],
-        "label_accuracy": label_accuracy,
-        "sets": entries,
-    }
+            for index in game.rounds
+        ],
+        student_last_minus_first=estimator.difference(right(f"student {last}"), right(f"student {first}")),
+        teacher_last_minus_first=estimator.difference(right(f"verifier {last}"), right(f"verifier {first}")),
+    )
 
 
-def check_run(experiment: Experiment) -> tuple[RunFolder, tuple[int, int], dict[str, list[Item]]]:
-    """The run, its first and last round, and the test items. Raises UserError where the run does not serve."""
-    run = RunFolder.existing(
-        (experiment.base_dir or Path()) / Path(experiment.config.task.run).expanduser()
-    )  # the config checked it is set
-    rounds = run.rounds()
-    if len(rounds) < 2:
+def check_run(experiment: Experiment) -> GameRun:
+    """The run and the items. Raises UserError where the run does not serve."""
+    texts, place = experiment.texts, experiment.config.run
+    assert texts is not None and place is not None  # the settings ask for task.run
+    run = RunFolder.existing((experiment.base_dir or Path()) / Path(place).expanduser())
+    found = run.rounds()
+    if len(found) < 2:
         raise UserError(
-            f"game_teacher: {run.path} has {len(rounds)} finished rounds; comparing teachers needs at least two"
+            f"game_teacher: {run.path} has {len(found)} finished rounds; comparing teachers needs at least two"
         )
-    return run, (rounds[0], rounds[-1]), _held_out(experiment, (rounds[0], rounds[-1]))
-
-
-def _held_out(experiment: Experiment, rounds: tuple[int, int]) -> dict[str, list[Item]]:
-    """Balanced test items, base text and sneaky text of the last round; and validation text of all kinds to calibrate on."""
-    assert experiment.texts is not None
-    frame = experiment.texts.frame[experiment.texts.frame.verdict != "invalid"]
+    rounds = (found[0], found[-1])
+    frame = texts.frame[texts.frame.verdict != "invalid"]
     base, ours = frame[frame.role == "base"], frame[frame["round"].isin(rounds) & (frame.role != "base")]
     sneaky = ours[(ours.role == "sneaky") & (ours["round"] == rounds[1])]
-    wanted = {
-        "base": (base, "test"),
-        "sneaky": (sneaky, "test"),
-        "calibration": (pd.concat([base, ours]), "validation"),
-    }
-    found = {}
-    for name, (rows, split) in wanted.items():
-        items = _items(rows[rows.split == split], experiment.texts.problems)
-        found[name] = balanced(items, experiment.config.parts.test, stream("game test", name), within_source=True)
-        if not found[name]:
+
+    def items(name: str, rows: pd.DataFrame, split: str) -> list[Item]:
+        chosen = balanced(
+            _items(rows[rows.split == split], texts.problems),
+            experiment.config.parts.test,
+            stream("game test", name),
+            within_source=True,
+        )
+        if not chosen:
             raise UserError(
-                f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; use a run with more of it"
+                f"game_teacher: the run's {split} part has no {name} text with both right and wrong solutions; "
+                "use a run with more of it"
             )
-    return found
+        return chosen
+
+    tested = {"base": items("base", base, "test"), "sneaky": items("sneaky", sneaky, "test")}
+    return GameRun(run, rounds, tested, items("calibration", pd.concat([base, ours]), "validation"))
 
 
-def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
+def _items(frame: pd.DataFrame, problems: Mapping[str, Problem]) -> list[Item]:
+    """One item per distinct completion of a problem; its source is its role and round."""
     return [
         Item(
             f"{r.problem_id}/{r.round}/{r.role}/{r.step}/{r.sample}",
@@ -138,53 +149,60 @@ def _items(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     ]
 
 
-def game_teacher_cell(experiment: Experiment, seed: int) -> Result:
+def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeacherInfo]:
     """Log-odds of one seed on the test texts: arrays "verifier R base", "student R sneaky", "ceiling base", …"""
-    settings = experiment.config.game_teacher
-    assert settings is not None and experiment.texts is not None
-    run, rounds, held_out = check_run(experiment)
-    problems = experiment.texts.problems
+    settings = _settings(experiment)
+    game, texts = check_run(experiment), experiment.texts
+    assert texts is not None  # the settings ask for task.run
 
-    def compute() -> Result:
-        items = _student_half(run, rounds, problems, settings, seed)
+    def compute() -> CellResult[GameTeacherInfo]:
+        items = _student_half(game, texts.problems, settings, seed)
         truth = labels(items)
-        tested = {name: held_out[name] for name in SETS}
         arrays: dict[str, np.ndarray] = {}
         label_accuracy = {}
         cell = Cell("student", seed, (settings.student,))
-        for index in rounds:
-            verifier = Verifier.load(
-                run.config().verifier, experiment.device, source=str(run.verified(f"rounds/{index:02d}/verifier"))
-            )
-            parts = {"student": items, "trusted": held_out["calibration"], **tested}
-            raw = {
-                n: verifier.score([x.problem for x in p], [x.texts[0] for x in p]).astype(float)
-                for n, p in parts.items()
-            }
-            calibrated = calibrate(raw, labels(parts["trusted"]))
-            label_accuracy[str(index)] = float(((calibrated["student"] > 0) == truth).mean())
-            trained = experiment.train(cell, items, expit(calibrated["student"]), tested, objective=settings.objective)
+        for index in game.rounds:
+            calibrated = calibrate(_scores(experiment, game, index, items), labels(game.calibration))
+            label_accuracy[index] = float(((calibrated["student"] > 0) == truth).mean())
+            target = expit(calibrated["student"])
+            trained = experiment.train(cell, items, target, game.tested, objective=settings.objective)
             for name in SETS:
                 arrays[f"verifier {index} {name}"] = calibrated[name][None]
                 arrays[f"student {index} {name}"] = trained.logits[name]
-        trained = experiment.train(cell, items, truth.astype(float), tested)
+        trained = experiment.train(cell, items, truth.astype(float), game.tested)
         arrays.update({f"ceiling {name}": trained.logits[name] for name in SETS})
-        return Result(arrays, {"items": len(items), "label_accuracy": label_accuracy})
+        return CellResult(arrays, GameTeacherInfo(items=len(items), label_accuracy=label_accuracy))
 
-    return load_or(experiment.run, f"cells/seed-{seed}/game-teacher", compute)
+    return load_or(experiment.run, f"cells/seed-{seed}/game-teacher", GameTeacherInfo, compute)
+
+
+def _scores(experiment: Experiment, game: GameRun, index: int, items: Sequence[Item]) -> Logits:
+    """Raw scores of a round's verifier by part; the calibration items stand for the trusted part."""
+    folder = game.run.verified(f"rounds/{index:02d}/verifier")
+    verifier = Verifier.load(game.run.config().verifier, experiment.device, source=str(folder))
+    parts = {"student": items, "trusted": game.calibration, **game.tested}
+    return {
+        name: verifier.score([x.problem for x in part], [x.texts[0] for x in part]).astype(float)
+        for name, part in parts.items()
+    }
 
 
 def _student_half(
-    run: RunFolder, rounds: tuple[int, int], problems, settings: GameTeacherSettings, seed: int
+    game: GameRun, problems: Mapping[str, Problem], settings: GameTeacherSettings, seed: int
 ) -> list[Item]:
     """Text PPO sampled on prover-half problems in the first and the last round, balanced inside role and round, early text apart."""
-    items = []
-    for index in rounds:
-        frame: pd.DataFrame = round_solutions(run, index)
+    items: list[Item] = []
+    for index in game.rounds:
+        frame = round_solutions(game.run, index)
         frame = frame[(frame.phase == "ppo") & (frame.split == "prover") & (frame.verdict != "invalid")]
-        if index == rounds[0]:
+        if index == game.rounds[0]:
             early = (frame.step <= settings.early_steps) & (frame.role == "helpful")
             items += [replace(x, source="early") for x in _items(frame[early], problems)]
             frame = frame[~early]
         items += _items(frame, problems)
     return balanced(items, settings.items, stream(seed, "game student half"), within_source=True)
+
+
+def _settings(experiment: Experiment) -> GameTeacherSettings:
+    assert experiment.config.game_teacher is not None  # only called where the section is there
+    return experiment.config.game_teacher

@@ -11,9 +11,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from legibility.config import ProverSettings
 from legibility.errors import UserError
@@ -26,63 +26,60 @@ from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
-from legibility.weak_to_strong.cells import Result, load_or
+from legibility.weak_to_strong.cells import CellInfo, CellResult, load_or
+from legibility.weak_to_strong.estimates import Estimator
 from legibility.weak_to_strong.experiment import Experiment
-from legibility.weak_to_strong.pgr import crossed_bootstrap, pgr_estimate
+from legibility.weak_to_strong.experiment_schema import GenerationPair, GenerationSection
+from legibility.weak_to_strong.experiment_settings import GenerationSettings
 
 
-def generation_summary(experiment: Experiment) -> dict[str, Any]:
-    """Accuracy of weak model, student and ceiling at solving test problems, and PGR."""
-    config, settings = experiment.config, experiment.config.generation
-    assert settings is not None
-    results = [generation_cell(experiment, s) for s in config.seeds]
-    right = {
-        name: np.stack([r.arrays[name][0] for r in results]).astype(bool)
-        for name in ("start", "weak", "student", "ceiling")
-    }
-    groups = [p.id for p in _problems(experiment).test]
-    resampling = {"resamples": config.bootstrap, "confidence": config.confidence_level}
-    estimate = {
-        name: crossed_bootstrap({"x": table}, groups, lambda m: m["x"], **resampling, rng=stream("study bootstrap"))[0]
-        for name, table in right.items()
-    }
-    return {
-        "sizes": {"weak": settings.weak, "strong": settings.strong},
-        "test_problems": len(groups),
-        "start": estimate["start"],
-        "weak": estimate["weak"],
-        "ceiling": estimate["ceiling"],
-        "accuracy": estimate["student"],
-        "weak_label_accuracy": float(np.mean([r.info["weak_label_accuracy"] for r in results])),
-        "pgr": pgr_estimate(
-            right["weak"], right["student"], right["ceiling"], groups, **resampling, rng=stream("study bootstrap")
-        ),
-    }
+class GenerationInfo(CellInfo):
+    """cell.json of a seed's answers."""
+
+    weak_label_accuracy: float = Field(description="Share of right answers among the weak model's solutions of half B.")
 
 
-def generation_cell(experiment: Experiment, seed: int) -> Result:
-    """Right answers of one seed by model: arrays of one row (1, test problems)."""
+def generation_cell(experiment: Experiment, seed: int) -> CellResult[GenerationInfo]:
+    """Right answers of one seed by model ("start", "weak", "student", "ceiling"): arrays (1, test problems)."""
     splits = _problems(experiment)
     return load_or(
-        experiment.run,
-        f"cells/seed-{seed}/generation",
-        lambda: _seed(experiment, seed, splits.verifier, splits.prover, splits.test),
+        experiment.run, f"cells/seed-{seed}/generation", GenerationInfo, lambda: _answers(experiment, seed, splits)
+    )
+
+
+def generation_summary(experiment: Experiment) -> GenerationSection:
+    """Accuracy of weak model, student and ceiling at solving test problems, and PGR."""
+    settings = _settings(experiment)
+    results = [generation_cell(experiment, seed) for seed in experiment.config.seeds]
+    groups = [p.id for p in _problems(experiment).test]
+    estimator = Estimator.of(experiment.config, groups)
+
+    def right(name: str) -> np.ndarray:
+        return np.stack([r.last(name) for r in results]).astype(bool)
+
+    return GenerationSection(
+        sizes=GenerationPair(weak=settings.weak, strong=settings.strong),
+        test_problems=len(groups),
+        start=estimator.accuracy(right("start")),
+        weak=estimator.accuracy(right("weak")),
+        ceiling=estimator.accuracy(right("ceiling")),
+        accuracy=estimator.accuracy(right("student")),
+        weak_label_accuracy=float(np.mean([r.info.weak_label_accuracy for r in results])),
+        pgr=estimator.pgr(right("weak"), right("student"), right("ceiling")),
     )
 
 
 def _problems(experiment: Experiment) -> ProblemSplits:
-    assert experiment.config.generation is not None
-    splits = load_problems(experiment.config.generation.problems, base_dir=experiment.base_dir)
+    splits = load_problems(_settings(experiment).problems, base_dir=experiment.base_dir)
     if not all(p.solution for p in (*splits.verifier, *splits.prover)):
         raise UserError("generation.problems: every problem needs a worked solution; use a source that has them")
     return splits
 
 
-def _seed(
-    experiment: Experiment, seed: int, half_a: Sequence[Problem], half_b: Sequence[Problem], test: Sequence[Problem]
-) -> Result:
-    settings = experiment.config.generation
-    assert settings is not None
+def _answers(experiment: Experiment, seed: int, splits: ProblemSplits) -> CellResult[GenerationInfo]:
+    """Train and ask everyone. Models stand in a scratch folder that is gone afterwards."""
+    settings = _settings(experiment)
+    half_a, half_b, test = splits.verifier, splits.prover, splits.test
     scratch = experiment.run.path / f".generation-{seed}.tmp"
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -95,10 +92,8 @@ def _seed(
             settings.weak_steps,
             settings.weak_learning_rate,
         )
-        labels = _solve(experiment, weak, half_b, seed, "labels")
-        student = _taught(
-            experiment, settings.strong, list(zip(half_b, labels, strict=True)), scratch / "student", seed
-        )
+        texts = _solve(experiment, weak, half_b, seed, "labels")
+        student = _taught(experiment, settings.strong, list(zip(half_b, texts, strict=True)), scratch / "student", seed)
         ceiling = _taught(experiment, settings.strong, [(p, p.solution) for p in half_b], scratch / "ceiling", seed)
         start = _load(experiment, settings.strong)
         arrays = {
@@ -107,7 +102,7 @@ def _seed(
         }
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Result(arrays, {"weak_label_accuracy": float(_right(half_b, labels).mean())})
+    return CellResult(arrays, GenerationInfo(weak_label_accuracy=float(_right(half_b, texts).mean())))
 
 
 def _taught(
@@ -119,9 +114,8 @@ def _taught(
     steps: int | None = None,
     rate: float | None = None,
 ) -> Prover:
-    """The language model `model` fine-tuned on (problem, solution) pairs."""
-    settings = experiment.config.generation
-    assert settings is not None
+    """The language model `model` fine-tuned on (problem, solution) pairs; those without a solution are left out."""
+    settings = _settings(experiment)
     prover = _load(experiment, model)
     rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
@@ -143,8 +137,7 @@ def _taught(
 
 
 def _load(experiment: Experiment, model: str) -> Prover:
-    settings = experiment.config.generation
-    assert settings is not None
+    settings = _settings(experiment)
     role = "verifier" if model.startswith("nano-") else "prover"
     source = resolve(model, role, experiment.base_dir)
     return Prover.load(
@@ -153,21 +146,26 @@ def _load(experiment: Experiment, model: str) -> Prover:
 
 
 def _solve(experiment: Experiment, prover: Prover, problems: Sequence[Problem], seed: int, purpose: str) -> list[str]:
-    settings = experiment.config.generation
-    assert settings is not None
+    settings = _settings(experiment)
     drawn = sample(
         prover,
         [prover.prompt_ids(p, HELPFUL) for p in problems],
         1,
         seed=derive_seed(seed, "generation", purpose),
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
+        max_new_tokens=settings.sampling.max_new_tokens,
+        temperature=settings.sampling.temperature,
         engine=experiment.config.compute.engine,
         batch=experiment.config.compute.rollout_batch,
         vllm=experiment.config.compute.vllm,
     )
+    # an answer that was cut off is no solution
     return ["" if group[0].truncated else prover.decode(group[0].ids) for group in drawn]
 
 
 def _right(problems: Sequence[Problem], texts: Sequence[str]) -> np.ndarray:
     return np.array([grade(t, p.answer).value == "correct" for p, t in zip(problems, texts, strict=True)])
+
+
+def _settings(experiment: Experiment) -> GenerationSettings:
+    assert experiment.config.generation is not None  # only called where the section is there
+    return experiment.config.generation

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import roc_auc_score
@@ -32,132 +34,12 @@ from legibility.models.prover import Prover
 from legibility.models.warm_start import warm_start
 from legibility.problems.records import Problem
 from legibility.randomness import derive_seed, stream
-from legibility.weak_to_strong.cells import Cell, Result, load_or
+from legibility.weak_to_strong.cells import Cell, CellInfo, CellResult, load_or
+from legibility.weak_to_strong.estimates import Estimator
 from legibility.weak_to_strong.experiment import Experiment
-from legibility.weak_to_strong.experiment_settings import ExperimentSettings, InContextSettings
+from legibility.weak_to_strong.experiment_schema import InContextRow, InContextSection, OtherReading
+from legibility.weak_to_strong.experiment_settings import InContextSettings
 from legibility.weak_to_strong.items import Item, labels
-from legibility.weak_to_strong.pgr import crossed_bootstrap
-
-
-def in_context_summary(experiment: Experiment, tables: Any) -> dict[str, Any]:
-    """Accuracy and AUROC of every way of choosing demonstrations, against the weak model on the same queries.
-
-    The headline is of calibrated log-odds, but of raw ones after lessons: those teach how often the
-    answer is " yes", and a content-free item is like nothing in them. `otherwise` is the other reading.
-    """
-    config = experiment.config
-    settings = config.in_context
-    assert settings is not None
-    asked = _asked(experiment)
-    test = experiment.parts(config.seeds[0]).test
-    truth, groups = labels(test)[asked], [test[i].group for i in asked]
-    results = [in_context_cell(experiment, seed) for seed in config.seeds]
-    rows = []
-    for name in results[0].info["rows"]:
-        said, other = (np.stack([r.arrays[f"{name} {kind}"][0] for r in results]) for kind in _readings(settings))
-        how, shown = name.split()
-        rows.append(
-            {
-                "select": how,
-                "confidence": shown == "confidence",
-                "accuracy": _interval(config, {"x": (said > 0) == truth}, groups),
-                "says_right": float((said > 0).mean()),
-                "auroc": float(np.mean([roc_auc_score(truth, x) for x in said])),
-                "otherwise": {
-                    "accuracy": float(((other > 0) == truth).mean()),
-                    "says_right": float((other > 0).mean()),
-                },
-            }
-        )
-    weak = [experiment.cell(Cell("weak", s, (settings.weak,))).last("test")[asked] for s in config.seeds]
-    return {
-        "model": settings.model,
-        "weak": settings.weak,
-        "demonstrations": settings.demonstrations,
-        "queries": len(asked),
-        "reading": _readings(settings)[0],
-        "format_steps": settings.format_steps,
-        "trusted": len(experiment.parts(config.seeds[0]).trusted),
-        "weak_accuracy": _interval(config, {"x": np.stack([w > 0 for w in weak]) == truth}, groups),
-        "weak_auroc": float(np.mean([roc_auc_score(truth, w) for w in weak])),
-        "rows": rows,
-    }
-
-
-def in_context_cell(experiment: Experiment, seed: int) -> Result:
-    """Log-odds of one seed for every way of choosing and showing: arrays "how confidence|plain calibrated|raw" (1, queries)."""
-    settings = experiment.config.in_context
-    assert settings is not None
-
-    def compute() -> Result:
-        parts, weak = experiment.parts(seed), experiment.cell(Cell("weak", seed, (settings.weak,)))
-        log_odds, queries = weak.last("student").astype(float), [parts.test[i] for i in _asked(experiment)]
-        prover = _prover(experiment, seed, weak.last("trusted").astype(float))
-        arrays = {}
-        for how in settings.select:
-            picked = choose(
-                how, parts.student, log_odds, queries, settings.demonstrations, stream(seed, "in-context", how)
-            )
-            for shown in [False] if how == "none" else settings.confidence:
-                name = f"{how} {'confidence' if shown else 'plain'}"
-                calibrated, raw = answer(prover, parts.student, log_odds, queries, picked, shown)
-                arrays.update({f"{name} calibrated": calibrated[None], f"{name} raw": raw[None]})
-        return Result(arrays, {"rows": list(dict.fromkeys(k.rsplit(" ", 1)[0] for k in arrays))})
-
-    return load_or(experiment.run, f"cells/seed-{seed}/in-context", compute)
-
-
-def _readings(settings: InContextSettings) -> tuple[str, str]:
-    return ("raw", "calibrated") if settings.format_steps else ("calibrated", "raw")
-
-
-def _asked(experiment: Experiment) -> np.ndarray:
-    """Indices of the test items that are asked, the same for every seed."""
-    assert experiment.config.in_context is not None
-    count = len(experiment.parts(experiment.config.seeds[0]).test)
-    return np.sort(stream("in-context queries").permutation(count)[: experiment.config.in_context.queries])
-
-
-def _prover(experiment: Experiment, seed: int, weak: np.ndarray) -> Prover:
-    """The model, after its lessons in the form where the config asks for them. weak: log-odds of the trusted part."""
-    settings = experiment.config.in_context
-    assert settings is not None
-    role = "verifier" if settings.model.startswith("nano-") else "prover"
-    place = resolve(settings.model, role, experiment.base_dir)
-    prover = Prover.load(ProverSettings(), experiment.device, source=place)
-    if settings.format_steps == 0:
-        return prover
-    trusted, batch = experiment.parts(seed).trusted, 8
-    shown = np.where(labels(trusted), 1, -1) * np.maximum(np.abs(weak), 1e-6)
-    pairs = lessons(
-        trusted, shown, settings.demonstrations, settings.format_steps * batch, stream(seed, "in-context lessons")
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        warm_start(
-            prover.model,
-            prover.tokenizer,
-            pairs,
-            out=Path(folder) / "model",
-            steps=settings.format_steps,
-            batch_size=batch,
-            learning_rate=settings.format_learning_rate,
-            max_length=getattr(prover.causal.config, "max_position_embeddings", None) or 10**9,
-            seed=derive_seed(seed, "in-context lessons") % 2**31,
-            device=experiment.device,
-        )
-        return Prover.load(ProverSettings(), experiment.device, source=str(Path(folder) / "model"))
-
-
-def _interval(config: ExperimentSettings, tables: dict[str, np.ndarray], groups) -> dict[str, float | None]:
-    return crossed_bootstrap(
-        tables,
-        groups,
-        lambda m: m["x"],
-        resamples=config.bootstrap,
-        confidence=config.confidence_level,
-        rng=stream("study bootstrap"),
-    )[0]
-
 
 ANSWERS = (" no", " yes")
 CONTENT_FREE = Item("content-free", "", Problem("content-free", "N/A", ""), ("N/A",), False)
@@ -184,6 +66,7 @@ def choose(
 
 
 def text_of(item: Item) -> str:
+    """What similarity is measured on."""
     return f"{item.problem.question}\n{item.texts[0]}"
 
 
@@ -223,18 +106,24 @@ def answer(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds of " yes" against " no" for every query, float32 (queries,): calibrated by the content-free query, and raw."""
     raw = _log_odds(prover, pool, weak, queries, chosen, confidence)
+    # one content-free prompt serves all queries with the same demonstrations
     places: dict[tuple[int, ...], int] = {}
-    of = [
-        places.setdefault(tuple(c), len(places)) for c in chosen
-    ]  # one content-free prompt serves all queries with these demonstrations
+    of = [places.setdefault(tuple(c), len(places)) for c in chosen]
     prior = _log_odds(prover, pool, weak, [CONTENT_FREE] * len(places), list(places), confidence)
     return raw - prior[of], raw
 
 
-def _log_odds(prover: Prover, pool, weak, queries, chosen, confidence: bool, batch: int = 16) -> np.ndarray:
-    """Prompts too long for the model lose their first demonstrations."""
-    tokenizer, model = prover.tokenizer, prover.causal
-    limit = getattr(model.config, "max_position_embeddings", None) or 10**9
+def _log_odds(
+    prover: Prover,
+    pool: Sequence[Item],
+    weak: np.ndarray,
+    queries: Sequence[Item],
+    chosen: Sequence[Sequence[int]],
+    confidence: bool,
+    batch: int = 16,
+) -> np.ndarray:
+    """Log-odds (queries,) as the model says them. Prompts too long for it lose their first demonstrations."""
+    tokenizer, limit = prover.tokenizer, _longest(prover)
     endings = [tokenizer(a, add_special_tokens=False)["input_ids"][0] for a in ANSWERS]
     if endings[0] == endings[1]:
         raise UserError('in_context.model: its tokenizer begins " yes" and " no" with one token; choose another model')
@@ -252,16 +141,170 @@ def _log_odds(prover: Prover, pool, weak, queries, chosen, confidence: bool, bat
     result = np.zeros(len(prompts), dtype=np.float32)
     for first in range(0, len(order), batch):
         part = order[first : first + batch]
-        result[part] = _last_logits(prover, model, [prompts[i] for i in part], endings)
+        result[part] = _last_logits(prover, [prompts[i] for i in part], endings)
     return result
 
 
-def _last_logits(prover: Prover, model: Any, prompts: Sequence[Sequence[int]], endings: Sequence[int]) -> np.ndarray:
+def _last_logits(prover: Prover, prompts: Sequence[Sequence[int]], endings: Sequence[int]) -> np.ndarray:
+    """Logit of the second ending less that of the first, after every prompt: (prompts,)."""
     lengths = torch.tensor([len(p) for p in prompts])
     ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
     for i, prompt in enumerate(prompts):
         ids[i, : len(prompt)] = torch.tensor(prompt)
     mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
-    out = model.get_decoder()(input_ids=ids.to(prover.device), attention_mask=mask.to(prover.device), use_cache=False)
+    out = prover.causal.get_decoder()(
+        input_ids=ids.to(prover.device), attention_mask=mask.to(prover.device), use_cache=False
+    )
     logits = prover.logits(out.last_hidden_state[torch.arange(len(prompts)), lengths - 1])
-    return (logits[:, endings[1]] - logits[:, endings[0]]).cpu().numpy()
+    difference: np.ndarray = (logits[:, endings[1]] - logits[:, endings[0]]).cpu().numpy()
+    return difference
+
+
+def _longest(prover: Prover) -> int:
+    """Tokens the model can read."""
+    return getattr(prover.causal.config, "max_position_embeddings", None) or 10**9
+
+
+# ---- in an experiment -------------------------------------------------------------------------
+
+Reading = Literal["raw", "calibrated"]
+
+
+class InContextInfo(CellInfo):
+    """cell.json of a seed's answers."""
+
+    rows: list[str] = Field(description="The ways of choosing and showing demonstrations, as arrays are named.")
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One way of choosing demonstrations, with the weak model's confidence or without."""
+
+    select: str
+    confidence: bool
+
+    @property
+    def name(self) -> str:
+        """As the cell's arrays are named."""
+        return f"{self.select} {'confidence' if self.confidence else 'plain'}"
+
+    def array(self, reading: Reading) -> str:
+        """Name of the cell's array of log-odds (1, queries)."""
+        return f"{self.name} {reading}"
+
+
+def showings(settings: InContextSettings) -> list[Showing]:
+    """Every way the settings ask for; without demonstrations there is no confidence to show."""
+    return [
+        Showing(select, confidence)
+        for select in settings.select
+        for confidence in ([False] if select == "none" else settings.confidence)
+    ]
+
+
+def in_context_cell(experiment: Experiment, seed: int) -> CellResult[InContextInfo]:
+    """Log-odds of one seed for every way of choosing and showing, read both ways: arrays (1, queries)."""
+    settings = _settings(experiment)
+
+    def compute() -> CellResult[InContextInfo]:
+        parts, weak = experiment.parts(seed), experiment.cell(Cell("weak", seed, (settings.weak,)))
+        log_odds, queries = weak.last("student").astype(float), [parts.test[i] for i in _asked(experiment)]
+        prover = _prover(experiment, seed, weak.last("trusted").astype(float))
+        picked: dict[str, list[list[int]]] = {
+            how: choose(how, parts.student, log_odds, queries, settings.demonstrations, stream(seed, "in-context", how))
+            for how in settings.select
+        }
+        arrays = {}
+        for way in showings(settings):
+            calibrated, raw = answer(prover, parts.student, log_odds, queries, picked[way.select], way.confidence)
+            arrays.update({way.array("calibrated"): calibrated[None], way.array("raw"): raw[None]})
+        return CellResult(arrays, InContextInfo(rows=[way.name for way in showings(settings)]))
+
+    return load_or(experiment.run, f"cells/seed-{seed}/in-context", InContextInfo, compute)
+
+
+def in_context_summary(experiment: Experiment) -> InContextSection:
+    """Accuracy and AUROC of every way of choosing demonstrations, against the weak model on the same queries.
+
+    The headline is of calibrated log-odds, but of raw ones after lessons: those teach how often the
+    answer is " yes", and a content-free item is like nothing in them. `otherwise` is the other reading.
+    """
+    config, settings = experiment.config, _settings(experiment)
+    reading: Reading = "raw" if settings.format_steps else "calibrated"
+    other: Reading = "calibrated" if settings.format_steps else "raw"
+    asked, first = _asked(experiment), experiment.parts(config.seeds[0])
+    truth = labels(first.test)[asked]
+    estimator = Estimator.of(config, [first.test[i].group for i in asked])
+    answers = [in_context_cell(experiment, seed) for seed in config.seeds]
+    weak = np.stack([r.last("test")[asked] for r in experiment.results(Cell("weak", 0, (settings.weak,)))])
+
+    def row(way: Showing) -> InContextRow:
+        said, said_otherwise = (np.stack([r.last(way.array(x)) for r in answers]) for x in (reading, other))
+        return InContextRow(
+            select=way.select,
+            confidence=way.confidence,
+            accuracy=estimator.accuracy((said > 0) == truth),
+            says_right=float((said > 0).mean()),
+            auroc=_mean_auroc(truth, said),
+            otherwise=OtherReading(
+                accuracy=float(((said_otherwise > 0) == truth).mean()), says_right=float((said_otherwise > 0).mean())
+            ),
+        )
+
+    return InContextSection(
+        model=settings.model,
+        weak=settings.weak,
+        demonstrations=settings.demonstrations,
+        queries=len(asked),
+        reading=reading,
+        format_steps=settings.format_steps,
+        trusted=len(first.trusted),
+        weak_accuracy=estimator.accuracy((weak > 0) == truth),
+        weak_auroc=_mean_auroc(truth, weak),
+        rows=[row(way) for way in showings(settings)],
+    )
+
+
+def _mean_auroc(truth: np.ndarray, said: np.ndarray) -> float:
+    """AUROC of log-odds (seeds, queries), mean over seeds."""
+    return float(np.mean([roc_auc_score(truth, x) for x in said]))
+
+
+def _asked(experiment: Experiment) -> np.ndarray:
+    """Indices of the test items that are asked, the same for every seed."""
+    count = len(experiment.parts(experiment.config.seeds[0]).test)
+    return np.sort(stream("in-context queries").permutation(count)[: _settings(experiment).queries])
+
+
+def _prover(experiment: Experiment, seed: int, weak: np.ndarray) -> Prover:
+    """The model, after its lessons in the form where the settings ask for them. weak: log-odds of the trusted part."""
+    settings = _settings(experiment)
+    role = "verifier" if settings.model.startswith("nano-") else "prover"
+    place = resolve(settings.model, role, experiment.base_dir)
+    prover = Prover.load(ProverSettings(), experiment.device, source=place)
+    if settings.format_steps == 0:
+        return prover
+    trusted, batch = experiment.parts(seed).trusted, 8
+    shown = np.where(labels(trusted), 1, -1) * np.maximum(np.abs(weak), 1e-6)
+    pairs = lessons(
+        trusted, shown, settings.demonstrations, settings.format_steps * batch, stream(seed, "in-context lessons")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        warm_start(
+            prover.model,
+            prover.tokenizer,
+            pairs,
+            out=Path(folder) / "model",
+            steps=settings.format_steps,
+            batch_size=batch,
+            learning_rate=settings.format_learning_rate,
+            max_length=_longest(prover),
+            seed=derive_seed(seed, "in-context lessons") % 2**31,
+            device=experiment.device,
+        )
+        return Prover.load(ProverSettings(), experiment.device, source=str(Path(folder) / "model"))
+
+
+def _settings(experiment: Experiment) -> InContextSettings:
+    assert experiment.config.in_context is not None  # only called where the section is there
+    return experiment.config.in_context

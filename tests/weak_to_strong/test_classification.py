@@ -1,0 +1,97 @@
+"""Data sets as items: multiple choice, and rows that cannot serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from legibility.errors import UserError
+from legibility.weak_to_strong.classification import classification_rows
+from legibility.weak_to_strong.task_settings import ClassificationTask
+from tests.support import legibility
+from tests.weak_to_strong.world import config_file
+
+
+def rows_file(path, rows):
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def test_multiple_choice_becomes_balanced_binary(tmp_path):
+    rows = [{"question": f"Q{k}?", "a": f"right{k}", "b": f"w{k}", "c": f"v{k}", "answer": "a"} for k in range(40)]
+    rows_file(tmp_path / "mc.jsonl", rows)
+    task = ClassificationTask(path="mc.jsonl", label="answer", choices=["a", "b", "c"])
+    pools = classification_rows(task, tmp_path)
+    items = [x for part in pools.values() for x in part]
+    assert len(items) == 80 and sum(x.label for x in items) == 40
+    assert all(x.texts[0].startswith("right") == x.label for x in items)
+    assert not {x.group for x in pools["train"]} & {x.group for x in pools["test"]}
+    listed = [
+        {"question": r["question"], "options": [r["b"], r["a"]], "answer": label}
+        for r, label in zip(rows, ["B", "1", "right2", "b"], strict=False)
+    ]
+    rows_file(tmp_path / "list.jsonl", listed[:3])
+    found = classification_rows(ClassificationTask(path="list.jsonl", label="answer", choices=["options"]), tmp_path)
+    assert all(x.texts[0].startswith("right") == x.label for part in found.values() for x in part)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([{"question": "a?"}, {"question": "b?"}], {}, "no column 'label'; columns there: question"),
+        ([{"question": f"{k}?", "label": 1} for k in range(9)], {}, "one class only"),
+        ([{"question": "a?", "label": "maybe"}], {}, "holds 'maybe'"),
+        ([{"question": "a?", "label": None}], {}, "is empty"),
+        ([{"question": "a?", "o": ["x", "y"], "label": "z"}], {"choices": ["o"]}, "is no choice"),
+        ([{"question": "a?", "o": "x", "label": "x"}], {"choices": ["o"]}, "column with a list"),
+    ],
+)
+def test_bad_classification_data(tmp_path, rows, options, message):
+    rows_file(tmp_path / "bad.jsonl", rows)
+    with pytest.raises(UserError, match=message) as error:
+        classification_rows(ClassificationTask(path="bad.jsonl", **options), tmp_path)
+    assert "\n" not in str(error.value) and "bad.jsonl" in str(error.value)
+
+
+def classified(folder: Path, tiny_experiment: dict, rows: list[dict], **task) -> object:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    off = dict.fromkeys(("auto_aligner", "in_context", "game_teacher"))
+    config = config_file(
+        folder,
+        tiny_experiment,
+        task={"kind": "classification", "path": "rows.jsonl", **task},
+        oversight={},
+        teachers={},
+        seeds=[0],
+        grid=[{"weak": ["bytes"], "strong": ["mid"]}],
+        parts={p: 8 for p in ("weak", "student", "trusted", "validation", "test")},
+        **off,
+    )
+    return legibility("weak-to-strong", config, "--out", folder / "out")
+
+
+def test_a_classification_file(tiny_experiment, tmp_path):
+    rows = [{"question": f"Is {k} even?", "label": k % 2 == 0} for k in range(120)]
+    result = classified(tmp_path, tiny_experiment, rows)
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "out/summary.json").read_text())["task"] == "classification"
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "message"),
+    [
+        ([{"question": f"{k}?"} for k in range(60)], {}, "no column 'label'"),
+        ([{"question": f"{k}?", "label": 1} for k in range(60)], {}, "one class only"),
+        (
+            [{"question": f"{k}?", "label": k % 2} for k in range(60)],
+            {"student_path": "rows.jsonl"},
+            "must not overlap",
+        ),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_nothing(tiny_experiment, tmp_path, rows, task, message):
+    result = classified(tmp_path, tiny_experiment, rows, **task)
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
+    assert not (tmp_path / "out").exists()

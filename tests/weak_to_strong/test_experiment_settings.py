@@ -1,0 +1,56 @@
+"""Settings: the shipped config and its quick version, old names."""
+
+from __future__ import annotations
+
+import pytest
+
+from legibility.config_file import load_config
+from legibility.errors import UserError
+from legibility.settings import parse_settings, with_new_names
+from legibility.weak_to_strong.experiment_settings import Combination, ExperimentSettings
+from tests.support import ROOT
+
+PLAIN = {"models": {"a": {"model": "nano-xs"}, "b": {"model": "nano-s"}}, "grid": [{"weak": ["a"], "strong": ["b"]}]}
+
+
+def test_shipped_config_and_its_quick_version():
+    full = load_config(ROOT / "configs/weak-to-strong-nano.yaml", schema=ExperimentSettings)
+    assert (
+        len({w for w, *_ in full.combinations()}) >= 3
+        and len({s for _, s, *_ in full.combinations()}) >= 3
+        and len(full.seeds) == 3
+    )
+    quick = full.quick()
+    combinations = quick.combinations()
+    assert (
+        len(quick.seeds) == 1
+        and {w for w, *_ in combinations} == {"xs-verifier"}
+        and {s for _, s, *_ in combinations} == {"equal"}
+    )
+    for k, whole in ((2, {c[2] for c in full.combinations()}), (3, set(full.teachers)), (4, set(full.oversight))):
+        assert whole <= {c[k] for c in combinations}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"workers": 2}, "write parallel instead"),
+        ({"generation": {"max_new_tokens": 9}}, "write generation.sampling.max_new_tokens instead"),
+        ({"generation": {"temperature": 0.5}}, "write generation.sampling.temperature instead"),
+    ],
+)
+def test_an_old_name_is_an_error_that_tells_the_new_one(old, new):
+    with pytest.raises(UserError, match=new):
+        parse_settings({**PLAIN, **old}, "here", ExperimentSettings)
+
+
+def test_a_stored_experiment_with_old_names_is_read_under_the_new_ones():
+    stored = {**PLAIN, "workers": 2, "generation": {"max_new_tokens": 9, "temperature": 0.5, "steps": 3}}
+    found = parse_settings(with_new_names(stored, ExperimentSettings), "here", ExperimentSettings)
+    assert found.parallel == 2 and found.generation is not None and found.generation.steps == 3
+    assert (found.generation.sampling.max_new_tokens, found.generation.sampling.temperature) == (9, 0.5)
+
+
+def test_a_combination_of_two_blocks_counts_once():
+    settings = parse_settings({**PLAIN, "grid": [*PLAIN["grid"], *PLAIN["grid"]]}, "here", ExperimentSettings)
+    assert settings.combinations() == [Combination("a", "b", "xent", "single", "none")]
