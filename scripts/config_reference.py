@@ -21,9 +21,9 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
     "configuration.md": ("Configuration reference", Config, "A run"),
     "weak-to-strong-configuration.md": (
-        "Configuration reference of weak-to-strong studies",
+        "Configuration reference of weak-to-strong experiments",
         ExperimentSettings,
-        "A study",
+        "An experiment",
     ),
 }
 
