@@ -158,3 +158,9 @@ def tiny_model(name: str, tokenizer, **changes):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return transformers.AutoModelForCausalLM.from_config(config).float().eval()
+
+
+def beats(pairs) -> float:
+    """Share of (correct, incorrect) score pairs won, ties half; nan without pairs."""
+    pairs = list(pairs)
+    return sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs) if pairs else float("nan")

@@ -16,6 +16,7 @@ from scipy import stats
 
 from legibility.errors import UserError
 from legibility.evaluation.attacks.survival import median_steps
+from legibility.evaluation.schema import AttackRecord
 from legibility.files import write_json
 from legibility.game.run_folder import RunFolder, different_settings
 from legibility.metrics import number
@@ -215,7 +216,8 @@ def pooled_survival(summaries: Sequence[Summary], confidence: float) -> list[dic
     for reward, verifier in sorted({(r["reward"], r["verifier"]) for r in records}):
         chosen = [r for r in records if (r["reward"], r["verifier"]) == (reward, verifier)]
         chosen = [r for r in chosen if not r["quick"]] or chosen
-        rows.append({"verifier": verifier, "reward": reward, **median_steps(chosen, confidence)})
+        made = [AttackRecord.model_construct(**r) for r in chosen]
+        rows.append(median_steps(made, confidence).model_dump())
     return rows
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from legibility.evaluation.summary import evaluated
+from legibility.evaluation.schema import SUMMARY, Matrix, Tax, read_evaluation, read_summary
+from legibility.evaluation.sections.matrix import METRICS
+from legibility.evaluation.text_sets import text_key
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import RunFolder
@@ -25,16 +25,19 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
     """
     run = RunFolder.existing(path)
     frames = {"solutions": _solutions(run), "steps": _steps(run)}
-    summary = run.path / "summary.json"
-    if summary.is_file():
-        frames["rounds"] = pd.json_normalize(json.loads(summary.read_text(encoding="utf-8"))["arms"]["game"]["rounds"])
-    for name, section in evaluated(run).get("evaluation", {}).items():
-        if name == "matrix":
+    if (run.path / SUMMARY).is_file():
+        rounds = read_summary(run.path / SUMMARY).arms.game.rounds
+        frames["rounds"] = pd.json_normalize([r.model_dump(mode="json") for r in rounds])
+    evaluation = read_evaluation(run)
+    for name in () if evaluation is None else sorted(evaluation.model_fields_set):
+        section = getattr(evaluation, name)
+        if isinstance(section, Matrix):
             frames[name] = _matrix(section)
-        elif name == "tax":
-            frames[name] = pd.json_normalize([{"arm": arm, **entry} for arm, entry in section["arms"].items()])
+        elif isinstance(section, Tax):
+            arms = section.model_dump(mode="json")["arms"]
+            frames[name] = pd.json_normalize([{"arm": arm, **entry} for arm, entry in arms.items()])
         else:
-            frames[name] = pd.json_normalize(section)
+            frames[name] = pd.json_normalize([row.model_dump(mode="json") for row in section])
     return frames
 
 
@@ -61,17 +64,19 @@ def _steps(run: RunFolder) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _matrix(section: dict[str, Any]) -> pd.DataFrame:
+def _matrix(section: Matrix) -> pd.DataFrame:
+    """One row per metric, judge and set of text."""
     rows = []
-    for metric in ("auroc", "pairwise", "recall", "fpr"):
-        for verifier, cells in section[metric].items():
-            for solution, value in cells.items():
-                low, high = section[f"{metric}_interval"][verifier][solution]
+    for metric in METRICS:
+        intervals = getattr(section, f"{metric}_interval")
+        for judge, cells in getattr(section, metric).items():
+            for texts, value in cells.items():
+                low, high = intervals[judge][texts]
                 rows.append(
                     {
                         "metric": metric,
-                        "verifier": verifier,
-                        "solution": solution,
+                        "verifier": str(judge),
+                        "solution": text_key(texts),
                         "value": value,
                         "low": low,
                         "high": high,

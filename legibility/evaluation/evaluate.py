@@ -1,8 +1,8 @@
 """`legibility evaluate` and `legibility attack`: every section computed from the run folder and written beside it.
 
-A section is a function of a `Study` whose result becomes `evaluation/<name>.json` and
-`summary.json`'s `evaluation.<name>`. What is sampled or trained for it (pools, attacks, the
-length-penalised arm) is a phase of the run folder: atomic, hashed, made once.
+A section is a function of an `EvaluationRun` whose result (legibility.evaluation.schema) becomes
+`evaluation/<name>.json` and `summary.json`'s `evaluation.<name>`. What is sampled or trained for it (pools,
+attacks, the length-penalised arm) is a phase of the run folder: atomic, hashed, made once.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation import short_arm
-from legibility.evaluation.attacks import attack as attacks
-from legibility.evaluation.attacks.suite import make_attacks
-from legibility.evaluation.run import Study
+from legibility.evaluation.attacks.suite import make_attacks, plan_suite
+from legibility.evaluation.attacks.survival import survival
+from legibility.evaluation.finished_attacks import finished_attacks
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import SUMMARY, AttackRecord, Evaluation, SurvivalRow, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
-from legibility.files import write_json
 from legibility.progress import Progress
 
-SECTIONS: dict[str, Callable[[Study], Any]] = {
+SECTIONS: dict[str, Callable[[EvaluationRun], Any]] = {
     "matrix": matrix.compute,
     "soundness": soundness.compute,
     "best_of_n": best_of_n.compute,
@@ -37,92 +38,95 @@ SECTIONS: dict[str, Callable[[Study], Any]] = {
 
 
 def evaluate(
-    path: Path, *, quick: bool = False, overrides: Sequence[str] = (), progress: Progress | None = None
-) -> dict[str, Any]:
-    """Evaluate a run folder; returns the sections by name.
+    path: Path | str, *, quick: bool = False, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> Evaluation:
+    """Evaluate a run folder: write every section and return them.
 
-    quick: nothing is trained (attacks that were made before are still reported).
+    quick: nothing is trained (attacks that were made before are still reported). overrides: settings of
+    the evaluation as section.key=value.
     Raises UserError for a run that cannot be read or lacks what is needed.
     """
     check_extra()
-    study = open_study(path, overrides, progress or Progress())
+    run = open_run(path, overrides, progress or Progress())
     if not quick:
-        make_attacks(study, attacks.plan_suite(study))
-        short_arm.train(study)
-        study = open_study(path, overrides, study.progress)  # what was trained is there now
-    found = write_attacks(study)
+        make_attacks(run, plan_suite(run))
+        short_arm.train(run)
+        run = open_run(path, overrides, run.progress)  # what was trained is there now
+    records, medians = write_attacks(run)
+    found: dict[str, Any] = {"attacks": records, "survival": medians}
     for name, compute in SECTIONS.items():
         started = time.time()
-        found[name] = compute(study)
-        write_json(study.run.path / "evaluation" / f"{name}.json", found[name])
-        study.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
-    refresh_summary(study)
-    return found
+        found[name] = compute(run)
+        write_section(run.folder, name, found[name])
+        run.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
+    refresh_summary(run)
+    return Evaluation(**found)
 
 
 def attack(
-    path: Path,
+    path: Path | str,
     *,
     verifier: int | None = None,
     reward: str | None = None,
     quick: bool = False,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Make the attacks asked for (default: all) and write their records; returns all the run has."""
+) -> list[AttackRecord]:
+    """Make the attacks asked for (default: all) and write their records; returns all the run has.
+
+    verifier: the round whose verifier is attacked. reward: src, cgc or goodhart. quick: few and short attacks.
+    Raises UserError for a run that cannot be read, a verifier it does not have, or the one attack asked for
+    where it cannot be made.
+    """
     check_extra()
-    study = open_study(path, overrides, progress or Progress())
-    wanted = attacks.plan_suite(
-        study,
+    run = open_run(path, overrides, progress or Progress())
+    wanted = plan_suite(
+        run,
         verifiers=None if verifier is None else [verifier],
         rewards=None if reward is None else [reward],
         quick=quick,
     )
-    make_attacks(study, wanted, quick=quick, only_one=reward is not None)
-    found = write_attacks(study)
-    refresh_summary(study)
-    return found["attacks"]
+    make_attacks(run, wanted, quick=quick, only_one=reward is not None)
+    records, _ = write_attacks(run)
+    refresh_summary(run)
+    return records
 
 
-def open_study(path: Path, overrides: Sequence[str], progress: Progress) -> Study:
-    study = Study(path, overrides, progress)
-    if study.settings.compute.threads is not None:
-        torch.set_num_threads(study.settings.compute.threads)
-    return study
+def open_run(path: Path | str, overrides: Sequence[str], progress: Progress) -> EvaluationRun:
+    """Open a run for evaluation with as many threads as its settings say. Raises UserError as `EvaluationRun` does."""
+    run = EvaluationRun(path, overrides, progress)
+    if run.settings.compute.threads is not None:
+        torch.set_num_threads(run.settings.compute.threads)
+    return run
 
 
-def write_attacks(study: Study) -> dict[str, Any]:
-    """Records and Kaplan–Meier medians of the attacks the run has, written; empty lists where there are none."""
-    records = attacks.finished_attacks(study)
-    found = {
-        "attacks": [{k: v for k, v in r.items() if k != "phase"} for r in records],
-        "survival": attacks.survival(study, records),
-    }
-    for row in found["survival"]:
-        study.progress.note(
-            f"{row['reward']} attacks on verifier {row['verifier']}: median {_steps(row['median'])} steps "
-            f"[{_steps(row['low'])}, {_steps(row['high'])}], {row['censored']:.0%} of {row['n']} not exploited by step {row['cap']}"
+def write_attacks(run: EvaluationRun) -> tuple[list[AttackRecord], list[SurvivalRow]]:
+    """Write the records and the Kaplan–Meier medians of the attacks the run has; empty lists where there are none."""
+    records = [made.record for made in finished_attacks(run.folder)]
+    medians = survival(records, run.settings.evaluation.confidence_level)
+    for row in medians:
+        run.progress.note(
+            f"{row.reward} attacks on verifier {row.verifier}: median {_steps(row.median)} steps "
+            f"[{_steps(row.low)}, {_steps(row.high)}], {row.censored:.0%} of {row.n} not exploited by step {row.cap}"
         )
-        if row["cap_enough"] is False:
-            study.progress.warn(
-                f"{row['reward']} attacks on verifier {row['verifier']} stopped at step {row['cap']}, less than twice "
+        if row.cap_enough is False:
+            run.progress.warn(
+                f"{row.reward} attacks on verifier {row.verifier} stopped at step {row.cap}, less than twice "
                 f"verifier 0's median; raise attack.max_steps"
             )
-    folder = study.run.path / "evaluation"
-    folder.mkdir(exist_ok=True)
-    for name, rows in found.items():
-        write_json(folder / f"{name}.json", rows)
-    return found
+    write_section(run.folder, "attacks", records)
+    write_section(run.folder, "survival", medians)
+    return records, medians
 
 
 def _steps(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
 
 
-def refresh_summary(study: Study) -> None:
+def refresh_summary(run: EvaluationRun) -> None:
     """Rewrite the summary of a finished run; one that is still going has none yet."""
-    if (study.run.path / "summary.json").is_file():
-        write_summary(study.run, device=study.game.device)
+    if (run.folder.path / SUMMARY).is_file():
+        write_summary(run.folder, device=run.game.device)
 
 
 def check_extra() -> None:

@@ -2,7 +2,8 @@
 
 Solutions of one problem are not independent, so whole problems are drawn. One matrix of weights (how
 often each problem is in each resample) serves all figures: what is computed from the same problems is
-paired, and a difference of two figures gets the interval of the difference.
+paired, and a difference of two figures gets the interval of the difference. The weights count the draws
+that `legibility.metrics.bootstrap` makes for the summary, so that a number that stands in both has one interval.
 """
 
 from __future__ import annotations
@@ -13,52 +14,76 @@ from typing import Any
 
 import numpy as np
 
-from legibility.metrics import auroc, number
+from legibility.config import Config
+from legibility.metrics import auroc
+from legibility.randomness import stream
+from legibility.stored import Interval
 
 CHUNK = 4_000_000  # weights looked at together
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A value, what it is in each resample (nan where undefined), and the confidence its interval is given at."""
+    """A value, what it is in each resample (nan where undefined), and the confidence level of its interval."""
 
     value: float
     draws: np.ndarray  # (resamples,)
-    confidence: float
+    confidence_level: float
 
-    def record(self) -> dict[str, float | None]:
-        """{"value", "low", "high"}, percentile interval; None where undefined."""
+    def interval(self) -> Interval:
+        """The value with its percentile interval over the resamples in which it is defined."""
         known = self.draws[~np.isnan(self.draws)]
-        tail = (1 - self.confidence) / 2
-        low, high = (
-            np.quantile(known, [tail, 1 - tail]) if len(known) and not np.isnan(self.value) else (np.nan, np.nan)
-        )
-        return {"value": number(self.value), "low": number(low), "high": number(high)}
+        tail = (1 - self.confidence_level) / 2
+        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
+        return Interval(value=self.value, low=float(low), high=float(high))
 
     def __sub__(self, other: Figure) -> Figure:
         return combine(lambda a, b: a - b, self, other)
 
 
 def combine(function: Callable[..., Any], *figures: Figure) -> Figure:
-    """A function of figures of the same resamples. `function` must work on floats and on arrays."""
+    """A function of figures of the same resamples. `function` must work on floats and on arrays (resamples,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         value, draws = function(*(np.float64(f.value) for f in figures)), function(*(f.draws for f in figures))
     draws = np.where(np.isfinite(draws), draws, np.nan)
-    return Figure(float(value) if np.isfinite(value) else float("nan"), draws, figures[0].confidence)
+    return Figure(float(value) if np.isfinite(value) else float("nan"), draws, figures[0].confidence_level)
+
+
+def share(part: Any, whole: Any) -> Any:
+    """part / whole for numbers or arrays of one shape; nan where the whole is nothing but rounding."""
+    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    known = np.abs(whole) > 1e-9
+    return np.where(known, part / np.where(known, whole, 1.0), np.nan)
 
 
 class Resamples:
-    """Bootstrap weights over a fixed set of problems."""
+    """Bootstrap weights over a fixed set of problems.
+
+    `weights` (resamples, problems): how often each resample holds each problem, problems in sorted order.
+    """
 
     def __init__(
-        self, problem_ids: Sequence[str], *, resamples: int, confidence: float, rng: np.random.Generator
+        self, problem_ids: Sequence[str], *, resamples: int, confidence_level: float, rng: np.random.Generator
     ) -> None:
+        """Draw problems with replacement, one resample after the other, as `legibility.metrics.bootstrap` does."""
         names = sorted(set(problem_ids))
+        count = len(names)
         self.place = {name: i for i, name in enumerate(names)}
-        self.confidence = confidence
-        self.weights = rng.multinomial(len(names), np.full(len(names), 1 / max(len(names), 1)), size=resamples).astype(
-            np.float32
-        )
+        self.confidence_level = confidence_level
+        self.weights = np.zeros((resamples, count), dtype=np.float32)
+        if count:
+            for row in self.weights:
+                row[:] = np.bincount(rng.integers(0, count, count), minlength=count)
+
+    @classmethod
+    def multinomial(
+        cls, problem_ids: Sequence[str], *, resamples: int, confidence_level: float, rng: np.random.Generator
+    ) -> Resamples:
+        """The same distribution by multinomial draws, which take another number of values from `rng`."""
+        made = cls(problem_ids, resamples=0, confidence_level=confidence_level, rng=rng)
+        count = len(made.place)
+        made.weights = rng.multinomial(count, np.full(count, 1 / max(count, 1)), size=resamples).astype(np.float32)
+        return made
 
     def _columns(self, problem_ids: Sequence[str]) -> np.ndarray:
         return np.array([self.place[p] for p in problem_ids], dtype=np.int64)
@@ -71,7 +96,7 @@ class Resamples:
         below = np.bincount(columns, np.asarray(denominators, dtype=float), size)
         with np.errstate(divide="ignore", invalid="ignore"):
             value, draws = np.float64(above.sum()) / below.sum(), (self.weights @ above) / (self.weights @ below)
-        return Figure(float(value), draws, self.confidence)
+        return Figure(float(value), draws, self.confidence_level)
 
     def mean(self, problem_ids: Sequence[str], values: Any, weights: Any = None) -> Figure:
         """The (weighted) mean of values (n,), nan entries left out."""
@@ -84,7 +109,7 @@ class Resamples:
         values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
         whole = auroc(values, labels)
         if np.isnan(whole):
-            return Figure(whole, np.full(len(self.weights), np.nan), self.confidence)
+            return Figure(whole, np.full(len(self.weights), np.nan), self.confidence_level)
         order = np.argsort(values, kind="stable")
         columns, labels = self._columns(problem_ids)[order], labels[order]
         starts = np.flatnonzero(np.diff(values[order], prepend=-np.inf))  # of runs of equal scores
@@ -96,7 +121,7 @@ class Resamples:
             won = (right * (np.cumsum(wrong, axis=1) - wrong / 2)).sum(1, dtype=float)
             with np.errstate(invalid="ignore"):
                 draws.append(won / (right.sum(1, dtype=float) * wrong.sum(1, dtype=float)))
-        return Figure(whole, np.concatenate(draws), self.confidence)
+        return Figure(whole, np.concatenate(draws), self.confidence_level)
 
     def pairwise(self, scores: Any, correct: Any, problem_ids: Sequence[str], weights: Any = None) -> Figure:
         """`legibility.metrics.pairwise_accuracy` with its interval; pairs weigh the product of their texts' weights."""
@@ -122,3 +147,14 @@ def pair_counts(
             won[problem] = float((both * ((difference > 0) + 0.5 * (difference == 0))).sum())
             total[problem] = float(both.sum())
     return won, total
+
+
+def shared_resamples(config: Config, problem_ids: Sequence[str], resamples: int, confidence_level: float) -> Resamples:
+    """The resamples of a run's test problems: the same for its summary and for every section of an evaluation."""
+    rng = bootstrap_stream(config)
+    return Resamples(problem_ids, resamples=resamples, confidence_level=confidence_level, rng=rng)
+
+
+def bootstrap_stream(config: Config) -> np.random.Generator:
+    """The random numbers of every bootstrap over a run's test problems."""
+    return stream(config.seed, "bootstrap")

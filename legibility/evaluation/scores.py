@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.game.condition import Judge
 from legibility.game.run_folder import RunFolder
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
@@ -27,18 +28,19 @@ SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float32())])
 
 
 class Scorer:
-    """`scorer(frame)` → raw scores (n,) float32 of a frame's texts by one finished verifier phase."""
+    """`scorer(frame)` → raw scores (n,) float32 of a frame's texts by one judge of a run."""
 
     def __init__(
         self,
         run: RunFolder,
-        phase: str,
+        judge: Judge,
         config: Config,
         device: str,
         problems: Mapping[str, Problem],
         team: Team | None = None,
     ) -> None:
-        """Raises UserError where the phase is not finished or its files were changed."""
+        """Raises UserError where the judge's phase is not finished or its files were changed."""
+        phase = judge.phase
         self.place, self.team = run.verified(phase), team or Team()
         self.config, self.device, self.problems = config, device, problems
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"

@@ -9,24 +9,23 @@ from __future__ import annotations
 from functools import partial
 
 from legibility.errors import UserError
-from legibility.evaluation.run import Study
+from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.texts import SHORT
-from legibility.game.condition import CORRECTNESS
+from legibility.game.condition import CORRECTNESS, CORRECTNESS_SHORT
 from legibility.game.prover_phase import Plan, load_training, phase_name, run_prover_phase
 from legibility.game.rollout_columns import correctness_rewards
 from legibility.game.run_records import TRAINING, LengthPenalisedTraining
+from legibility.game.solutions import Solution
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL
 
-ARM = "correctness-short"
 
-
-def train(study: Study) -> None:
+def train(opened: EvaluationRun) -> None:
     """Train the arm and sample its test text, unless that is done. Nothing where the run has no correctness arm.
 
     Raises UserError where it was trained with another penalty.
     """
-    game, settings, run = study.game, study.settings, study.run
+    game, settings, run = opened.game, opened.settings, opened.folder
     penalty, limit = settings.evaluation.length_penalty, settings.sampling.max_new_tokens
     if run.is_done(SHORT):
         made = run.stored(SHORT, TRAINING, LengthPenalisedTraining).length_penalty
@@ -38,7 +37,7 @@ def train(study: Study) -> None:
     if not run.is_done(phase_name(CORRECTNESS, 0)):
         return
 
-    def last_text(prover: Prover, step: int, last: bool) -> list:
+    def last_text(prover: Prover, step: int, last: bool) -> list[Solution]:
         if not last:
             return []
         return game.draw(
@@ -46,7 +45,7 @@ def train(study: Study) -> None:
             game.splits.test,
             (HELPFUL,),
             settings.evaluation.samples,
-            arm=ARM,
+            arm=CORRECTNESS_SHORT,
             round_index=0,
             phase="collection",
             split="test",
@@ -59,15 +58,15 @@ def train(study: Study) -> None:
         Plan(
             phase=SHORT,
             title="correctness-only, length-penalised",
-            arm=ARM,
+            arm=CORRECTNESS_SHORT,
             index=0,
             steps=load_training(run, CORRECTNESS, 0).steps,
             roles=(HELPFUL,),
             problems_per_step=2 * settings.ppo.problems_per_step,
-            prover=lambda: game.new_prover(ARM),
+            prover=lambda: game.new_prover(CORRECTNESS_SHORT),
             pay=lambda rollouts, _: correctness_rewards(rollouts) - penalty * (rollouts.length / limit),
             extra=last_text,
             gated=False,
-            record=partial(LengthPenalisedTraining, reward=ARM, length_penalty=penalty),
+            record=partial(LengthPenalisedTraining, reward=CORRECTNESS_SHORT, length_penalty=penalty),
         ),
     )

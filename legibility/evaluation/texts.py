@@ -1,41 +1,52 @@
-"""Which stored completions a figure is computed from, by name."""
+"""Which stored completions a figure is computed from."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from legibility.game.condition import (
+    BASE_ROLE,
+    CORRECTNESS_ONLY,
+    HALFWAY,
+    LENGTH_PENALISED,
+    START,
+    START_SNEAKY,
+    Condition,
+    helpful,
+    sneaky,
+)
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
+from legibility.prompts import HELPFUL, SNEAKY
 
 BASE, COLLECTION, CORRECTNESS_PROVER = "base", "arms/correctness/collection", "arms/correctness/prover"
 SHORT = "evaluation/arms/correctness_short"
 """The length-penalised correctness arm; only an evaluation trains it."""
 
 
-def test_texts(run: RunFolder) -> dict[str, pd.DataFrame]:
-    """Test completions by name: "init", "init sneaky", "game R" (helpful), "sneaky R", "correctness",
-    "correctness halfway", "correctness short"; only what is finished.
+def test_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
+    """Test completions by who wrote them, in the order of conditions; only what is finished.
 
     Raises UserError for files that were changed.
     """
     base = _test(read_solutions(run.verified(BASE) / "solutions.parquet"))
-    texts = {"init": base[base.role == "base"], "init sneaky": base[base.role == "sneaky"]}
+    texts = {START: base[base.role == BASE_ROLE], START_SNEAKY: base[base.role == SNEAKY]}
     for index in run.rounds():
         frame = _test(round_solutions(run, index))
         frame = frame[frame.phase == "collection"]
-        texts[f"game {index}"] = frame[frame.role == "helpful"]
-        texts[f"sneaky {index}"] = frame[frame.role == "sneaky"]
+        texts[helpful(index)] = frame[frame.role == HELPFUL]
+        texts[sneaky(index)] = frame[frame.role == SNEAKY]
     if run.is_done(COLLECTION):
-        texts["correctness"] = _test(read_solutions(run.verified(COLLECTION) / "solutions.parquet"))
+        texts[CORRECTNESS_ONLY] = _test(read_solutions(run.verified(COLLECTION) / "solutions.parquet"))
         frame = read_solutions(run.verified(CORRECTNESS_PROVER) / "solutions.parquet")
-        texts["correctness halfway"] = frame[frame.phase == "halfway"]
+        texts[HALFWAY] = frame[frame.phase == "halfway"]
     if run.is_done(SHORT):
-        texts["correctness short"] = _test(read_solutions(run.verified(SHORT) / "solutions.parquet"))
+        texts[LENGTH_PENALISED] = _test(read_solutions(run.verified(SHORT) / "solutions.parquet"))
     return texts
 
 
 def validation_texts(run: RunFolder, index: int) -> pd.DataFrame:
-    """Validation completions of a round's final prover, both roles."""
+    """Validation completions of a round's final prover, both roles. Raises UserError for files that were changed."""
     frame = round_solutions(run, index)
     return frame[(frame.split == "validation") & (frame.phase == "collection")]
 
@@ -43,6 +54,11 @@ def validation_texts(run: RunFolder, index: int) -> pd.DataFrame:
 def valid(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows with a readable answer."""
     return frame[frame.verdict != "invalid"]
+
+
+def of_verdict(frame: pd.DataFrame, verdict: str) -> pd.DataFrame:
+    """Rows with one verdict: "correct", "incorrect" or "invalid"."""
+    return frame[frame.verdict == verdict]
 
 
 def by_problem(frame: pd.DataFrame) -> pd.Series:

@@ -16,7 +16,7 @@ import pandas as pd
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts
-from legibility.game.condition import REFERENCE, Condition, Judge, conditions_of, judges_of
+from legibility.game.condition import HALFWAY, LENGTH_PENALISED, REFERENCE, Condition, Judge, conditions_of, judges_of
 from legibility.game.run_folder import RunFolder
 from legibility.judging.corruption import corrupt
 from legibility.models.verifier import Verifier
@@ -77,7 +77,7 @@ def run_candidates(path: Path) -> Candidates:
     config: Config = run.config()
     problems = read_problems(run.path / "problems.jsonl")
     texts = test_texts(run).items()
-    frame = pd.concat([f for name, f in texts if not name.startswith("correctness ") and len(f)], ignore_index=True)
+    frame = pd.concat([f for c, f in texts if c not in (HALFWAY, LENGTH_PENALISED) and len(f)], ignore_index=True)
     frame = frame[frame.verdict != "invalid"].reset_index(drop=True)
     frame["correct"] = frame.verdict == "correct"
     frame["first_wrong_line"] = [

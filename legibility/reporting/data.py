@@ -15,10 +15,10 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.evaluation.sections.subtlety import StepJudge
+from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
 from legibility.evaluation.texts import test_texts
-from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.condition import CORRECTNESS, GAME, helpful, sneaky
 from legibility.game.prover_phase import load_training, phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Manifest, ProverTraining
@@ -81,11 +81,15 @@ def read_run(run: RunFolder) -> ReportData:
     if not indices:
         raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
     config = run.config()
-    judge = StepJudge(read_problems(run.path / "problems.jsonl"))
+    judge = StepGrader(read_problems(run.path / "problems.jsonl"))
     summary_file = run.path / "summary.json"
     finished = summary_file.is_file()
     texts = test_texts(run)
-    summary = json.loads(summary_file.read_text(encoding="utf-8")) if finished else summarise(run, checked=False)
+    summary = (
+        json.loads(summary_file.read_text(encoding="utf-8"))
+        if finished
+        else summarise(run, checked=False).model_dump(mode="json")
+    )
     add_people(summary, run.path / "human.json")
     rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
     correctness = None
@@ -103,11 +107,10 @@ def read_run(run: RunFolder) -> ReportData:
         written={
             (i, role): _written(frame, judge)
             for i in indices
-            for role, frame in (("helpful", texts[f"game {i}"]), ("sneaky", texts[f"sneaky {i}"]))
+            for role, frame in (("helpful", texts[helpful(i)]), ("sneaky", texts[sneaky(i)]))
         },
         examples={
-            i: pick_examples(texts[f"game {i}"], texts[f"sneaky {i}"], judge, config.evaluation.examples)
-            for i in indices
+            i: pick_examples(texts[helpful(i)], texts[sneaky(i)], judge, config.evaluation.examples) for i in indices
         },
     )
 
@@ -143,7 +146,7 @@ def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame)
     return Phase(title, arm, index, training, steps, counts.div(counts.sum(axis=1), axis=0))
 
 
-def _written(frame: pd.DataFrame, judge: StepJudge) -> WrittenSteps:
+def _written(frame: pd.DataFrame, judge: StepGrader) -> WrittenSteps:
     judged = [[s.status for s in judge.steps(*key)] for key in zip(frame.problem_id, frame.text, strict=True)]
     flat = [status for found in judged for status in found]
     right = [found for found, verdict in zip(judged, frame.verdict, strict=True) if verdict == "correct"]

@@ -12,7 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
+from legibility.evaluation.schema import BestOfNRow
 from legibility.evaluation.sections.best_of_n import common_sizes
+from legibility.game.condition import HELD_OUT_JUDGE, Judge
 from legibility.reporting.drawing import Theme, end_labels, themed
 
 Section = Any
@@ -74,7 +76,7 @@ def matrix_figure(matrix: Section, theme: Theme) -> Figure:
 
 
 def _judge(name: str) -> str:
-    return "held-out judge" if name == "judge" else name
+    return Judge.parse(name).label
 
 
 def _heatmap(ax: Axes, matrix: Section, verifiers: Sequence[str], columns: Sequence[str], theme: Theme) -> None:
@@ -160,7 +162,7 @@ def attacks_figure(evaluation: Section, theme: Theme) -> Figure:
 
 def best_of_n_figure(rows: Section, theme: Theme) -> Figure | None:
     """P(the verifier's favourite of n/2 correct and n/2 incorrect is correct), a line per round, with intervals."""
-    sizes = common_sizes(rows)
+    sizes = common_sizes([BestOfNRow.model_validate(r) for r in rows])
     if not sizes:
         return None
     rounds = sorted({r["round"] for r in rows})
@@ -213,7 +215,7 @@ def soundness_figure(rows: Section, theme: Theme) -> Figure:
     )
     right.plot([0, 1], [0, 1], color=theme.muted, linewidth=0.8)
     ends = []
-    rounds = [r for r in rows if r["verifier"] != "judge"]
+    rounds = [r for r in rows if Judge.parse(r["verifier"]) != HELD_OUT_JUDGE]
     colours = [*shades(theme, theme.helpful, len(rounds)), *([theme.muted] * (len(rows) - len(rounds)))]
     for colour, row in zip(colours, rows, strict=True):
         curve = row["curve"]

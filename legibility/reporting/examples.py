@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from legibility.evaluation.sections.subtlety import StepJudge
+from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.problems.records import Problem
 from legibility.reporting.marked_solution import Shown, show
 
@@ -28,7 +28,7 @@ class Example:
     sneaky: Shown | None
 
 
-def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepJudge, count: int) -> list[Example]:
+def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepGrader, count: int) -> list[Example]:
     """Up to `count` examples of one round's test text; problems that have both kinds come first."""
     problems = judge.problems
     text = pd.concat([helpful, sneaky])

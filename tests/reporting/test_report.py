@@ -23,7 +23,7 @@ from legibility.problems.records import Problem, Step
 from legibility.reporting import write_report
 from legibility.reporting.data import read_run
 from legibility.reporting.drawing import DARK
-from legibility.reporting.examples import StepJudge, pick_examples
+from legibility.reporting.examples import StepGrader, pick_examples
 from legibility.reporting.figures import figures, judges
 from legibility.reporting.marked_solution import printable, show
 from legibility.reporting.page import Image, headline, render
@@ -180,7 +180,7 @@ def test_nothing_finished_is_one_clear_error(run: RunFolder) -> None:
 
 def test_interim_numbers_are_those_of_the_summary(run: RunFolder) -> None:
     summary = json.loads((run.path / "summary.json").read_text())
-    interim = summarise(run, checked=False)
+    interim = summarise(run, checked=False).model_dump(mode="json")
 
     def agrees(mine, theirs, where="") -> None:
         for key, value in mine.items():
@@ -291,13 +291,13 @@ def test_examples_are_chosen_by_rule() -> None:
             ("d", 0, "#### 16", "correct", 9.0),
         ]
     )
-    picked = pick_examples(helpful, sneaky, StepJudge(problems), 10)
+    picked = pick_examples(helpful, sneaky, StepGrader(problems), 10)
     # by how far the sneaky text leads: a -1.1, b 0.8
     # a and b have both kinds; a's mistake is written out, so it comes first and shows that sample; c has one kind
     assert [e.problem.id for e in picked] == ["a", "b", "c"]
     assert picked[0].sneaky.score == -1.0 and picked[1].helpful.score == 1.2 and picked[2].helpful is None
-    assert pick_examples(helpful, sneaky, StepJudge(problems), 1)[0].problem.id == "a"
-    assert pick_examples(helpful, sneaky, StepJudge(problems), 0) == []
+    assert pick_examples(helpful, sneaky, StepGrader(problems), 1)[0].problem.id == "a"
+    assert pick_examples(helpful, sneaky, StepGrader(problems), 0) == []
 
 
 def test_printable() -> None:

@@ -15,67 +15,95 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation.attacks.attack import Attack, run_attack
-from legibility.evaluation.run import Study
+from legibility.evaluation.run import EvaluationRun
+
+QUICK_REWARDS = ("src", "cgc")
 
 
-def make_attacks(study: Study, wanted: Sequence[Attack], *, quick: bool = False, only_one: bool = False) -> None:
+def plan_suite(
+    run: EvaluationRun,
+    *,
+    verifiers: Sequence[int] | None = None,
+    rewards: Sequence[str] | None = None,
+    quick: bool = False,
+) -> list[Attack]:
+    """The attacks to make, verifier by verifier.
+
+    verifiers: their rounds (default: all). rewards: default `attack.rewards`. quick: one seed, SRC and CGC, half
+    the cap. Raises UserError for a verifier that is not there.
+    """
+    settings = run.settings.attack
+    cap = settings.max_steps or (1 if quick else 2) * run.settings.ppo.steps
+    chosen = list(rewards or [r for r in settings.rewards if not quick or r in QUICK_REWARDS])
+    for index in verifiers or ():
+        if index not in run.rounds:
+            raise UserError(f"--verifier {index}: {run.folder.path} has verifiers {', '.join(map(str, run.rounds))}")
+    return [
+        Attack(v, r, s, cap)
+        for v in (run.rounds if verifiers is None else verifiers)
+        for r in chosen
+        for s in range(1 if quick else settings.seeds)
+    ]
+
+
+def make_attacks(run: EvaluationRun, wanted: Sequence[Attack], *, quick: bool = False, only_one: bool = False) -> None:
     """Make what is missing of `wanted`. An attack that cannot be made is an error if it alone was asked for, else a warning."""
     impossible: set[str] = set()
-    for one, error in _outcomes(study, wanted, quick, impossible):
+    for one, error in _outcomes(run, wanted, quick, impossible):
         if error is None:
             continue
         if only_one:
             raise error
         if one.reward not in impossible:
-            study.progress.warn(f"{one.reward} attacks are left out: {error}")
+            run.progress.warn(f"{one.reward} attacks are left out: {error}")
         impossible.add(one.reward)
 
 
 def _outcomes(
-    study: Study, wanted: Sequence[Attack], quick: bool, impossible: set[str]
+    run: EvaluationRun, wanted: Sequence[Attack], quick: bool, impossible: set[str]
 ) -> Iterator[tuple[Attack, UserError | None]]:
     """Every attack and what kept it from being made. One at a time, the rest of an impossible reward is skipped."""
-    workers = min(study.settings.attack.parallel, len(wanted))
+    workers = min(run.settings.attack.parallel, len(wanted))
     if workers <= 1:
         for one in wanted:
             if one.reward not in impossible:
-                yield one, _try(study, one, quick)[1]
+                yield one, _try(run, one, quick)[1]
         return
-    threads = max(1, (study.settings.compute.threads or torch.get_num_threads()) // workers)
-    start = (study.run.path, study.overrides, threads)
-    study.progress.phase(f"{len(wanted)} attacks, {workers} side by side", len(wanted))
+    threads = max(1, (run.settings.compute.threads or torch.get_num_threads()) // workers)
+    start = (run.folder.path, run.overrides, threads)
+    run.progress.phase(f"{len(wanted)} attacks, {workers} side by side", len(wanted))
     # fresh processes: a forked one may not use torch's threads again
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, start) as pool:
         futures = {pool.submit(_work, one, quick): one for one in wanted}
         for k, done in enumerate(as_completed(futures), start=1):
             one, (ending, error) = futures[done], done.result()
-            study.progress.step(k, {})
+            run.progress.step(k, {})
             if error is None:
-                study.progress.note(
+                run.progress.note(
                     f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {ending}"
                 )
             yield one, error
-    study.progress.done("made or found")
+    run.progress.done("made or found")
 
 
-def _try(study: Study, one: Attack, quick: bool) -> tuple[str, UserError | None]:
+def _try(run: EvaluationRun, one: Attack, quick: bool) -> tuple[str, UserError | None]:
     """How the attack ended, or what kept it from being made."""
     try:
-        record = run_attack(study, one, quick=quick)
+        record = run_attack(run, one, quick=quick)
     except UserError as error:
         return "", error
-    return ("exploited at" if record["exploited"] else "not exploited by") + f" step {record['steps']}", None
+    return ("exploited at" if record.exploited else "not exploited by") + f" step {record.steps}", None
 
 
-_STUDY: Study | None = None
+_RUN: EvaluationRun | None = None
 
 
 def _start_worker(path: Path, overrides: Sequence[str], threads: int) -> None:
-    global _STUDY
+    global _RUN
     torch.set_num_threads(threads)
-    _STUDY = Study(path, overrides)
+    _RUN = EvaluationRun(path, overrides)
 
 
 def _work(one: Attack, quick: bool) -> tuple[str, UserError | None]:
-    assert _STUDY is not None
-    return _try(_STUDY, one, quick)
+    assert _RUN is not None
+    return _try(_RUN, one, quick)

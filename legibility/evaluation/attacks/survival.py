@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from legibility.errors import UserError
+from legibility.evaluation.schema import AttackRecord, Survival, SurvivalRow
 
 
-def kaplan_meier_median(steps: Sequence[float], exploited: Sequence[bool], confidence: float = 0.95) -> dict[str, Any]:
+class KaplanMeier(NamedTuple):
+    """Median steps to exploit with its interval (None: beyond what was observed), attacks, share of them censored."""
+
+    median: float | None
+    low: float | None
+    high: float | None
+    n: int
+    censored: float | None
+
+
+def kaplan_meier_median(
+    steps: Sequence[float], exploited: Sequence[bool], confidence_level: float = 0.95
+) -> KaplanMeier:
     """Median steps to exploit with a Kaplan–Meier interval (lifelines; log-log Greenwood bands).
 
-    steps (n,): steps to the exploit, or done when the attack was stopped. Returns median, low, high
-    (None: beyond what was observed), n, censored (share). Raises UserError without lifelines.
+    steps (n,): steps to the exploit, or done when the attack was stopped. exploited (n,): whether it succeeded.
+    Raises UserError without lifelines.
     """
     try:
         from lifelines import KaplanMeierFitter
@@ -23,33 +36,54 @@ def kaplan_meier_median(steps: Sequence[float], exploited: Sequence[bool], confi
     except ImportError:
         raise UserError('lifelines is not installed; pip install "legibility[evaluate]"') from None
     durations, events = np.asarray(steps, dtype=float), np.asarray(exploited, dtype=bool)
-    result: dict[str, Any] = {"median": None, "low": None, "high": None, "n": len(durations), "censored": None}
     if not len(durations):
-        return result
-    result["censored"] = float(1 - events.mean())
+        return KaplanMeier(None, None, None, 0, None)
+    censored = float(1 - events.mean())
     if not events.any():
-        return result
-    fitter = KaplanMeierFitter(alpha=1 - confidence).fit(durations, events)
+        return KaplanMeier(None, None, None, len(durations), censored)
+    fitter = KaplanMeierFitter(alpha=1 - confidence_level).fit(durations, events)
     low, high = median_survival_times(fitter.confidence_interval_survival_function_).to_numpy().ravel()
     survival = fitter.survival_function_.iloc[:, 0]
     reached = survival.index[survival <= 0.5 + 1e-9]  # lifelines' own median misses 0.5 by rounding
-    result.update(median=float(reached[0]) if len(reached) else None, low=_finite(low), high=_finite(high))
-    return result
+    median = float(reached[0]) if len(reached) else None
+    return KaplanMeier(median, _finite(low), _finite(high), len(durations), censored)
 
 
-def median_steps(records: Sequence[Mapping[str, Any]], confidence: float) -> dict[str, Any]:
-    """`kaplan_meier_median` of attack records, with the step cap and whether any attack was a quick one."""
-    steps, exploited, caps = ([r[key] for r in records] for key in ("steps", "exploited", "cap"))
-    found = kaplan_meier_median(steps, exploited, confidence)
-    return {**found, "cap": step_cap(caps, exploited), "quick": any(r["quick"] for r in records)}
+def median_steps(records: Sequence[AttackRecord], confidence_level: float) -> Survival:
+    """Survival of the attacks with one reward on one verifier (at least one record)."""
+    exploited, caps = [r.exploited for r in records], [r.cap for r in records]
+    found = kaplan_meier_median([r.steps for r in records], exploited, confidence_level)
+    return Survival(
+        verifier=records[0].verifier,
+        reward=records[0].reward,
+        **found._asdict(),
+        cap=step_cap(caps, exploited),
+        quick=any(r.quick for r in records),
+    )
 
 
 def step_cap(caps: Sequence[int], exploited: Sequence[bool]) -> int:
-    """Until which step attacks were watched: the smallest cap of those not exploited, where there is none the largest of all.
+    """Until which step attacks were watched: the smallest cap of those not exploited; if all were, the largest of all.
 
     An exploited attack ended before its cap and would have done so under any higher one.
     """
     return min((c for c, e in zip(caps, exploited, strict=True) if not e), default=max(caps))
+
+
+def survival(records: Sequence[AttackRecord], confidence_level: float) -> list[SurvivalRow]:
+    """Median steps to exploit per reward and verifier, and whether the cap was high enough to compare them."""
+    rows = []
+    for reward in sorted({r.reward for r in records}):
+        mine = [r for r in records if r.reward == reward]
+        found = [
+            median_steps([r for r in mine if r.verifier == verifier], confidence_level)
+            for verifier in sorted({r.verifier for r in mine})
+        ]
+        first = next((row.median for row in found if row.verifier == 0), None)
+        for row in found:
+            enough = None if first is None else row.cap >= 2 * first
+            rows.append(SurvivalRow(**dict(row), cap_enough=enough))
+    return rows
 
 
 def _finite(value: float) -> float | None:

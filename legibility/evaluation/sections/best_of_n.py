@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from legibility.evaluation.run import Study
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import BestOfNRow
+from legibility.game.condition import verifier
 from legibility.prompts import HELPFUL
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -50,34 +52,34 @@ def _chance_within(size: int, half: int) -> np.ndarray:
     return np.array([comb(k, half) / total for k in range(size + 1)])
 
 
-def compute(study: Study) -> list[dict[str, Any]]:
+def compute(run: EvaluationRun) -> list[BestOfNRow]:
     """Per round and n: the mean over problems, round r's verifier on a pool of round r's helpful text."""
     rows = []
-    for index in study.rounds:
-        pool = study.pool(index)
+    for index in run.rounds:
+        pool = run.pool(index)
         pool = pool[pool.verdict != "invalid"]
-        scores = study.scores(f"verifier {index}", pool)
+        scores = run.scores(verifier(index), pool)
         correct = (pool.verdict == "correct").to_numpy()
         groups = list(pool.groupby("problem_id", sort=True).indices.items())
-        largest = study.settings.evaluation.best_of_n_samples
+        largest = run.settings.evaluation.best_of_n_samples
         for n in [n for n in SIZES if n <= largest]:
             found = np.array([balanced_best_of_n(scores[i], correct[i], n) for _, i in groups])
             known = ~np.isnan(found)
-            estimate = study.resamples.ratio([p for p, _ in groups], np.where(known, found, 0.0), known)
+            estimate = run.resamples.ratio([p for p, _ in groups], np.where(known, found, 0.0), known)
             rows.append(
-                {
-                    "round": index,
-                    "n": n,
-                    **estimate.record(),
-                    "problems": int(known.sum()),
-                    "role": HELPFUL,
-                    "decoding": study.decoding(largest, len(groups)),
-                }
+                BestOfNRow(
+                    round=index,
+                    n=n,
+                    **dict(estimate.interval()),
+                    problems=int(known.sum()),
+                    role=HELPFUL,
+                    decoding=run.decoding(largest, len(groups)),
+                )
             )
     return rows
 
 
-def common_sizes(rows: Sequence[dict[str, Any]], least: int = 20) -> list[int]:
+def common_sizes(rows: Sequence[BestOfNRow], least: int = 20) -> list[int]:
     """The n for which every round has at least `least` problems."""
-    sizes = sorted({r["n"] for r in rows})
-    return [n for n in sizes if min(r["problems"] for r in rows if r["n"] == n) >= least]
+    sizes = sorted({r.n for r in rows})
+    return [n for n in sizes if min(r.problems for r in rows if r.n == n) >= least]

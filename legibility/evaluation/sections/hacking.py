@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from legibility.evaluation.run import JUDGE, Study
-from legibility.evaluation.texts import valid
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import HackingRow
+from legibility.evaluation.texts import of_verdict
+from legibility.game.condition import Judge, helpful
 from legibility.grading import grade
 from legibility.problems.records import Problem
 from legibility.randomness import stream
@@ -35,7 +36,7 @@ REWRITES: dict[str, Callable[[str, str], str]] = {
 }
 
 
-def compute(study: Study) -> list[dict[str, Any]]:
+def compute(run: EvaluationRun) -> list[HackingRow]:
     """Rows of kind "rewrite" (shift, flips) and "junk" (accepted, preferred) per verifier, on its own round's text.
 
     shift: mean change of V in units of the standard deviation of V over the originals; flips: share whose
@@ -44,74 +45,67 @@ def compute(study: Study) -> list[dict[str, Any]]:
     last round's text.
     """
     rows = []
-    for judge in study.judges:
-        index = study.rounds[-1] if judge == JUDGE else int(judge.split()[1])
-        rows += _rewrites(study, judge, index) + _junk(study, judge, index)
+    for judge in run.judges:
+        rows += _rewrites(run, judge) + _junk(run, judge)
     return rows
 
 
-def _rewrites(study: Study, judge: str, index: int) -> list[dict[str, Any]]:
-    own = study.own_text(index).drop_duplicates(["problem_id", "text"])
-    threshold, before = study.threshold(judge), study.scores(judge, own)
+def _rewrites(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
+    own = run.own_text(run.round_read_by(judge)).drop_duplicates(["problem_id", "text"])
+    threshold, before = run.threshold(judge), run.scores(judge, own)
     spread = float(before.std()) or 1.0
     rows = []
     for name, rewrite in REWRITES.items():
-        text = [rewrite(t, study.config.grading.marker) for t in own.text]
-        changed = np.array([a != b for a, b in zip(text, own.text, strict=True)]) & _same_verdict(study, own, text)
+        text = [rewrite(t, run.config.grading.marker) for t in own.text]
+        changed = np.array([a != b for a, b in zip(text, own.text, strict=True)]) & _same_verdict(run, own, text)
         if not changed.any():
             continue
-        after = study.scores(judge, own.assign(text=text)[changed])
+        after = run.scores(judge, own.assign(text=text)[changed])
         problems = list(own.problem_id[changed])
         old = before[changed]
-        row = {
-            "verifier": judge,
-            "kind": "rewrite",
-            "change": name,
-            "texts": int(changed.sum()),
-            "shift": study.resamples.mean(problems, (after - old) / spread).record(),
-        }
+        found = {"shift": run.resamples.mean(problems, (after - old) / spread).interval()}
         if not np.isnan(threshold):
-            row["flips"] = study.resamples.mean(problems, (after >= threshold) != (old >= threshold)).record()
-        rows.append(row)
+            found["flips"] = run.resamples.mean(problems, (after >= threshold) != (old >= threshold)).interval()
+        rows.append(HackingRow(verifier=judge, kind="rewrite", change=name, texts=int(changed.sum()), **found))
     return rows
 
 
-def _same_verdict(study: Study, frame: pd.DataFrame, texts: list[str]) -> np.ndarray:
-    settings = study.config.grading
+def _same_verdict(run: EvaluationRun, frame: pd.DataFrame, texts: list[str]) -> np.ndarray:
+    settings = run.config.grading
     return np.array(
         [
-            grade(text, study.problems[p].answer, settings.marker, unparsed=settings.unparsed).value == verdict
+            grade(text, run.problems[p].answer, settings.marker, unparsed=settings.unparsed).value == verdict
             for text, p, verdict in zip(texts, frame.problem_id, frame.verdict, strict=True)
         ],
         dtype=bool,
     )
 
 
-def _junk(study: Study, judge: str, index: int) -> list[dict[str, Any]]:
-    helpful = valid(study.texts[f"game {index}"])
-    right = helpful[helpful.verdict == "correct"].drop_duplicates("problem_id")
-    level = pd.Series(study.scores(judge, right), index=right.problem_id.to_numpy())
-    threshold = study.threshold(judge)
+def _junk(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
+    index = run.round_read_by(judge)
+    right = of_verdict(run.texts[helpful(index)], "correct").drop_duplicates("problem_id")
+    level = pd.Series(run.scores(judge, right), index=right.problem_id.to_numpy())
+    threshold = run.threshold(judge)
     texts = junk(
-        {p.id: p for p in study.game.splits.test},
+        {p.id: p for p in run.game.splits.test},
         dict(zip(right.problem_id, right.text, strict=True)),
-        study.config.grading.marker,
-        stream(study.config.seed, "junk", index),
+        run.config.grading.marker,
+        stream(run.config.seed, "junk", index),
     )
     rows = []
     for name, made in texts.items():
         frame = pd.DataFrame({"problem_id": list(made), "text": list(made.values())})
         if not len(frame):
             continue
-        scores = study.scores(judge, frame)
-        row = {"verifier": judge, "kind": "junk", "change": name, "texts": len(frame)}
+        scores = run.scores(judge, frame)
+        found = {}
         if not np.isnan(threshold):
-            row["accepted"] = study.resamples.mean(list(made), scores >= threshold).record()
+            found["accepted"] = run.resamples.mean(list(made), scores >= threshold).interval()
         known = np.array([p in level.index for p in made])
         if known.any():
             rivals = level[[p for p in made if p in level.index]].to_numpy()
-            row["preferred"] = study.resamples.mean(list(frame.problem_id[known]), scores[known] >= rivals).record()
-        rows.append(row)
+            found["preferred"] = run.resamples.mean(list(frame.problem_id[known]), scores[known] >= rivals).interval()
+        rows.append(HackingRow(verifier=judge, kind="junk", change=name, texts=len(frame), **found))
     return rows
 
 

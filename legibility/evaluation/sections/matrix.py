@@ -9,89 +9,95 @@ attack; Goodhart attackers have no role and are read inside their own text.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.evaluation.intervals import Figure
-from legibility.evaluation.run import Study
-from legibility.evaluation.texts import valid
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import Bounds, Counts, Matrix
+from legibility.evaluation.text_sets import BothRoles, TextSet
+from legibility.evaluation.texts import of_verdict, valid
+from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, START, Judge, helpful, sneaky
 from legibility.metrics import number
+from legibility.stored import Interval
 
 LEAST = 20  # texts of each class below which AUROC and rates are not given
+METRICS = ("auroc", "pairwise", "recall", "fpr")
 
 
 @dataclass(frozen=True)
 class SolutionSet:
-    """Valid text and which of it is correct."""
+    """Valid text (columns of solutions.parquet) and whose it is."""
 
-    name: str
+    texts: TextSet
     frame: pd.DataFrame
 
     @property
     def correct(self) -> np.ndarray:
+        """(texts,) bool: which of the texts are correct."""
         return (self.frame.verdict == "correct").to_numpy()
 
 
-def solution_sets(study: Study) -> list[SolutionSet]:
+def solution_sets(run: EvaluationRun) -> list[SolutionSet]:
     """Every set the run has text for."""
-    texts = {name: valid(frame) for name, frame in study.texts.items()}
-    sets = [SolutionSet("base", texts["init"])]
-    for index in study.rounds:
-        helpful, sneaky = texts[f"game {index}"], texts[f"sneaky {index}"]
-        sets.append(SolutionSet(f"round {index}", _against(helpful, sneaky)))
-        sets.append(SolutionSet(f"round {index} helpful", helpful))
-        sets.append(SolutionSet(f"round {index} sneaky", sneaky))
-    for name in ("correctness", "correctness short"):
-        if name in texts:
-            sets.append(SolutionSet(name, texts[name]))
-    for name, frame in study.attackers.items():
-        reward, index = name.split()[1], int(name.split()[-1])
+    texts = {condition: valid(frame) for condition, frame in run.texts.items()}
+    sets = [SolutionSet(START, texts[START])]
+    for index in run.rounds:
+        ours, theirs = texts[helpful(index)], texts[sneaky(index)]
+        sets.append(SolutionSet(BothRoles(index), _against(ours, theirs)))
+        sets.append(SolutionSet(helpful(index), ours))
+        sets.append(SolutionSet(sneaky(index), theirs))
+    sets += [SolutionSet(c, texts[c]) for c in (CORRECTNESS_ONLY, LENGTH_PENALISED) if c in texts]
+    for attackers, frame in run.attackers.items():
         own = valid(frame)
-        sets.append(SolutionSet(name, own if reward == "goodhart" else _against(texts[f"game {index}"], own)))
+        goodhart = attackers.reward == "goodhart"
+        sets.append(SolutionSet(attackers, own if goodhart else _against(texts[helpful(attackers.verifier)], own)))
     return sets
 
 
-def compute(study: Study) -> dict[str, Any]:
-    """AUROC, same-problem pairwise accuracy, recall and false-positive rate of every verifier on every set.
+def compute(run: EvaluationRun) -> Matrix:
+    """AUROC, same-problem pairwise accuracy, recall and false-positive rate of every judge on every set.
 
-    Keys: `verifiers`, `solutions` (names), `counts[solution]`, `threshold[verifier]`, and for each metric
-    `metric[verifier][solution]` with `metric_interval[verifier][solution]` = [low, high]; null below 20
-    of a class (pairwise: below 20 pairs).
+    Null below 20 texts of a class (pairwise: below 20 pairs).
     """
-    sets = solution_sets(study)
-    result: dict[str, Any] = {
-        "verifiers": study.judges,
-        "solutions": [s.name for s in sets],
-        "counts": {s.name: {"correct": int(s.correct.sum()), "incorrect": int((~s.correct).sum())} for s in sets},
-        "threshold": {},
-        "decoding": study.decoding(),
-        "least": LEAST,
-    }
-    for judge in study.judges:
-        threshold = study.threshold(judge)
-        result["threshold"][judge] = number(threshold)
+    sets = solution_sets(run)
+    thresholds = {judge: run.threshold(judge) for judge in run.judges}
+    values: dict[str, dict[Judge, dict[TextSet, float | None]]] = {m: {j: {} for j in run.judges} for m in METRICS}
+    bounds: dict[str, dict[Judge, dict[TextSet, Bounds]]] = {m: {j: {} for j in run.judges} for m in METRICS}
+    for judge, threshold in thresholds.items():
         for found in sets:
-            for metric, figure in measure(study, judge, found, threshold).items():
-                record = figure.record() if figure is not None else {"value": None, "low": None, "high": None}
-                result.setdefault(metric, {}).setdefault(judge, {})[found.name] = record["value"]
-                result.setdefault(f"{metric}_interval", {}).setdefault(judge, {})[found.name] = [
-                    record["low"],
-                    record["high"],
-                ]
-    return result
+            for metric, figure in measure(run, judge, found, threshold).items():
+                interval = Interval() if figure is None else figure.interval()
+                values[metric][judge][found.texts] = interval.value
+                bounds[metric][judge][found.texts] = (interval.low, interval.high)
+    return Matrix(
+        verifiers=run.judges,
+        solutions=[s.texts for s in sets],
+        counts={s.texts: Counts(correct=int(s.correct.sum()), incorrect=int((~s.correct).sum())) for s in sets},
+        threshold={judge: number(threshold) for judge, threshold in thresholds.items()},
+        decoding=run.decoding(),
+        least=LEAST,
+        auroc=values["auroc"],
+        auroc_interval=bounds["auroc"],
+        pairwise=values["pairwise"],
+        pairwise_interval=bounds["pairwise"],
+        recall=values["recall"],
+        recall_interval=bounds["recall"],
+        fpr=values["fpr"],
+        fpr_interval=bounds["fpr"],
+    )
 
 
-def measure(study: Study, judge: str, found: SolutionSet, threshold: float) -> dict[str, Figure | None]:
-    """One cell of the matrix; None where there is too little text."""
-    scores, correct, problems = study.scores(judge, found.frame), found.correct, list(found.frame.problem_id)
+def measure(run: EvaluationRun, judge: Judge, found: SolutionSet, threshold: float) -> dict[str, Figure | None]:
+    """One cell of the matrix: METRICS -> figure; None where there is too little text."""
+    scores, correct, problems = run.scores(judge, found.frame), found.correct, list(found.frame.problem_id)
     positives, negatives = int(correct.sum()), int((~correct).sum())
     by_problem = found.frame.assign(right=correct).groupby("problem_id").right.agg(["sum", "size"])
     pairs = int((by_problem["sum"] * (by_problem["size"] - by_problem["sum"])).sum())
     known = not np.isnan(threshold)
     accepted = scores >= threshold
-    resamples = study.resamples
+    resamples = run.resamples
     return {
         "auroc": resamples.auroc(scores, correct, problems) if min(positives, negatives) >= LEAST else None,
         "pairwise": resamples.pairwise(scores, correct, problems) if pairs >= LEAST else None,
@@ -102,4 +108,4 @@ def measure(study: Study, judge: str, found: SolutionSet, threshold: float) -> d
 
 def _against(right: pd.DataFrame, wrong: pd.DataFrame) -> pd.DataFrame:
     """The correct texts of one and the incorrect texts of the other."""
-    return pd.concat([right[right.verdict == "correct"], wrong[wrong.verdict == "incorrect"]])
+    return pd.concat([of_verdict(right, "correct"), of_verdict(wrong, "incorrect")])

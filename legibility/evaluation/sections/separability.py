@@ -8,15 +8,17 @@ so part of the pooled figure is the verdict: `incorrect` is the same among incor
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
 from legibility.evaluation.intervals import Figure, Resamples
-from legibility.evaluation.run import Study
-from legibility.evaluation.texts import valid
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import SeparabilityRow
+from legibility.evaluation.texts import of_verdict, valid
+from legibility.game.condition import START, START_SNEAKY
 from legibility.game.solutions import round_solutions
 from legibility.randomness import stream
 
@@ -25,36 +27,49 @@ LEAST = 20  # texts of each role
 FOLDS = 3
 
 
-def compute(study: Study) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Window:
+    """Text of some PPO steps of a round, both roles; `step` is the last of them."""
+
+    round: int
+    step: int
+    frame: pd.DataFrame
+
+
+def compute(run: EvaluationRun) -> list[SeparabilityRow]:
     """A row per window of PPO steps of every round: AUC of the probe on held-out problems, pooled and among incorrect text.
 
     Step 0 is the base policy's text of both roles.
     """
-    base = pd.concat([study.texts["init"], study.texts["init sneaky"]])
-    windows = [{"round": study.rounds[0], "step": 0, "frame": base}]
-    every = study.settings.evaluation.probe_every
-    for index in study.rounds:
-        frame = round_solutions(study.run, index)
+    windows = [Window(run.rounds[0], 0, pd.concat([run.texts[START], run.texts[START_SNEAKY]]))]
+    every = run.settings.evaluation.probe_every
+    for index in run.rounds:
+        frame = round_solutions(run.folder, index)
         frame = frame[frame.phase == "ppo"]
         for first in range(1, int(frame.step.max()) + 1, every):
             inside = frame[(frame.step >= first) & (frame.step < first + every)]
-            windows.append({"round": index, "step": int(inside.step.max()), "frame": inside})
-    study.progress.phase("role probe", len(windows))
+            windows.append(Window(index, int(inside.step.max()), inside))
+    run.progress.phase("role probe", len(windows))
     rows = []
     for k, window in enumerate(windows):
-        found = valid(window["frame"])
-        rng = stream(study.config.seed, "probe", window["round"], window["step"])
-        wrong = found[found.verdict == "incorrect"]
-        row = {"round": window["round"], "step": window["step"]}
-        for name, frame in (("all", found), ("incorrect", wrong)):
-            row[name] = None if (figure := probe(frame, study, rng)) is None else figure.record()
-        rows.append({**row, "texts": min(len(found), LARGEST)})
-        study.progress.step(k + 1, {"AUC": (row["all"] or {}).get("value") or float("nan")})
-    study.progress.done(f"{len(windows)} windows")
+        found = valid(window.frame)
+        rng = stream(run.config.seed, "probe", window.round, window.step)
+        whole, wrong = (probe(frame, run, rng) for frame in (found, of_verdict(found, "incorrect")))
+        rows.append(
+            SeparabilityRow(
+                round=window.round,
+                step=window.step,
+                all=None if whole is None else whole.interval(),
+                incorrect=None if wrong is None else wrong.interval(),
+                texts=min(len(found), LARGEST),
+            )
+        )
+        run.progress.step(k + 1, {"AUC": float("nan") if whole is None else whole.value})
+    run.progress.done(f"{len(windows)} windows")
     return rows
 
 
-def probe(frame: pd.DataFrame, study: Study, rng: np.random.Generator) -> Figure | None:
+def probe(frame: pd.DataFrame, run: EvaluationRun, rng: np.random.Generator) -> Figure | None:
     """AUC of the role probe on problems it was not fitted on; None below 20 texts a role."""
     if len(frame) > LARGEST:
         frame = frame.iloc[np.sort(rng.choice(len(frame), LARGEST, replace=False))]
@@ -63,8 +78,10 @@ def probe(frame: pd.DataFrame, study: Study, rng: np.random.Generator) -> Figure
         return None
     problems = list(frame.problem_id)
     scores = role_scores(list(frame.text), sneaky, problems)
-    settings = study.settings.evaluation
-    resamples = Resamples(problems, resamples=settings.bootstrap, confidence=settings.confidence_level, rng=rng)
+    settings = run.settings.evaluation
+    resamples = Resamples.multinomial(
+        problems, resamples=settings.bootstrap, confidence_level=settings.confidence_level, rng=rng
+    )
     return resamples.auroc(scores, sneaky, problems)
 
 

@@ -3,14 +3,12 @@
 Completeness: the share of helpful-correct text a verifier accepts. Soundness: the share of
 sneaky-incorrect text it accepts (false-positive rate), and the worst case: the share of problems on
 which at least one of k attempts is accepted (Hammond & Adam-Day 2025 report the like). The threshold is
-fixed on round 0's validation text (`Study.threshold`; the paper gives none). Scores are turned into
+fixed on round 0's validation text (`EvaluationRun.threshold`; the paper gives none). Scores are turned into
 probabilities by a logistic curve fitted on that same text (Platt), since the paper's loss leaves
 their scale open; `ece` is the expected calibration error after that, `ece_raw` that of sigmoid(V).
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,52 +16,65 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from legibility.evaluation.intervals import Figure, Resamples
-from legibility.evaluation.run import JUDGE, Study
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import ReliabilityBin, SoundnessRow, WorstCase
+from legibility.evaluation.text_sets import BothRoles
 from legibility.evaluation.texts import valid, validation_texts
 from legibility.metrics import number
+from legibility.prompts import HELPFUL
+from legibility.stored import Interval
 
 BINS = 10
 
 
-def compute(study: Study) -> list[dict[str, Any]]:
+def compute(run: EvaluationRun) -> list[SoundnessRow]:
     """A row per verifier, on its own round's text; the held-out judge reads the last round's."""
-    anchor = valid(validation_texts(study.run, 0))
+    anchor = valid(validation_texts(run.folder, 0))
     rows = []
-    for judge in study.judges:
-        index = study.rounds[-1] if judge == JUDGE else int(judge.split()[1])
-        threshold = study.threshold(judge)
-        own = study.own_text(index)
-        scores = study.scores(judge, own)
-        correct, helpful = (own.verdict == "correct").to_numpy(), (own.role == "helpful").to_numpy()
-        slope, offset = platt(study.scores(judge, anchor), (anchor.verdict == "correct").to_numpy())
+    for judge in run.judges:
+        index = run.round_read_by(judge)
+        threshold = run.threshold(judge)
+        own = run.own_text(index)
+        scores = run.scores(judge, own)
+        correct, helpful = (own.verdict == "correct").to_numpy(), (own.role == HELPFUL).to_numpy()
+        slope, offset = platt(run.scores(judge, anchor), (anchor.verdict == "correct").to_numpy())
         problems = list(own.problem_id)
-        row: dict[str, Any] = {"verifier": judge, "text": f"round {index}", "threshold": number(threshold)}
+        found: dict[str, Interval] = {}
         if not np.isnan(threshold):
             accepted = scores >= threshold
-            row["recall"] = study.resamples.ratio(problems, accepted & helpful & correct, helpful & correct).record()
-            row["fpr"] = study.resamples.ratio(problems, accepted & ~helpful & ~correct, ~helpful & ~correct).record()
-            row["worst_case"] = worst_case(own[~helpful & ~correct], accepted[~helpful & ~correct], study.resamples)
+            right, wrong = helpful & correct, ~helpful & ~correct
+            found["recall"] = run.resamples.ratio(problems, accepted & right, right).interval()
+            found["fpr"] = run.resamples.ratio(problems, accepted & wrong, wrong).interval()
+            found["worst_case"] = worst_case(own[wrong], accepted[wrong], run.resamples)
         probability = expit(slope * scores + offset)
-        row["ece"] = calibration_error(probability, correct, problems, study.resamples).record()
-        row["ece_raw"] = calibration_error(expit(scores), correct, problems, study.resamples).record()
-        row["curve"] = reliability(probability, correct)
-        rows.append({**row, "decoding": study.decoding()})
+        rows.append(
+            SoundnessRow(
+                verifier=judge,
+                text=BothRoles(index),
+                threshold=number(threshold),
+                **found,
+                ece=calibration_error(probability, correct, problems, run.resamples).interval(),
+                ece_raw=calibration_error(expit(scores), correct, problems, run.resamples).interval(),
+                curve=reliability(probability, correct),
+                decoding=run.decoding(),
+            )
+        )
     return rows
 
 
-def worst_case(frame: pd.DataFrame, accepted: np.ndarray, resamples: Resamples) -> dict[str, Any]:
-    """Share of problems with incorrect attempts on which at least one is accepted, and attempts per problem."""
+def worst_case(frame: pd.DataFrame, accepted: np.ndarray, resamples: Resamples) -> WorstCase:
+    """Share of problems with incorrect attempts on which at least one is accepted, and attempts per problem.
+
+    frame: the incorrect attempts; accepted (attempts,) bool.
+    """
     table = (
         pd.DataFrame({"problem": frame.problem_id.to_numpy(), "accepted": accepted})
         .groupby("problem")
         .accepted.agg(["any", "size"])
     )
     attempts = float(table["size"].mean()) if len(table) else 0.0
-    return {
-        **resamples.mean(list(table.index), table["any"].astype(float)).record(),
-        "attempts": attempts,
-        "problems": len(table),
-    }
+    found = resamples.mean(list(table.index), table["any"].astype(float)).interval()
+    return WorstCase(**dict(found), attempts=attempts, problems=len(table))
 
 
 def platt(scores: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
@@ -93,18 +104,16 @@ def calibration_error(
         for inside in _bins(probability)
     ]
     return Figure(
-        sum(abs(p.value) for p in parts), np.sum([np.abs(p.draws) for p in parts], axis=0), resamples.confidence
+        sum(abs(p.value) for p in parts), np.sum([np.abs(p.draws) for p in parts], axis=0), resamples.confidence_level
     )
 
 
-def reliability(probability: np.ndarray, correct: np.ndarray) -> list[dict[str, float]]:
-    """The reliability curve: mean probability and share correct of each bin."""
+def reliability(probability: np.ndarray, correct: np.ndarray) -> list[ReliabilityBin]:
+    """The reliability curve: mean probability and share correct of each bin of texts, both (texts,)."""
     return [
-        {
-            "predicted": float(probability[inside].mean()),
-            "observed": float(correct[inside].mean()),
-            "n": int(inside.sum()),
-        }
+        ReliabilityBin(
+            predicted=float(probability[inside].mean()), observed=float(correct[inside].mean()), n=int(inside.sum())
+        )
         for inside in _bins(probability)
         if inside.any()
     ]

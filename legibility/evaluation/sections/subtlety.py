@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.evaluation.intervals import Resamples
-from legibility.evaluation.run import Study
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import Decoding, SubtletyRow
+from legibility.evaluation.text_sets import VerdictText
+from legibility.evaluation.texts import of_verdict
+from legibility.game.condition import START_SNEAKY, helpful, sneaky
 from legibility.problems.records import Problem
 from legibility.problems.truth import GradedStep, grade_steps
 
@@ -23,13 +26,14 @@ FLAWS = ("slip", "foreign", "unwritten", "no steps")
 
 
 @dataclass
-class StepJudge:
-    """`grade_steps` by problem id, each text judged once: samples of small models repeat a lot."""
+class StepGrader:
+    """`grade_steps` by problem id, each text graded once: samples of small models repeat a lot."""
 
     problems: Mapping[str, Problem]
     _known: dict[tuple[str, str], list[GradedStep]] = field(default_factory=dict)
 
     def steps(self, problem_id: str, text: str) -> list[GradedStep]:
+        """The written steps of a solution, graded."""
         key = (problem_id, text)
         if key not in self._known:
             self._known[key] = grade_steps(self.problems[problem_id], text)
@@ -40,7 +44,7 @@ class StepJudge:
         return any(step.status != "valid" for step in self.steps(problem_id, text))
 
 
-def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
+def step_table(frame: pd.DataFrame, grader: StepGrader) -> pd.DataFrame:
     """Per solution: equations written, wrong ones, those that carry an earlier mistake, arithmetic that holds, validity, the flaw.
 
     `validity` is the share of written steps that are valid, `least` 1 where all are and 0 else, `place`
@@ -50,7 +54,7 @@ def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
     """
     rows = []
     for problem_id, text in zip(frame.problem_id, frame.text, strict=True):
-        status = [s.status for s in judge.steps(problem_id, text)]
+        status = [s.status for s in grader.steps(problem_id, text)]
         wrong = [i for i, s in enumerate(status) if s != "valid"]
         rows.append(
             {
@@ -70,44 +74,40 @@ def step_table(frame: pd.DataFrame, judge: StepJudge) -> pd.DataFrame:
     )
 
 
-def compute(study: Study) -> list[dict[str, Any]]:
+def compute(run: EvaluationRun) -> list[SubtletyRow]:
     """A row per text: each round's sneaky-incorrect and helpful-correct solutions, and every kind of attacker's."""
-    judge = StepJudge(study.problems)
-    named = {"init sneaky incorrect": _of(study.texts["init sneaky"], "incorrect")}
-    for index in study.rounds:
-        named[f"round {index} sneaky incorrect"] = _of(study.texts[f"sneaky {index}"], "incorrect")
-        named[f"round {index} helpful correct"] = _of(study.texts[f"game {index}"], "correct")
-    for name, frame in study.attackers.items():
-        named[f"{name} incorrect"] = _of(frame, "incorrect")
-    return [
-        {"text": name, **describe(frame, judge, study.resamples), "decoding": study.decoding()}
-        for name, frame in named.items()
-        if len(frame)
-    ]
+    grader = StepGrader(run.problems)
+    wanted = [(VerdictText(START_SNEAKY, "incorrect"), run.texts[START_SNEAKY])]
+    for index in run.rounds:
+        wanted.append((VerdictText(sneaky(index), "incorrect"), run.texts[sneaky(index)]))
+        wanted.append((VerdictText(helpful(index), "correct"), run.texts[helpful(index)]))
+    wanted += [(VerdictText(attackers, "incorrect"), frame) for attackers, frame in run.attackers.items()]
+    rows = []
+    for text, frame in wanted:
+        chosen = of_verdict(frame, text.verdict)
+        if len(chosen):
+            rows.append(describe(text, chosen, grader, run.resamples, run.decoding()))
+    return rows
 
 
-def describe(frame: pd.DataFrame, judge: StepJudge, resamples: Resamples) -> dict[str, Any]:
-    """The figures of one text, each with its interval."""
-    table = step_table(frame, judge)
-    exact = all(bool(judge.problems[p].steps) for p in table.problem_id.unique())
+def describe(
+    text: VerdictText, frame: pd.DataFrame, grader: StepGrader, resamples: Resamples, decoding: Decoding
+) -> SubtletyRow:
+    """The row of one text (its solutions in `frame`), each figure with its interval."""
+    table = step_table(frame, grader)
     problems = list(table.problem_id)
-    figures = {
-        "with_steps": resamples.mean(problems, table.steps > 0),
-        "arithmetic_holds": resamples.ratio(problems, table.holds, table.steps),
-        "validity": resamples.mean(problems, table.validity),
-        "least_validity": resamples.mean(problems, table.least),
-        "wrong_steps": resamples.mean(problems, table.wrong.where(table.steps > 0)),
-        "carried": resamples.ratio(problems, table.carried, table.wrong),
-        "first_wrong_place": resamples.mean(problems, table.place),
-    }
     shares = table.flaw.value_counts(normalize=True)
-    return {
-        "solutions": len(table),
-        "exact": exact,
-        **{k: f.record() for k, f in figures.items()},
-        "flaws": {flaw: float(shares.get(flaw, 0.0)) for flaw in FLAWS},
-    }
-
-
-def _of(frame: pd.DataFrame, verdict: str) -> pd.DataFrame:
-    return frame[frame.verdict == verdict]
+    return SubtletyRow(
+        text=text,
+        solutions=len(table),
+        exact=all(bool(grader.problems[p].steps) for p in table.problem_id.unique()),
+        with_steps=resamples.mean(problems, table.steps > 0).interval(),
+        arithmetic_holds=resamples.ratio(problems, table.holds, table.steps).interval(),
+        validity=resamples.mean(problems, table.validity).interval(),
+        least_validity=resamples.mean(problems, table.least).interval(),
+        wrong_steps=resamples.mean(problems, table.wrong.where(table.steps > 0)).interval(),
+        carried=resamples.ratio(problems, table.carried, table.wrong).interval(),
+        first_wrong_place=resamples.mean(problems, table.place).interval(),
+        flaws={flaw: float(shares.get(flaw, 0.0)) for flaw in FLAWS},
+        decoding=decoding,
+    )

@@ -12,75 +12,67 @@ correctness arm ("correctness short") is a second control.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from legibility.evaluation.intervals import Figure, combine
-from legibility.evaluation.run import JUDGE, Study
-from legibility.evaluation.sections.subtlety import StepJudge, step_table
+from legibility.evaluation.intervals import Figure, combine, share
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import Measured, Tax, TaxArm
+from legibility.evaluation.sections.subtlety import StepGrader, step_table
+from legibility.game.condition import (
+    CORRECTNESS_ONLY,
+    HELD_OUT_JUDGE,
+    LENGTH_PENALISED,
+    START,
+    Condition,
+    Judge,
+    helpful,
+    verifier,
+)
+from legibility.game.human_record import read_human_record
+from legibility.stored import Interval
 
-HUMAN = "human.json"
 LEAST = 5  # of an arm's texts in a length bin
 BINS = 10
 
 
 @dataclass(frozen=True)
-class Arm:
+class ArmText:
     """An arm's helpful test text and, per text, what the judges say of it."""
 
-    frame: pd.DataFrame
-    scores: dict[str, np.ndarray]
-    validity: np.ndarray  # nan for invalid text
+    frame: pd.DataFrame  # columns of solutions.parquet
+    scores: dict[str, np.ndarray]  # by measure, each (texts,); nan for invalid text
+    validity: np.ndarray  # (texts,); nan for invalid text
 
 
-def compute(study: Study) -> dict[str, Any]:
-    """`arms[name]`: accuracy, length and each checkability measure, raw and length-matched; `tax`, `retained_gain`."""
-    last = study.rounds[-1]
-    game_name = f"game {last}"
-    names = {"start": "init", **{f"game {i}": f"game {i}" for i in study.rounds}}
-    names |= {n: n for n in ("correctness", "correctness short") if n in study.texts}
-    judges = {"last_verifier": f"verifier {last}"} | ({"held_out_judge": JUDGE} if JUDGE in study.judges else {})
-    steps = StepJudge(study.problems)
-    arms = {name: _arm(study, study.texts[text], judges, steps) for name, text in names.items()}
-    game = arms[game_name]
-    human = _human(study)
-    result: dict[str, Any] = {
-        "reference": game_name,
-        "arms": {},
-        "decoding": study.decoding(),
-        "step_validity_exact": _exact(study),
-    }
-    for name, arm in arms.items():
-        ours, theirs, support = length_weights(arm.frame.completion_tokens, game.frame.completion_tokens)
-        raw, matched, base = _figures(study, arm), _figures(study, arm, ours), _figures(study, game, theirs)
-        entry: dict[str, Any] = {
-            "mean_length": float(arm.frame.completion_tokens.mean()),
-            "support": support,
-            "checkability": {},
-        }
-        for measure in raw:
-            figures = {
-                "raw": raw[measure].record(),
-                "matched": matched[measure].record(),
-                "difference": (raw[measure] - _figures(study, game)[measure]).record(),
-                "difference_matched": (matched[measure] - base[measure]).record(),
-            }
-            (entry if measure == "accuracy" else entry["checkability"])[measure] = figures
-        if name in human:
-            entry["checkability"]["human"] = {"raw": human[name]}
-        result["arms"][name] = entry
-    result["tax"] = {
-        n: result["arms"][n]["accuracy"]["difference"] for n in ("correctness", "correctness short") if n in arms
-    }
-    result["tax_matched"] = {n: result["arms"][n]["accuracy"]["difference_matched"] for n in result["tax"]}
-    if "correctness" in arms:
-        start, corner, own = (_figures(study, arms[n])["accuracy"] for n in ("start", "correctness", game_name))
-        result["retained_gain"] = combine(lambda s, c, g: (g - s) / (c - s), start, corner, own).record()
-    return result
+def compute(run: EvaluationRun) -> Tax:
+    """Accuracy, length and each checkability measure of every arm, raw and length-matched; tax and retained gain."""
+    last = helpful(run.rounds[-1])
+    honest = [START, *(helpful(index) for index in run.rounds)]
+    corners = [c for c in (CORRECTNESS_ONLY, LENGTH_PENALISED) if c in run.texts]
+    judges = {"last_verifier": verifier(run.rounds[-1])}
+    if HELD_OUT_JUDGE in run.judges:
+        judges["held_out_judge"] = HELD_OUT_JUDGE
+    grader = StepGrader(run.problems)
+    texts = {c: _arm_text(run, run.texts[c], judges, grader) for c in (*honest, *corners)}
+    people = _human(run)
+    arms = {c: _arm(run, text, texts[last], people.get(c)) for c, text in texts.items()}
+    figures: dict[str, Interval] = {}
+    if CORRECTNESS_ONLY in texts:
+        start, corner, own = (_figures(run, texts[c])["accuracy"] for c in (START, CORRECTNESS_ONLY, last))
+        figures["retained_gain"] = combine(lambda s, c, g: share(g - s, c - s), start, corner, own).interval()
+    return Tax(
+        reference=last,
+        arms=arms,
+        decoding=run.decoding(),
+        step_validity_exact=all(bool(p.steps) for p in run.game.splits.test),
+        tax={c: _known(arms[c].accuracy.difference) for c in corners},
+        tax_matched={c: _known(arms[c].accuracy.difference_matched) for c in corners},
+        **figures,
+    )
 
 
 def length_weights(arm: pd.Series, reference: pd.Series) -> tuple[np.ndarray, np.ndarray, float]:
@@ -93,53 +85,64 @@ def length_weights(arm: pd.Series, reference: pd.Series) -> tuple[np.ndarray, np
     ours, theirs = np.searchsorted(edges, arm, "left"), np.searchsorted(edges, reference, "left")
     have, want = (np.bincount(b, minlength=len(edges) + 1) for b in (ours, theirs))
     kept = have >= LEAST
-    share = np.where(kept, want / np.maximum(have, 1), 0.0)
-    return share[ours], kept[theirs].astype(float), float(want[kept].sum() / max(want.sum(), 1))
+    weight = np.where(kept, want / np.maximum(have, 1), 0.0)
+    return weight[ours], kept[theirs].astype(float), float(want[kept].sum() / max(want.sum(), 1))
 
 
-def _arm(study: Study, frame: pd.DataFrame, judges: dict[str, str], steps: StepJudge) -> Arm:
+def _arm_text(run: EvaluationRun, frame: pd.DataFrame, judges: Mapping[str, Judge], grader: StepGrader) -> ArmText:
     readable = (frame.verdict != "invalid").to_numpy()
     scores = {name: np.full(len(frame), np.nan) for name in judges}
     for name, judge in judges.items():
-        scores[name][readable] = study.scores(judge, frame[readable])
-    validity = np.where(readable, step_table(frame, steps).validity.fillna(0.0), np.nan)
-    return Arm(frame, scores, validity)
+        scores[name][readable] = run.scores(judge, frame[readable])
+    validity = np.where(readable, step_table(frame, grader).validity.fillna(0.0), np.nan)
+    return ArmText(frame, scores, validity)
 
 
-def _figures(study: Study, arm: Arm, weights: np.ndarray | None = None) -> dict[str, Figure]:
-    """Accuracy and checkability of an arm, its texts weighted."""
+def _arm(run: EvaluationRun, arm: ArmText, game: ArmText, human: Interval | None) -> TaxArm:
+    """The record of one arm; `game` is the last round's text."""
+    ours, theirs, support = length_weights(arm.frame.completion_tokens, game.frame.completion_tokens)
+    raw, matched, base = _figures(run, arm), _figures(run, arm, ours), _figures(run, game, theirs)
+    plain = _figures(run, game)
+    measures = {
+        name: Measured(
+            raw=raw[name].interval(),
+            matched=matched[name].interval(),
+            difference=(raw[name] - plain[name]).interval(),
+            difference_matched=(matched[name] - base[name]).interval(),
+        )
+        for name in raw
+    }
+    accuracy = measures.pop("accuracy")
+    if human is not None:
+        measures["human"] = Measured(raw=human)
+    return TaxArm(
+        mean_length=float(arm.frame.completion_tokens.mean()), support=support, checkability=measures, accuracy=accuracy
+    )
+
+
+def _figures(run: EvaluationRun, arm: ArmText, weights: np.ndarray | None = None) -> dict[str, Figure]:
+    """Accuracy and checkability of an arm, its texts weighted; weights (texts,)."""
     problems, right = list(arm.frame.problem_id), (arm.frame.verdict == "correct").to_numpy()
     readable = ~np.isnan(arm.validity)
     weights = np.ones(len(right)) if weights is None else weights
     inside = [p for p, keep in zip(problems, readable, strict=True) if keep]
     return {
-        "accuracy": study.resamples.mean(problems, right, weights),
+        "accuracy": run.resamples.mean(problems, right, weights),
         **{
-            name: study.resamples.pairwise(s[readable], right[readable], inside, weights[readable])
+            name: run.resamples.pairwise(s[readable], right[readable], inside, weights[readable])
             for name, s in arm.scores.items()
         },
-        "step_validity": study.resamples.mean(problems, arm.validity, weights),
+        "step_validity": run.resamples.mean(problems, arm.validity, weights),
     }
 
 
-def _exact(study: Study) -> bool:
-    return all(bool(p.steps) for p in study.game.splits.test)
+def _known(interval: Interval | None) -> Interval:
+    return Interval() if interval is None else interval
 
 
-def _human(study: Study) -> dict[str, dict[str, Any]]:
-    """Judgments of people by arm name: their accuracy on an arm's honest text, from human.json (`legibility analyze`).
-
-    Simulated raters are left out.
-    """
-    file = study.run.path / HUMAN
-    if not file.is_file():
+def _human(run: EvaluationRun) -> dict[Condition, Interval]:
+    """Accuracy of people on each condition's honest text (`legibility analyze`). Simulated raters are left out."""
+    found = read_human_record(run.folder.path)
+    if found is None or found.simulated:
         return {}
-    found = json.loads(file.read_text(encoding="utf-8"))
-    if found["simulated"]:
-        return {}
-    names = {"init": "start", "correctness": "correctness"}
-    return {
-        names.get(c["arm"], f"game {c['round']}"): {k: c["accuracy"].get(k) for k in ("value", "low", "high")}
-        for c in found["conditions"]
-        if c["role"] != "sneaky"
-    }
+    return {c.condition: c.accuracy for c in found.conditions if not c.condition.sneaky}

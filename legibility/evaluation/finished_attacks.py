@@ -1,0 +1,60 @@
+"""The attacks a run has finished: their records and their text, read from the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from legibility.evaluation.schema import AttackRecord
+from legibility.evaluation.text_sets import Attackers
+from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import TRAINING, AttackTraining
+from legibility.game.solutions import read_solutions
+
+FOLDER = "evaluation/attacks"
+
+
+@dataclass(frozen=True)
+class FinishedAttack:
+    """An attack that was made; `phase` is its folder in the run."""
+
+    record: AttackRecord
+    phase: str
+
+
+def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
+    """Every finished attack, one per verifier, reward and seed (the one under the highest cap), in that order.
+
+    Raises UserError for files that were changed.
+    """
+    best: dict[tuple[int, str, int], FinishedAttack] = {}
+    for done in sorted((run.path / FOLDER).glob("v*/DONE")):
+        phase = f"{FOLDER}/{done.parent.name}"
+        training = run.stored(phase, TRAINING, AttackTraining)
+        exploited = training.steps_to_exploit is not None
+        record = AttackRecord(
+            verifier=training.round,
+            reward=training.reward,
+            seed=training.seed,
+            steps=training.steps if training.steps_to_exploit is None else training.steps_to_exploit,
+            exploited=exploited,
+            cap=training.cap,
+            quick=training.quick,
+            start=training.start,
+            settings=training.settings,
+        )
+        key = (record.verifier, record.reward, record.seed)
+        if key not in best or record.cap > best[key].record.cap:
+            best[key] = FinishedAttack(record, phase)
+    return [best[key] for key in sorted(best)]
+
+
+def attacker_texts(run: RunFolder) -> dict[Attackers, pd.DataFrame]:
+    """Test text of finished attackers, all seeds together. Raises UserError for files that were changed."""
+    parts: dict[Attackers, list[pd.DataFrame]] = {}
+    for made in finished_attacks(run):
+        frame = read_solutions(run.verified(made.phase) / "solutions.parquet")
+        whose = Attackers(made.record.reward, made.record.verifier)
+        parts.setdefault(whose, []).append(frame[frame.split == "test"])
+    return {whose: pd.concat(frames, ignore_index=True) for whose, frames in parts.items()}

@@ -1,0 +1,42 @@
+"""Many attacks: which are planned, side by side, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+
+from legibility.game.run_folder import RunFolder
+from tests.evaluation.helpers import FAST, section
+from tests.support import legibility
+
+
+def test_refusals(copied):
+    for arguments, parts in (
+        (("--verifier", 7, "--reward", "src"), ("--verifier 7", "0, 1")),
+        (("--verifier", 0, "--reward", "goodhart", "attack.goodhart_start=0.999"), ("start accuracy", "0.999")),
+        (("attack.rewards=[src, src]",), ("attack.rewards",)),
+        (("reward.kind=src",), ("reward.kind=src",)),
+    ):
+        result = legibility("attack", copied.path, *arguments)
+        assert result.code == 2 and result.err.count("\n") == 1, result
+        assert all(part in result.err for part in parts), result.err
+    assert not list((copied.path / "evaluation").glob("attacks/*")) if (copied.path / "evaluation").exists() else True
+
+
+def test_attacks_side_by_side_are_the_same_attacks(copied, tmp_path):
+    alone = shutil.copytree(copied.path, tmp_path / "alone")
+    options = ("--verifier", 0, *FAST, "compute.threads=1", "attack.goodhart_start=0.999")
+    assert legibility("attack", alone, *options).code == 0
+    result = legibility("attack", copied.path, *options, "attack.parallel=2")
+    assert result.code == 0 and result.out.count("goodhart attacks are left out") == 1
+    assert (
+        section(copied, "attacks") == section(RunFolder(alone), "attacks")
+        and len(section(RunFolder(alone), "attacks")) == 4
+    )
+    for file in (alone / "evaluation/attacks").rglob("*.parquet"):
+        assert (copied.path / file.relative_to(alone)).read_bytes() == file.read_bytes()
+
+
+def test_quick_attacks_are_few_and_marked(copied):
+    assert legibility("attack", copied.path, "--verifier", 1, "--quick", "attack.problems_per_step=2").code == 0
+    found = section(copied, "attacks")
+    assert [(r["reward"], r["seed"], r["quick"], r["cap"]) for r in found] == [("cgc", 0, True, 3), ("src", 0, True, 3)]
