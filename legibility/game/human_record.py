@@ -19,11 +19,11 @@ HUMAN = "human.json"
 class HumanAccuracy(Stored):
     """Judgments of raters on what one condition wrote; intervals at the record's confidence level."""
 
-    arm: str
-    round: int
-    role: str
-    judgments: int
-    raters: int
+    arm: str = Field(description="Arm of the writer.")
+    round: int = Field(description="Round of the writer; -1 before the first.")
+    role: str = Field(description="Role of the writer.")
+    judgments: int = Field(description="Judgments behind the numbers.")
+    raters: int = Field(description="Raters who made them.")
     accuracy: Interval = Field(
         description="Mean of the accuracy on right and on wrong solutions (sneaky: wrong ones only)."
     )
@@ -39,11 +39,11 @@ class HumanAccuracy(Stored):
 class HumanRecord(Stored):
     """human.json: a study's results by condition."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     simulated: bool = Field(description="Whether made-up raters judged; then the record says nothing about people.")
     study_id: str = Field(description="Study the judgments come from.")
     confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
-    conditions: list[HumanAccuracy]
+    conditions: list[HumanAccuracy] = Field(description="Conditions with judgments, in order.")
 
     def accuracy(self, condition: Condition) -> Interval | None:
         """Accuracy of the raters on a condition's solutions, or None where the study has none of them."""

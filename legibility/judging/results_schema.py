@@ -26,34 +26,34 @@ class JudgmentCounts(Stored):
 class RaterResult(Stored):
     """One rater, and whether the rules of study.yaml keep them."""
 
-    rater: str
+    rater: str = Field(description="Name in judgments.csv: tool:who.")
     judgments: int = Field(description="Study judgments.")
     accuracy: float | None = Field(description="Share of them that are right.")
     p: float | None = Field(description="One-sided exact binomial test of accuracy > 1/2.")
     failed_checks: int = Field(description="Wrong attention checks.")
     checks: int = Field(description="Attention checks judged.")
-    median_seconds: float | None
+    median_seconds: float | None = Field(description="Of study judgments; null where no time is known.")
     excluded: str = Field(description='Why the rater is left out; "" for those who stay.')
 
 
 class ConditionResult(Stored):
     """How well raters judge what one condition wrote."""
 
-    arm: str
-    round: int
-    role: str
+    arm: str = Field(description="Arm of the writer.")
+    round: int = Field(description="Round of the writer; -1 before the first.")
+    role: str = Field(description="Role of the writer.")
     label: str = Field(description="The condition for people.")
-    judgments: int
-    raters: int
-    problems: int
-    items: int
+    judgments: int = Field(description="Judgments behind the numbers.")
+    raters: int = Field(description="Raters who made them.")
+    problems: int = Field(description="Different problems judged.")
+    items: int = Field(description="Different solutions judged.")
     accuracy: Interval = Field(
         description="Mean of the accuracy on right and on wrong solutions (sneaky: wrong ones only)."
     )
     false_accept: Interval = Field(description="Share of judgments of wrong solutions that say True.")
     false_reject: Interval = Field(description="Share of judgments of right solutions that say False.")
-    mean_seconds: Interval
-    median_seconds: Number
+    mean_seconds: Interval = Field(description="Mean time to the verdict.")
+    median_seconds: Number = Field(description="Median time to the verdict.")
     mean_seconds_when_right: Number = Field(description="Over judgments that are right (the paper's time).")
     timed_out: Number = Field(description="Share of judgments after the time limit.")
 
@@ -64,18 +64,18 @@ class ConditionResult(Stored):
 
 
 class ConditionDifference(Stored):
-    """Accuracy on the second condition minus the first; conditions as ARM:ROUND:ROLE."""
+    """Accuracy on the second condition minus the first."""
 
-    first: str
-    second: str
-    difference: Interval
+    first: str = Field(description="ARM:ROUND:ROLE.")
+    second: str = Field(description="ARM:ROUND:ROLE.")
+    difference: Interval = Field(description="Accuracy on the second minus accuracy on the first.")
 
 
 class MatchedAccuracy(Stored):
-    """Accuracy on a condition (ARM:ROUND:ROLE) if its solutions had the common lengths."""
+    """Accuracy on a condition if its solutions had the common lengths."""
 
-    condition: str
-    accuracy: Interval
+    condition: str = Field(description="ARM:ROUND:ROLE.")
+    accuracy: Interval = Field(description="Standardised to the common lengths.")
 
 
 class LengthMatched(Stored):
@@ -88,17 +88,17 @@ class LengthMatched(Stored):
 class FixedEffect(Stored):
     """A term of the mixed model."""
 
-    term: str
-    log_odds: float
-    sd: float
+    term: str = Field(description="Name in the formula.")
+    log_odds: float = Field(description="Log-odds of judging right.")
+    sd: float = Field(description="Standard deviation of the variational posterior, known to be too small.")
 
 
 class MixedModel(Stored):
     """Logistic model of a judgment being right, with random effects of rater and problem. Descriptive."""
 
-    formula: str
+    formula: str = Field(description="In the notation of lme4.")
     reference: str = Field(description="The condition others are compared with.")
-    fixed: list[FixedEffect]
+    fixed: list[FixedEffect] = Field(description="Condition, correct solutions, log length.")
     random_sd: dict[str, float] = Field(description="rater, problem -> standard deviation of the effects.")
 
 
@@ -115,30 +115,30 @@ class JudgeAgreement(Stored):
 class ConfidenceResult(Stored):
     """Accuracy of the judgments with one stated confidence."""
 
-    confidence: int = Field(ge=1, le=5)
-    judgments: int
-    accuracy: float
+    confidence: int = Field(ge=1, le=5, description="As stated: 1 guessing, 5 certain.")
+    judgments: int = Field(description="Judgments with this confidence.")
+    accuracy: float = Field(description="Share of them that are right.")
 
 
 class FirstWrongStep(Stored):
     """How often raters who marked the first wrong line of a wrong solution marked the true one."""
 
-    marked: int
-    share_right: Number
+    marked: int = Field(description="Judgments that mark a line where the true one is known.")
+    share_right: Number = Field(description="Share of them that mark the true one.")
 
 
 class StudyResults(Stored):
-    """results.json."""
+    """results.json: everything the analysis of a study found."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     simulated: bool = Field(description="Whether made-up raters judged.")
-    study_id: str
+    study_id: str = Field(description="Study the judgments belong to.")
     run: str = Field(description="Name of the run or problem file the solutions came from.")
     confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
     judgments: JudgmentCounts
     raters: list[RaterResult] = Field(description="Every rater, excluded or not.")
-    raters_kept: int
-    conditions: list[ConditionResult]
+    raters_kept: int = Field(description="Raters behind the numbers.")
+    conditions: list[ConditionResult] = Field(description="Conditions with judgments, in order.")
     differences: list[ConditionDifference] = Field(
         description="Every two conditions whose writers were asked to be right."
     )
@@ -148,5 +148,7 @@ class StudyResults(Stored):
     verifiers: dict[str, JudgeAgreement] = Field(
         description='Judge ("verifier 0", "held_out_judge") -> agreement; "people": the share of raters who accept, as a score.'
     )
-    by_confidence: list[ConfidenceResult] = Field(alias="confidence_levels")
+    by_confidence: list[ConfidenceResult] = Field(
+        alias="confidence_levels", description="Accuracy by stated confidence."
+    )
     first_wrong_step: FirstWrongStep

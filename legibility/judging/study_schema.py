@@ -40,7 +40,7 @@ class Slot(Stored):
 class KeyEntry(Stored):
     """A line of key.jsonl (sealed): what an item is."""
 
-    item_id: str
+    item_id: str = Field(description="Id of the item in items.jsonl.")
     problem_id: str = Field(description="Id of the problem in the run (attention checks: attention-0, …).")
     arm: str = Field(description="Arm of the writer: init, game, correctness, reference; attention for checks.")
     round: int = Field(description="Round of the writer; -1 before the first.")
@@ -50,11 +50,11 @@ class KeyEntry(Stored):
     scores: dict[str, float] = Field(
         description='Raw scores of all judges of the run: "verifier 0", …, "held_out_judge".'
     )
-    problem_chars: int
-    solution_chars: int
+    problem_chars: int = Field(description="Characters of the problem.")
+    solution_chars: int = Field(description="Characters of the solution.")
     solution_tokens: int | None = Field(description="Tokens of the prover's tokenizer; null where no model wrote it.")
     first_wrong_line: int | None = Field(description="Line of the first wrong step, from 1, where it is known.")
-    kind: Literal["study", "attention"]
+    kind: Literal["study", "attention"] = Field(description="Study item or attention check.")
     run: str = Field(description="Name of the run folder or problem file.")
     content_sha256: str = Field(description="Ties the entry to the item's text (`content_hash`).")
 
@@ -81,14 +81,14 @@ def content_hash(problem: str, solution: str) -> str:
 class Checksums(Stored):
     """checksums.json: ties the files of a study together."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     sha256: dict[str, str] = Field(description="Name of a file -> SHA-256 of its bytes when exported.")
 
 
 class Provenance(Stored):
     """provenance.json (sealed): where the items came from."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     run: str = Field(description="Name of the run folder or problem file.")
     run_path: str | None = Field(description="Path of the run folder; null for a problem file.")
     seed: int = Field(description="Seed of the choice of solutions.")
@@ -108,7 +108,7 @@ class RefusedRow(Stored):
     file: str = Field(description="Name of the imported file.")
     source: str = Field(alias="from", description="Its format, as given to `legibility import --from`.")
     where: str = Field(description="Place in the file.")
-    reason: str
+    reason: str = Field(description="Why, in words.")
 
 
 # --- The server's log -------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class RefusedRow(Stored):
 class ClaimEvent(Stored):
     """server.jsonl: a rater took a slot."""
 
-    event: Literal["claim"] = "claim"
+    event: Literal["claim"] = Field("claim", description="Kind of the event.")
     slot: int = Field(ge=1, description="Number of the slot, from 1.")
     token: str = Field(description="The session's secret, kept by the rater's browser.")
     visitor: dict[str, str] = Field(description="Prolific's parameters of the link: PROLIFIC_PID and the like.")
@@ -127,10 +127,10 @@ class ClaimEvent(Stored):
 class ShownEvent(Stored):
     """server.jsonl: an item was put on the screen; its clock runs from here."""
 
-    event: Literal["shown"] = "shown"
-    slot: int = Field(ge=1)
-    token: str
-    item_id: str
+    event: Literal["shown"] = Field("shown", description="Kind of the event.")
+    slot: int = Field(ge=1, description="Number of the slot, from 1.")
+    token: str = Field(description="The session's secret.")
+    item_id: str = Field(description="Id of the item.")
     time: float = Field(description="When it was shown, seconds since 1970.")
     at: str = Field(description="When it was written, ISO 8601, UTC.")
 
@@ -138,10 +138,10 @@ class ShownEvent(Stored):
 class JudgmentEvent(Stored):
     """server.jsonl: a rater's answer."""
 
-    event: Literal["judgment"] = "judgment"
-    slot: int = Field(ge=1)
-    token: str
-    item_id: str
+    event: Literal["judgment"] = Field("judgment", description="Kind of the event.")
+    slot: int = Field(ge=1, description="Number of the slot, from 1.")
+    token: str = Field(description="The session's secret.")
+    item_id: str = Field(description="Id of the item.")
     answer: bool = Field(description="True: the rater says that the solution is right.")
     seconds: float = Field(
         description="Time to the answer as the page measured it, never longer than the item was out."
@@ -165,11 +165,11 @@ server_event: TypeAdapter[ClaimEvent | ShownEvent | JudgmentEvent] = TypeAdapter
 class SimulationTruth(Stored):
     """simulation/truth.json: what the made-up raters were given."""
 
-    simulation: Literal[True] = True
-    seed: int
+    simulation: Literal[True] = Field(True, description="No person judged anything.")
+    seed: int = Field(description="Seed of the simulation.")
     lapse: float = Field(description="Share of judgments that are coin flips.")
     careless: float = Field(description="Share of raters who flip a coin for everything.")
-    raters: int
+    raters: int = Field(description="How many raters there are.")
     truth: dict[str, float] = Field(description="Condition -> expected accuracy of a rater who is not careless.")
     careless_raters: list[str] = Field(description="Names of the careless ones in judgments.csv.")
 
@@ -177,7 +177,7 @@ class SimulationTruth(Stored):
 class Coverage(Stored):
     """simulation/coverage.json: what the analysis makes of many simulated studies."""
 
-    simulation: Literal[True] = True
+    simulation: Literal[True] = Field(True, description="No person judged anything.")
     repeats: int = Field(description="Simulated studies.")
     covered: float = Field(description="Share of (study, condition) intervals of accuracy that hold the truth.")
     by_condition: dict[str, float] = Field(description="The same by condition.")
