@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -195,6 +196,18 @@ def test_changelog_names_every_renamed_setting():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     for old, new in Config.renamed.items():
         assert f"`{old}`" in text and f"`{new}`" in text, old
+
+
+def test_metrics_page_explains_every_logged_number(tiny_run):
+    """Every key of a step, of a verifier update and of the completion store; `…_incorrect` ends a key begun before."""
+    from legibility.game.solutions import SCHEMA
+
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    keys = set(SCHEMA.names)
+    for log in ("prover", "verifier"):
+        keys |= set(json.loads((tiny_run.path / f"rounds/00/{log}/metrics.jsonl").read_text().splitlines()[0]))
+    known = set(re.findall(r"`(\w+)`", page)) | {"score_helpful_incorrect", "score_sneaky_incorrect"}
+    assert not keys - known
 
 
 # ---------------------------------------------------------------- code and commands run
