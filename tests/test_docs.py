@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import yaml
 
 from legibility.config import Config
 from legibility.settings import models_in
-from tests.support import ROOT
+from tests.support import ROOT, legibility
 
 DOCS = ROOT / "docs"
 HISTORY = {"log.md"}  # tells what was called how at the time; never edited
@@ -248,7 +249,20 @@ def test_python_page_names_every_public_name():
     assert not [n for n in legibility.__all__ if n != "__version__" and not re.search(rf"`{n}[`(]|, `{n}`", page)]
 
 
-@pytest.mark.notebook
+@pytest.mark.examples
+def test_tutorial_runs(tiny_clone):
+    """Every `legibility` command of docs/game.md, in the order of the page."""
+    for line in shell_lines(DOCS / "game.md"):
+        if line.startswith("legibility "):
+            arguments = shlex.split(line)[1:]
+            if arguments[0] == "train" and "--out" in arguments:
+                arguments += ["game.rounds=1", "game.held_out_judge=false"]
+            done = legibility(*arguments)
+            assert done.code == 0, f"{line}: {done.err}"
+    assert (tiny_clone / "runs/nano/report.html").is_file() and (tiny_clone / "runs/compare/compare.html").is_file()
+
+
+@pytest.mark.examples
 def test_notebook_runs():
     """docs/notebooks/ten_lines.ipynb from its own folder, with the built-in models, as a user would."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
