@@ -7,7 +7,6 @@ verifiers catch what fooled earlier ones. Model text is printed as plain text, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from legibility.errors import UserError
-from legibility.game.condition import GAME
+from legibility.game.condition import GAME, HELD_OUT_JUDGE, Judge, verifier
 from legibility.game.context import Game
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
@@ -37,18 +36,18 @@ NO_GOLD = "0"  # graded against, never shown: the answer of the question is not 
 
 @dataclass(frozen=True)
 class Reply:
-    """One sampled solution. `verdict` is None where the gold answer is not known; `scores` by judge name."""
+    """One sampled solution. verdict: None where the gold answer is not known. scores: of every judge of the run."""
 
     role: str
     text: str
     verdict: str | None
     lines: list[Line]
     note: str
-    scores: dict[str, float]
+    scores: dict[Judge, float]
 
 
-def ask_run(
-    run_path: Path | str,
+def ask(
+    path: Path | str,
     question: str,
     *,
     round_index: int | None = None,
@@ -59,14 +58,15 @@ def ask_run(
 ) -> list[Reply]:
     """Print (and return) helpful and sneaky solutions with marked steps and every verifier's score.
 
-    question: a problem id of the run, or any word problem. round_index: whose prover answers (default
-    the last finished round's). answer: the gold answer of an own question.
+    path: the run folder. question: a problem id of the run, or any word problem. round_index: whose prover
+    answers (default the last finished round's). samples: solutions per role. answer: the gold answer of an own
+    question. console: where to print (default the terminal).
     Raises UserError for an empty question, an unknown id or round, a run without a finished round, a
     changed file, or an answer that is no number.
     """
     if samples < 1:
         raise UserError(f"--samples {samples}: ask for at least one solution per role")
-    run = RunFolder.existing(run_path)
+    run = RunFolder.existing(path)
     problem = _find_problem(run, question, answer)
     rounds = run.rounds()
     if not rounds:
@@ -90,7 +90,7 @@ def ask_run(
                 row.verdict if known else None,
                 shown.lines,
                 shown.note,
-                {name: values[i] for name, values in scores.items()},
+                {judge: values[i] for judge, values in scores.items()},
             )
         )
     _print(console or Console(highlight=False), problem, round_index, replies)
@@ -118,6 +118,7 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
 
 
 def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solution]:
+    """Graded solutions of the game's one test problem by a round's prover, `samples` of each role."""
     prover = game.saved_prover(game.run.verified(phase_name(GAME, round_index)))
     return game.draw(
         prover,
@@ -133,13 +134,13 @@ def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solutio
     ).rows
 
 
-def _scores(game: Game, rows: list[Solution], rounds: list[int]) -> dict[str, list[float]]:
-    """Judge name -> score of every row."""
+def _scores(game: Game, rows: list[Solution], rounds: list[int]) -> dict[Judge, list[float]]:
+    """Scores of every row by the verifier of each round, and by the held-out judge where there is one."""
     problems, texts = [game.problems[r.problem_id] for r in rows], [r.text for r in rows]
-    scores = {f"verifier {i}": game.saved_verifier(i).score(problems, texts).tolist() for i in rounds}
+    scores = {verifier(i): game.saved_verifier(i).score(problems, texts).tolist() for i in rounds}
     judge = load_judge(game)
     if judge is not None:
-        scores["held-out judge"] = judge.score(problems, texts).tolist()
+        scores[HELD_OUT_JUDGE] = judge.score(problems, texts).tolist()
     return scores
 
 
@@ -188,12 +189,12 @@ def _marked(line: Line) -> Text:
 
 
 def _score_table(names: list[str], replies: list[Reply]) -> Table:
-    judges: Mapping[str, float] = replies[0].scores
+    judges = replies[0].scores
     table = Table(title="score by each round's verifier", title_justify="left", title_style="bold")
     table.add_column("solution")
     table.add_column("verdict")
     for judge in judges:
-        table.add_column(judge, justify="right")
+        table.add_column(judge.label, justify="right")
     for name, reply in zip(names, replies, strict=True):
         cells = (f"{reply.scores[judge]:.3f}" for judge in judges)
         table.add_row(Text(name, style=ROLE_STYLES[reply.role]), reply.verdict or "-", *cells)

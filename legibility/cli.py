@@ -64,9 +64,9 @@ def ask(
     seed: Annotated[int, typer.Option(help="Sampling seed.", min=0)] = 0,
 ) -> None:
     """Helpful and sneaky solutions of one problem, with every verifier's score and the step check."""
-    from legibility.ask import ask_run
+    from legibility.ask import ask as ask_provers
 
-    ask_run(run, question, round_index=round_index, samples=samples, answer=answer, seed=seed)
+    ask_provers(run, question, round_index=round_index, samples=samples, answer=answer, seed=seed)
 
 
 @app.command()

@@ -11,13 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from legibility.config_file import load_config
 from legibility.evaluation.claims import claims
-from legibility.evaluation.compare import dig, merge, over_seeds, read_summaries, steps_by_seed
+from legibility.evaluation.compare import (
+    ComparedFigure,
+    Comparison,
+    OverSeeds,
+    merge,
+    over_seeds,
+    read_summaries,
+    steps_by_seed,
+)
+from legibility.evaluation.headline import STEPS_TO_EXPLOIT, attacks_of
+from legibility.evaluation.schema import Summary
+from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder, different_settings
 from legibility.reporting.comparison import rounds_figure
@@ -45,7 +56,7 @@ def main(
         "## Claims of the paper\n",
         claim_table(summaries),
         "## Headline numbers\n",
-        figure_table(merged, ("start", "correctness-only acc", "legibility", "retained", "length", "checkability")),
+        figure_table(merged),
         "## Round by round\n",
         picture(
             out,
@@ -95,25 +106,26 @@ def picture(out: Path, name: str, caption: str, content: bytes) -> str:
     return f"![{caption}](figures/{name})\n"
 
 
-def attack_picture(summaries: Sequence[dict[str, Any]], merged: dict[str, Any], out: Path) -> str:
-    if not merged["survival"]:
+def attack_picture(summaries: Sequence[Summary], merged: Comparison, out: Path) -> str:
+    """Every attack of all runs, where there is one."""
+    if not merged.survival:
         return ""
-    attacks = [a for s in summaries for a in dig(s, "evaluation", "attacks") or []]
     with themed(LIGHT):
-        drawing = png(attacks_figure({"attacks": attacks, "survival": merged["survival"]}, LIGHT))
+        drawing = png(attacks_figure(attacks_of(summaries), merged.survival, LIGHT))
     return picture(
         out, "attacks.png", "Every attack (triangles: not exploited by the step cap), median and interval", drawing
     )
 
 
-def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path) -> str:
-    d = summaries[0]["decoding"]
+def head(runs: Sequence[Path], summaries: Sequence[Summary], config: Path) -> str:
+    """What the page is, and the command of every run."""
+    d = summaries[0].decoding
     lines = [
         "# Results",
         "",
         f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; edit nothing by hand but the section in words. A seed is one unit: "
         "values are means over seeds with 95% t intervals. "
-        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}. Definitions: [metrics](metrics.md).",
+        f"{d.test_problems} test problems × {d.samples} samples per role, temperature {d.temperature:g}. Definitions: [metrics](metrics.md).",
         "",
         "| run | command | minutes | peak memory, MB | commit |",
         "|---|---|---|---|---|",
@@ -129,17 +141,17 @@ def head(runs: Sequence[Path], summaries: Sequence[dict[str, Any]], config: Path
         commit = RunFolder.existing(run).manifest().git_commit or "–"
         lines.append(
             f"| {run.name} | `legibility train {config} {settings} && legibility evaluate {run.name}{attack_settings(summary, config)}` | "
-            f"{summary['wall_seconds'] / 60:.1f} | {summary['peak_memory_mb']:,.0f} | {commit} |"
+            f"{summary.wall_seconds / 60:.1f} | {summary.peak_memory_mb:,.0f} | {commit} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def attack_settings(summary: dict[str, Any], config: Path) -> str:
+def attack_settings(summary: Summary, config: Path) -> str:
     """Settings that the run's attacks were made with where they are not the config's."""
-    records, settings = dig(summary, "evaluation", "attacks"), load_config(config)
+    records, settings = attacks_of([summary]), load_config(config)
     if not records:
         return " --quick"
-    seeds, cap = max(r["seed"] for r in records) + 1, max(r["cap"] for r in records)
+    seeds, cap = max(r.seed for r in records) + 1, max(r.cap for r in records)
     changed = {
         "seeds": (seeds, settings.attack.seeds),
         "max_steps": (cap, settings.attack.max_steps or 2 * settings.ppo.steps),
@@ -147,109 +159,106 @@ def attack_settings(summary: dict[str, Any], config: Path) -> str:
     return "".join(f" attack.{name}={made}" for name, (made, default) in changed.items() if made != default)
 
 
-def claim_table(summaries: Sequence[dict[str, Any]]) -> str:
+def claim_table(summaries: Sequence[Summary]) -> str:
+    """The paper's claims with their verdicts."""
     rows = [(c.text, c.paper, c.evidence, f"**{c.verdict}**") for c in claims(summaries)]
     return "Held: the interval over seeds lies above 0. Failed: the mean does not. Not clear: in between.\n\n" + table(
         ("claim", "paper", "measured here", "verdict"), rows
     )
 
 
-def figure_table(merged: dict[str, Any], prefixes: tuple[str, ...]) -> str:
-    rows = [
-        (name, *map(number, f["values"]), estimate(f))
-        for name, f in merged["figures"].items()
-        if name.startswith(prefixes) and f["n"]
-    ]
-    return table(("", *(f"seed {s}" for s in merged["seeds"]), "mean"), rows)
+def figure_table(merged: Comparison) -> str:
+    """Numbers of whole runs by seed."""
+    rows = [(f.label, *map(number, f.values), estimate(f)) for f in merged.figures if f.round is None and f.n]
+    return table(("", *(f"seed {s}" for s in merged.seeds), "mean"), rows)
 
 
-def round_table(merged: dict[str, Any]) -> str:
-    names = list(
-        dict.fromkeys(
-            n.split(": ", 1)[1] for n in merged["figures"] if n.startswith("round ") and ", verifier" not in n
-        )
-    )
-    rounds = sorted({int(n.split()[1][:-1]) for n in merged["figures"] if n.startswith("round ")})
-    rows = [
-        (name, *(estimate(merged["figures"][f"round {r}: {name}"]) for r in rounds))
-        for name in names
-        if not name.startswith("steps to exploit")
-    ]
-    rows.append(("steps to exploit in the game, by seed", *(steps_by_seed(merged["figures"], r) for r in rounds)))
-    return table(("", *(f"round {r}" for r in rounds)), rows)
+def round_table(merged: Comparison) -> str:
+    """Numbers of rounds, those of other rounds' verifiers apart (they stand in the matrix)."""
+    shown: dict[str, list[ComparedFigure]] = {}
+    for figure in merged.figures:
+        if figure.round is not None and figure.verifier is None and figure.name != STEPS_TO_EXPLOIT:
+            shown.setdefault(figure.label, []).append(figure)
+    rows: list[Sequence[Any]] = [(label, *map(estimate, figures)) for label, figures in shown.items()]
+    rows.append(("steps to exploit in the game, by seed", *(steps_by_seed(merged, r) for r in merged.rounds)))
+    return table(("", *(f"round {r}" for r in merged.rounds)), rows)
 
 
-def matrix_table(summaries: Sequence[dict[str, Any]], metric: str) -> str:
-    matrices = [m for s in summaries if (m := dig(s, "evaluation", "matrix"))]
+def matrix_table(summaries: Sequence[Summary], metric: Literal["auroc", "fpr"]) -> str:
+    """A metric of every verifier on every set of text."""
+    matrices = [s.evaluation.matrix for s in summaries if s.evaluation and s.evaluation.matrix]
     if not matrices:
         return "Not measured.\n"
-    verifiers, sets = matrices[0]["verifiers"], matrices[0]["solutions"]
-    rows = [
-        (s, *(estimate(over_seeds([dig(m, metric, v, s) for m in matrices], 0.95), 2) for v in verifiers)) for s in sets
-    ]
-    return table(("text", *verifiers), rows)
+    verifiers = matrices[0].verifiers
+    rows = []
+    for texts in matrices[0].solutions:
+        values = ([getattr(m, metric).get(v, {}).get(texts) for m in matrices] for v in verifiers)
+        rows.append((text_key(texts), *(estimate(over_seeds(found, 0.95), 2) for found in values)))
+    return table(("text", *(v.label for v in verifiers)), rows)
 
 
-def survival_table(merged: dict[str, Any]) -> str:
-    if not merged["survival"]:
+def survival_table(merged: Comparison) -> str:
+    """Steps to exploit by reward and verifier."""
+    if not merged.survival:
         return "No attack was made.\n"
     rows = [
         (
-            r["reward"],
-            r["verifier"],
-            number(r["median"], 0) if r["median"] is not None else f"> {r['cap']}",
-            f"{number(r['low'], 0)} to {number(r['high'], 0)}",
-            f"{r['n']}{' (quick)' if r['quick'] else ''}",
-            f"{r['censored']:.0%}",
-            r["cap"],
+            r.reward,
+            r.verifier,
+            number(r.median, 0) if r.median is not None else f"> {r.cap}",
+            f"{number(r.low, 0)} to {number(r.high, 0)}",
+            f"{r.n}{' (quick)' if r.quick else ''}",
+            f"{r.censored:.0%}",
+            r.cap,
         )
-        for r in merged["survival"]
+        for r in merged.survival
     ]
     return table(("reward", "verifier", "median", "interval", "attacks", "not exploited", "step cap"), rows)
 
 
-def best_of_n_table(summaries: Sequence[dict[str, Any]]) -> str:
-    rows = [r for s in summaries for r in dig(s, "evaluation", "best_of_n") or []]
-    rounds, sizes = sorted({r["round"] for r in rows}), sorted({r["n"] for r in rows if r["problems"] >= 20})
+def best_of_n_table(summaries: Sequence[Summary]) -> str:
+    """Balanced best-of-n by round; n with fewer than 20 problems is left out."""
+    rows = [r for s in summaries for r in (s.evaluation and s.evaluation.best_of_n) or []]
+    rounds, sizes = sorted({r.round for r in rows}), sorted({r.n for r in rows if r.problems >= 20})
 
     def cell(index: int, n: int) -> str:
-        chosen = [r for r in rows if (r["round"], r["n"]) == (index, n) and r["problems"] >= 20]
-        return estimate(over_seeds([r["value"] for r in chosen], 0.95)) if chosen else "–"
+        chosen = [r for r in rows if (r.round, r.n) == (index, n) and r.problems >= 20]
+        return estimate(over_seeds([r.value for r in chosen], 0.95)) if chosen else "–"
 
     return table(("n", *(f"round {r}" for r in rounds)), [(n, *(cell(r, n) for r in rounds)) for n in sizes])
 
 
-def subtlety_table(summaries: Sequence[dict[str, Any]]) -> str:
-    rows = [dig(s, "evaluation", "subtlety") or [] for s in summaries]
-    texts = list(dict.fromkeys(r["text"] for section in rows for r in section))
+def subtlety_table(summaries: Sequence[Summary]) -> str:
+    """What is wrong with the steps of each kind of text."""
+    rows = [r for s in summaries for r in (s.evaluation and s.evaluation.subtlety) or []]
+    texts = list(dict.fromkeys(r.text for r in rows))
     keys = ("with_steps", "arithmetic_holds", "validity", "least_validity", "wrong_steps", "first_wrong_place")
 
-    def cell(text: str, key: str) -> str:
-        return estimate(
-            over_seeds([r[key]["value"] for section in rows for r in section if r["text"] == text], 0.95), 2
-        )
+    def cell(text: VerdictText, key: str) -> str:
+        return estimate(over_seeds([getattr(r, key).value for r in rows if r.text == text], 0.95), 2)
 
-    return table(("text", *(k.replace("_", " ") for k in keys)), [(t, *(cell(t, k) for k in keys)) for t in texts])
+    lines = [(verdict_key(t), *(cell(t, k) for k in keys)) for t in texts]
+    return table(("text", *(k.replace("_", " ") for k in keys)), lines)
 
 
-def hacking_table(summaries: Sequence[dict[str, Any]]) -> str:
-    rows = [r for s in summaries for r in dig(s, "evaluation", "hacking") or []]
-    verifiers = list(dict.fromkeys(r["verifier"] for r in rows))
+def hacking_table(summaries: Sequence[Summary]) -> str:
+    """Junk that verifiers accept, and rewrites that turn their decisions."""
+    rows = [r for s in summaries for r in (s.evaluation and s.evaluation.hacking) or []]
+    verifiers = list(dict.fromkeys(r.verifier for r in rows))
     lines = []
     for kind, key, title in (("junk", "accepted", "accepted"), ("rewrite", "flips", "decisions turned")):
-        for change in dict.fromkeys(r["change"] for r in rows if r["kind"] == kind):
+        for change in dict.fromkeys(r.change for r in rows if r.kind == kind):
             cells = []
             for v in verifiers:
-                values = [
-                    dig(r, key, "value") for r in rows if (r["kind"], r["change"], r["verifier"]) == (kind, change, v)
-                ]
-                cells.append(estimate(over_seeds(values, 0.95), 2))
+                found = [getattr(r, key) for r in rows if (r.kind, r.change, r.verifier) == (kind, change, v)]
+                cells.append(estimate(over_seeds([f.value if f else None for f in found], 0.95), 2))
             lines.append((f"{change}: {title}", *cells))
-    return table(("", *verifiers), lines)
+    return table(("", *(v.label for v in verifiers)), lines)
 
 
-def test_table(merged: dict[str, Any]) -> str:
-    rows = [(name, number(t["difference"]), number(t["p"]), t["n"]) for name, t in merged["paired_tests"].items()]
+def test_table(merged: Comparison) -> str:
+    """Paired tests over seeds."""
+    rows = [(t.label, number(t.difference), number(t.p), t.n) for t in merged.paired_tests]
     return table(("first against second", "mean difference", "p", "seeds"), rows)
 
 
@@ -258,13 +267,12 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
 
 
-def estimate(figure: dict[str, Any], digits: int = 3) -> str:
-    if figure["mean"] is None:
+def estimate(figure: OverSeeds, digits: int = 3) -> str:
+    """A mean with its interval."""
+    if figure.mean is None:
         return "–"
-    interval = (
-        f" [{number(figure['low'], digits)}, {number(figure['high'], digits)}]" if figure["low"] is not None else ""
-    )
-    return number(figure["mean"], digits) + interval
+    interval = f" [{number(figure.low, digits)}, {number(figure.high, digits)}]" if figure.low is not None else ""
+    return number(figure.mean, digits) + interval
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -11,12 +11,12 @@ to train against is a result here. Settings after the config apply to every poin
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 import typer
@@ -24,13 +24,25 @@ from matplotlib.figure import Figure
 
 from legibility.config import Config
 from legibility.config_file import load_config
-from legibility.evaluation.compare import dig, merge, steps_by_seed
+from legibility.evaluation.compare import Comparison, OverSeeds, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
-from legibility.files import write_atomic, write_json
+from legibility.evaluation.headline import (
+    AUROC_POOLED,
+    BEST_OF_16,
+    FALSE_POSITIVE_RATE,
+    HELPFUL_ACCURACY,
+    LEGIBILITY_TAX,
+    RETAINED_GAIN,
+    SNEAKY_ACCURACY,
+    STEPS,
+)
+from legibility.evaluation.schema import SUMMARY, Summary, read_summary
+from legibility.files import write_atomic
 from legibility.game.base import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.play import train
 from legibility.reporting.drawing import LIGHT, end_labels, themed
+from legibility.stored import Stored, write_stored
 
 SIZES = ("xs", "s", "m", "equal")
 REWARDS = {
@@ -63,18 +75,16 @@ def main(
             folder = out / f"{name.replace(' ', '-').lower()}-{seed}"
             plans.setdefault(settings, Plan(config, folder, changes, base))
             base = base or folder
-    played: dict[str, dict[str, Any]] = {}
+    played: dict[str, Summary] = {}
     for draws_base in (True, False):
         stage = {settings: plan for settings, plan in plans.items() if (plan.base is None) == draws_base}
         played.update(zip(stage, _all(list(stage.values()), workers), strict=True))
-    results: dict[str, dict[str, Any]] = {}
+    results = []
     for name in found:
         chosen = [played[settings_of[name, seed]] for seed in seeds.split(",")]
-        results[name] = {
-            **merge(chosen),
-            "parameters": dig(chosen[0]["arms"]["game"]["rounds"][0], "verifier", "parameters"),
-        }
-    write_json(out / "sweep.json", results)
+        parameters = chosen[0].arms.game.rounds[0].verifier.parameters
+        results.append(SweepPoint(name=name, parameters=parameters, merged=merge(chosen)))
+    write_stored(out / "sweep.json", Sweep(points=results))
     command = " ".join(
         ["python scripts/sweep.py", str(config), *(overrides or ()), "--points", points, "--seeds", seeds]
     )
@@ -91,6 +101,20 @@ def choose(points: str, config: Config) -> dict[str, list[str]]:
     return {**(sizes if points != "rewards" else {}), **(REWARDS if points != "sizes" else {})}
 
 
+class SweepPoint(Stored):
+    """One setting of the sweep: its games over seeds."""
+
+    name: str
+    parameters: int
+    merged: Comparison
+
+
+class Sweep(Stored):
+    """sweep.json."""
+
+    points: list[SweepPoint]
+
+
 class Plan(NamedTuple):
     """A game to play. `base`: the run folder whose base text is taken over, none to draw it."""
 
@@ -100,7 +124,7 @@ class Plan(NamedTuple):
     base: Path | None
 
 
-def _all(plans: list[Plan], workers: int) -> list[dict[str, Any]]:
+def _all(plans: list[Plan], workers: int) -> list[Summary]:
     if workers == 1:
         return [play_and_evaluate(plan) for plan in plans]
     threads = max(1, torch.get_num_threads() // workers)
@@ -108,7 +132,7 @@ def _all(plans: list[Plan], workers: int) -> list[dict[str, Any]]:
         return list(pool.map(play_and_evaluate, plans))
 
 
-def play_and_evaluate(plan: Plan) -> dict[str, Any]:
+def play_and_evaluate(plan: Plan) -> Summary:
     """The summary of one game, played and evaluated as far as that is not done."""
     settings = load_config(plan.config, plan.changes)
     if plan.base is not None:
@@ -116,7 +140,7 @@ def play_and_evaluate(plan: Plan) -> dict[str, Any]:
     run = train(settings, plan.folder, resume=True, force=True, base_dir=plan.config.resolve().parent)
     if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
         evaluate(run.path, quick=True)
-    return json.loads((run.path / "summary.json").read_text(encoding="utf-8"))
+    return read_summary(run.path / SUMMARY)
 
 
 def take_base(run: RunFolder, other: RunFolder) -> None:
@@ -128,86 +152,77 @@ def take_base(run: RunFolder, other: RunFolder) -> None:
             copy.rename(run.folder(phase))
 
 
-def render(results: dict[str, dict[str, Any]]) -> str:
+def render(results: Sequence[SweepPoint]) -> str:
     """One row per point: means over seeds, with the interval where there are several."""
     rounds = _rounds(results)
-    columns = {
-        "helpful accuracy": f"round {rounds - 1}: helpful accuracy",
-        "sneaky accuracy": f"round {rounds - 1}: sneaky accuracy",
-        "tax": "legibility tax",
-        "retained gain": "retained gain",
-        "best-of-16, round 0": "round 0: balanced best-of-16",
-        f"best-of-16, round {rounds - 1}": f"round {rounds - 1}: balanced best-of-16",
-        "false-positive rate, last": f"round {rounds - 1}: false-positive rate of its verifier",
-        "AUROC of verifier 0 on round 0": "round 0: AUROC pooled, verifier 0",
-        "of verifier 1": "round 0: AUROC pooled, verifier 1",
+    columns: dict[str, tuple[str, int | None, int | None]] = {  # title -> name, round and verifier of the figure
+        "helpful accuracy": (HELPFUL_ACCURACY, rounds - 1, None),
+        "sneaky accuracy": (SNEAKY_ACCURACY, rounds - 1, None),
+        "tax": (LEGIBILITY_TAX, None, None),
+        "retained gain": (RETAINED_GAIN, None, None),
+        "best-of-16, round 0": (BEST_OF_16, 0, None),
+        f"best-of-16, round {rounds - 1}": (BEST_OF_16, rounds - 1, None),
+        "false-positive rate, last": (FALSE_POSITIVE_RATE, rounds - 1, None),
+        "AUROC of verifier 0 on round 0": (AUROC_POOLED, 0, 0),
     }
-    columns = {
-        title: key
-        for title, key in columns.items()
-        if any(key in r["figures"] and r["figures"][key]["n"] for r in results.values())
-    }
+    if rounds > 1:
+        columns["of verifier 1"] = (AUROC_POOLED, 0, 1)
+    columns = {title: key for title, key in columns.items() if any(point.merged.figure(*key).n for point in results)}
     lines = [
         "| point | verifier parameters | steps to exploit in the game by seed; by round | "
         + " | ".join(columns)
         + " |",
         "|---" * (len(columns) + 3) + "|",
     ]
-    for name, result in results.items():
-        figures = result["figures"]
-        steps = "; ".join(steps_by_seed(figures, r) for r in range(rounds))
-        cells = [_cell(figures[key]) for key in columns.values()]
-        lines.append(f"| {name} | {result['parameters']:,} | {steps} | " + " | ".join(cells) + " |")
+    for point in results:
+        steps = "; ".join(steps_by_seed(point.merged, r) for r in range(rounds))
+        cells = [_cell(point.merged.figure(*key)) for key in columns.values()]
+        lines.append(f"| {point.name} | {point.parameters:,} | {steps} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def draw(results: dict[str, dict[str, Any]]) -> Figure:
+def draw(results: Sequence[SweepPoint]) -> Figure:
     """Steps to exploit and best-of-16 over rounds, a line per point, with intervals over seeds where there are several."""
     rounds = _rounds(results)
     with themed(LIGHT):
         figure = Figure(figsize=(9.6, 3.6), layout="constrained")
-        wanted = (
-            ("PPO steps", "steps until fooled, or the phase's length"),
-            ("balanced best-of-16", "balanced best-of-16"),
-        )
+        wanted = ((STEPS, "steps until fooled, or the phase's length"), (BEST_OF_16, "balanced best-of-16"))
         for ax, (key, title) in zip(figure.subplots(1, 2), wanted, strict=True):
             ends = []
-            for k, (name, result) in enumerate(results.items()):
+            for k, point in enumerate(results):
                 colour, aside = f"C{k}", 0.05 * (k - (len(results) - 1) / 2)
-                figures = [result["figures"][f"round {r}: {key}"] for r in range(rounds)]
-                known = [(r + aside, f) for r, f in enumerate(figures) if f["mean"] is not None]
+                figures = [point.merged.figure(key, r) for r in range(rounds)]
+                known = [(r + aside, f) for r, f in enumerate(figures) if f.mean is not None]
                 if known:
                     ax.plot(
                         [x for x, _ in known],
-                        [f["mean"] for _, f in known],
+                        [f.mean for _, f in known],
                         "o-",
                         color=colour,
                         markersize=4,
                         linewidth=1.5,
                     )
-                    ends.append((known[-1][1]["mean"], name, colour))
+                    ends.append((known[-1][1].mean, point.name, colour))
                 for x, f in known:
-                    if f["low"] is not None:
-                        ax.plot([x, x], [f["low"], f["high"]], color=colour, linewidth=1, alpha=0.6)
+                    if f.low is not None:
+                        ax.plot([x, x], [f.low, f.high], color=colour, linewidth=1, alpha=0.6)
             ax.set_title(title, loc="left")
             ax.set_xlabel("round")
             ax.set_xticks(range(rounds))
-            ax.set_ylim(
-                0, 1 if key == "balanced best-of-16" else None
-            )  # an interval of few seeds may leave the possible
+            ax.set_ylim(0, 1 if key == BEST_OF_16 else None)  # an interval of few seeds may leave the possible
             end_labels(ax, ends)
     return figure
 
 
-def _rounds(results: dict[str, dict[str, Any]]) -> int:
-    return min(sum(name.endswith(": helpful accuracy") for name in r["figures"]) for r in results.values())
+def _rounds(results: Sequence[SweepPoint]) -> int:
+    return min(len(point.merged.rounds) for point in results)
 
 
-def _cell(figure: dict[str, Any], digits: int = 3) -> str:
-    if figure["mean"] is None:
+def _cell(figure: OverSeeds, digits: int = 3) -> str:
+    if figure.mean is None:
         return "–"
-    interval = f" [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]" if figure["low"] is not None else ""
-    return f"{figure['mean']:.{digits}f}{interval}"
+    interval = f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]" if figure.low is not None else ""
+    return f"{figure.mean:.{digits}f}{interval}"
 
 
 if __name__ == "__main__":

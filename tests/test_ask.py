@@ -10,28 +10,35 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from legibility.ask import ask_run
+from legibility.ask import ask
 from legibility.errors import UserError
+from legibility.game.condition import HELD_OUT_JUDGE, verifier
 from tests.support import legibility
 
 
-def ask(run, question: str, **options):
+def asked(run, question: str, **options):
     """The replies and what was printed, without colours."""
     out = io.StringIO()
     options = {"round_index": None, "samples": 2, "answer": None, "seed": 0, **options}
-    replies = ask_run(run.path, question, console=Console(file=out, width=140, highlight=False), **options)
+    replies = ask(run.path, question, console=Console(file=out, width=140, highlight=False), **options)
     return replies, out.getvalue()
 
 
 def test_every_verifier_scores_both_roles(tiny_run) -> None:
-    replies, out = ask(tiny_run, "Tom has 3 pens. Ann has 4.", answer="7")
+    replies, out = asked(tiny_run, "Tom has 3 pens. Ann has 4.", answer="7")
     assert [r.role for r in replies] == ["helpful", "helpful", "sneaky", "sneaky"]
     for reply in replies:
-        assert list(reply.scores) == ["verifier 0", "verifier 1", "held-out judge"]
+        assert list(reply.scores) == [verifier(0), verifier(1), HELD_OUT_JUDGE]
         assert reply.verdict in ("correct", "incorrect", "invalid")
         for score in reply.scores.values():
             assert f"{score:.3f}" in out
-    assert "verifier 0" in out and "verifier 1" in out and "gold answer 7" in out and "round 1" in out
+    assert (
+        "verifier 0" in out
+        and "verifier 1" in out
+        and "held-out judge" in out
+        and "gold answer 7" in out
+        and "round 1" in out
+    )
     assert "✓" in out or "✗" in out
 
 
@@ -39,32 +46,32 @@ def test_scores_are_those_of_the_rounds_verifiers(tiny_run) -> None:
     from legibility.models.verifier import Verifier
     from legibility.problems.records import Problem
 
-    replies, _ = ask(tiny_run, "Tom has 3 pens. Ann has 4.", samples=1)
-    verifier = Verifier.load(tiny_run.config().verifier, "cpu", source=str(tiny_run.path / "rounds/00/verifier"))
-    expected = verifier.score([Problem("x", "Tom has 3 pens. Ann has 4.", "")] * 2, [r.text for r in replies])
-    assert [r.scores["verifier 0"] for r in replies] == pytest.approx(expected.tolist(), abs=1e-5)
+    replies, _ = asked(tiny_run, "Tom has 3 pens. Ann has 4.", samples=1)
+    model = Verifier.load(tiny_run.config().verifier, "cpu", source=str(tiny_run.path / "rounds/00/verifier"))
+    expected = model.score([Problem("x", "Tom has 3 pens. Ann has 4.", "")] * 2, [r.text for r in replies])
+    assert [r.scores[verifier(0)] for r in replies] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_a_problem_of_the_run_by_id_and_by_text(tiny_run) -> None:
     record = json.loads((tiny_run.path / "problems.jsonl").read_text().splitlines()[-1])
-    replies, out = ask(tiny_run, record["id"], samples=1)
+    replies, out = asked(tiny_run, record["id"], samples=1)
     assert record["question"] in out and f"gold answer {record['answer']}" in out
     assert all(r.verdict is not None for r in replies)
-    assert ask(tiny_run, record["question"], samples=1, answer=record["answer"])[0] == replies
+    assert asked(tiny_run, record["question"], samples=1, answer=record["answer"])[0] == replies
 
 
 def test_an_unknown_answer_has_no_verdict(tiny_run) -> None:
-    replies, out = ask(tiny_run, "Zoe has 0 pens. Ann has 0.")  # whatever stands in for the gold answer must not show
+    replies, out = asked(tiny_run, "Zoe has 0 pens. Ann has 0.")  # whatever stands in for the gold answer must not show
     assert [r.verdict for r in replies] == [None] * 4
     assert "correct" not in out and "gold answer not known" in out
 
 
 def test_round_samples_and_seed(tiny_run) -> None:
     question = "Tom has 3 pens. Ann has 4."
-    first = ask(tiny_run, question, samples=4)[0]
-    assert ask(tiny_run, question, samples=4)[0] == first
-    assert [r.text for r in ask(tiny_run, question, samples=4, seed=1)[0]] != [r.text for r in first]
-    replies, out = ask(tiny_run, question, samples=1, round_index=0)
+    first = asked(tiny_run, question, samples=4)[0]
+    assert asked(tiny_run, question, samples=4)[0] == first
+    assert [r.text for r in asked(tiny_run, question, samples=4, seed=1)[0]] != [r.text for r in first]
+    replies, out = asked(tiny_run, question, samples=1, round_index=0)
     assert len(replies) == 2 and "round 0" in out
 
 
@@ -72,7 +79,7 @@ def test_question_and_completions_are_plain_text(tiny_run, monkeypatch) -> None:
     from legibility.models.prover import Prover
 
     monkeypatch.setattr(Prover, "decode", lambda self, ids: "[red]x[/red] \x1b[2J [/]\n2 + 2 = 5\n#### 5")
-    _, out = ask(tiny_run, "What is [bold]2[/bold] + 2 \x1b]0;title\x07?", samples=1)
+    _, out = asked(tiny_run, "What is [bold]2[/bold] + 2 \x1b]0;title\x07?", samples=1)
     assert "[bold]2[/bold]" in out and "[red]x[/red]" in out and "[/]" in out
     assert "\x1b" not in out and "\x07" not in out
     assert "arithmetic does not hold" in out
@@ -90,13 +97,13 @@ def test_question_and_completions_are_plain_text(tiny_run, monkeypatch) -> None:
 )
 def test_bad_questions_are_one_clear_error(tiny_run, question, options, said) -> None:
     with pytest.raises(UserError, match=said):
-        ask(tiny_run, question, **options)
+        asked(tiny_run, question, **options)
 
 
 def test_an_answer_that_contradicts_the_problem(tiny_run) -> None:
     record = json.loads((tiny_run.path / "problems.jsonl").read_text().splitlines()[0])
     with pytest.raises(UserError, match="leave --answer out"):
-        ask(tiny_run, record["id"], answer="99")
+        asked(tiny_run, record["id"], answer="99")
 
 
 def test_unfinished_and_changed_runs(tiny_run, tmp_path) -> None:
@@ -104,13 +111,13 @@ def test_unfinished_and_changed_runs(tiny_run, tmp_path) -> None:
     with open(copy / "rounds/00/verifier/model.safetensors", "ab") as handle:
         handle.write(b"x")
     with pytest.raises(UserError, match="missing or changed"):
-        ask_run(copy, "Tom has 3 pens. Ann has 4.")
+        ask(copy, "Tom has 3 pens. Ann has 4.")
     for index in (0, 1):
         shutil.rmtree(copy / f"rounds/0{index}/collection")
     with pytest.raises(UserError, match="no finished round"):
-        ask_run(copy, "Tom has 3 pens. Ann has 4.")
+        ask(copy, "Tom has 3 pens. Ann has 4.")
     with pytest.raises(UserError, match="no run folder"):
-        ask_run(tmp_path, "Tom has 3 pens. Ann has 4.")
+        ask(tmp_path, "Tom has 3 pens. Ann has 4.")
 
 
 def test_command_line(tiny_run) -> None:

@@ -13,14 +13,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from legibility.evaluation.compare import Summary, best_of, dig, over_seeds, pooled_survival, probe_end, subtlety_of
+from legibility.evaluation.compare import over_seeds, pooled_survival
+from legibility.evaluation.headline import (
+    attacks_of,
+    auroc_of,
+    best_of,
+    checkability,
+    probe_end,
+    rounds_of,
+    sneaky_validity,
+)
+from legibility.evaluation.schema import Summary
+from legibility.evaluation.text_sets import BothRoles, TextSet
+from legibility.game.condition import CORRECTNESS_ONLY, helpful, sneaky, verifier
 
 HELD, FAILED, UNCLEAR, UNKNOWN = "held", "failed", "not clear", "not measured"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`paper`: where it stands there; `evidence`: the number it is judged by."""
+    """A claim and its verdict. `paper`: where it stands there; `evidence`: the number the verdict rests on."""
 
     text: str
     paper: str
@@ -28,10 +40,10 @@ class Claim:
     verdict: str
 
 
-def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim]:
+def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list[Claim]:
     """Every claim that these runs can speak to."""
-    last = min(len(s["arms"]["game"]["rounds"]) for s in summaries) - 1
-    found = [_survival_claim(summaries, reward, last, confidence) for reward in ("src", "cgc", "goodhart")]
+    last = rounds_of(summaries) - 1
+    found = [_survival_claim(summaries, reward, last, confidence_level) for reward in ("src", "cgc", "goodhart")]
     table: list[tuple[str, str, str, Callable[[Summary], float | None]]] = [
         (
             "Within the game, the last verifier takes more steps to fool than verifier 0",
@@ -62,35 +74,32 @@ def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim
                 f"Later verifiers read earlier rounds' text better than its own verifier did, {name}",
                 "3.2 (the matrix is ours)",
                 "mean AUROC below the diagonal - on it",
-                lambda s, x=suffix: below_diagonal(s, last, x),
+                lambda s, texts_of=texts_of: below_diagonal(s, last, texts_of),
             )
-            for name, suffix in (
-                ("pooled", ""),
-                ("inside the helpful role", " helpful"),
-                ("inside the sneaky role", " sneaky"),
+            for name, texts_of in (
+                ("pooled", BothRoles),
+                ("inside the helpful role", helpful),
+                ("inside the sneaky role", sneaky),
             )
         ),
         (
             "The game ends with higher helpful accuracy than the start",
             "4.2, Fig. 5",
             "accuracy, last round - start",
-            lambda s: s["arms"]["game"]["accuracy"] - s["arms"]["init"]["accuracy"],
+            lambda s: _minus(s.arms.game.accuracy, s.arms.init.accuracy),
         ),
         (
             "Checkability costs accuracy (legibility tax)",
             "1, Fig. 1",
             "accuracy, correctness-only - last round",
-            lambda s: s["legibility_tax"]["value"],
+            lambda s: s.legibility_tax.value,
         ),
         *(
             (
                 f"The game's text is easier to check than the correctness-only arm's, {title}",
                 "1, Fig. 1, 4b",
                 "pairwise accuracy of the held-out judge, game - correctness-only",
-                lambda s, f=form: _minus(
-                    0.0,
-                    dig(s, "evaluation", "tax", "arms", "correctness", "checkability", "held_out_judge", f, "value"),
-                ),
+                lambda s, form=form: _minus(0.0, checkability(s, "held_out_judge", CORRECTNESS_ONLY, form)),
             )
             for title, form in (("raw", "difference"), ("at equal length", "difference_matched"))
         ),
@@ -98,10 +107,7 @@ def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim
             "Sneaky flaws get subtler over the rounds",
             "4.3.2, Fig. 7a",
             "mean validity of sneaky-incorrect steps, last round - round 0",
-            lambda s: _minus(
-                subtlety_of(s, f"round {last} sneaky incorrect", "validity"),
-                subtlety_of(s, "round 0 sneaky incorrect", "validity"),
-            ),
+            lambda s: _minus(sneaky_validity(s, last), sneaky_validity(s, 0)),
         ),
         (
             "The roles get harder to tell apart over the rounds",
@@ -111,16 +117,15 @@ def claims(summaries: Sequence[Summary], confidence: float = 0.95) -> list[Claim
         ),
     ]
     return found + [
-        Claim(text, paper, *_judge([read(s) for s in summaries], evidence, confidence))
+        Claim(text, paper, *_verdict([read(s) for s in summaries], evidence, confidence_level))
         for text, paper, evidence, read in table
     ]
 
 
-def below_diagonal(summary: Summary, last: int, suffix: str) -> float | None:
-    """Mean over rounds j < i of AUROC(verifier i) - AUROC(verifier j), both on round j's text."""
-    area = dig(summary, "evaluation", "matrix", "auroc") or {}
+def below_diagonal(summary: Summary, last: int, texts_of: Callable[[int], TextSet]) -> float | None:
+    """Mean over rounds j < i of AUROC(verifier i) - AUROC(verifier j), both on round j's text, `texts_of(j)`."""
     gaps = [
-        _minus(dig(area, f"verifier {i}", f"round {j}{suffix}"), dig(area, f"verifier {j}", f"round {j}{suffix}"))
+        _minus(auroc_of(summary, verifier(i), texts_of(j)), auroc_of(summary, verifier(j), texts_of(j)))
         for j in range(last)
         for i in range(j + 1, last + 1)
     ]
@@ -128,48 +133,47 @@ def below_diagonal(summary: Summary, last: int, suffix: str) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _judge(values: list[float | None], evidence: str, confidence: float) -> tuple[str, str]:
-    found = over_seeds(values, confidence)
-    if not found["n"]:
+def _verdict(values: list[float | None], evidence: str, confidence_level: float) -> tuple[str, str]:
+    """The evidence with its numbers, and whether the claim held."""
+    found = over_seeds(values, confidence_level)
+    if found.mean is None:
         return evidence, UNKNOWN
-    interval = f" [{found['low']:.3f}, {found['high']:.3f}]" if found["low"] is not None else ""
-    text = f"{evidence}: {found['mean']:.3f}{interval}, {found['n']} seed{'s' if found['n'] > 1 else ''}"
-    if found["mean"] <= 0:
+    interval = f" [{found.low:.3f}, {found.high:.3f}]" if found.low is not None else ""
+    text = f"{evidence}: {found.mean:.3f}{interval}, {found.n} seed{'s' if found.n > 1 else ''}"
+    if found.mean <= 0:
         return text, FAILED
-    return text, HELD if found["low"] is not None and found["low"] > 0 else UNCLEAR
+    return text, HELD if found.low is not None and found.low > 0 else UNCLEAR
 
 
-def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confidence: float) -> Claim:
+def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confidence_level: float) -> Claim:
     text, paper = (
         f"The last verifier withstands {reward.upper() if reward != 'goodhart' else 'Goodhart'} attacks for longer than verifier 0",
         "4.3.1, Fig. 6a",
     )
-    rows = {r["verifier"]: r for r in pooled_survival(summaries, confidence) if r["reward"] == reward}
+    rows = {r.verifier: r for r in pooled_survival(summaries, confidence_level) if r.reward == reward}
     if 0 not in rows or last not in rows or last == 0:
         return Claim(text, paper, "median steps to exploit", UNKNOWN)
     from lifelines.statistics import logrank_test
 
-    records = [r for s in summaries for r in dig(s, "evaluation", "attacks") or [] if r["reward"] == reward]
-    first, final = ([r for r in records if r["verifier"] == v] for v in (0, last))
+    records = [r for r in attacks_of(summaries) if r.reward == reward]
+    first, final = ([r for r in records if r.verifier == v] for v in (0, last))
     p = logrank_test(
-        [r["steps"] for r in first],
-        [r["steps"] for r in final],
-        [r["exploited"] for r in first],
-        [r["exploited"] for r in final],
+        [r.steps for r in first], [r.steps for r in final], [r.exploited for r in first], [r.exploited for r in final]
     ).p_value
-    shown = [f"{r['median']:g}" if r["median"] is not None else f"> {r['cap']}" for r in (rows[0], rows[last])]
+    shown = [f"{r.median:g}" if r.median is not None else f"> {r.cap}" for r in (rows[0], rows[last])]
     evidence = (
         f"median steps to exploit {shown[0]} → {shown[1]}, log-rank p = {p:.3f}, {len(first)} and {len(final)} attacks"
     )
-    early, late = (r["median"] if r["median"] is not None else np.inf for r in (rows[0], rows[last]))
+    early, late = (r.median if r.median is not None else np.inf for r in (rows[0], rows[last]))
     if late <= early:
         return Claim(text, paper, evidence, FAILED if np.isfinite(late) else UNCLEAR)
-    return Claim(text, paper, evidence, HELD if p < 1 - confidence else UNCLEAR)
+    return Claim(text, paper, evidence, HELD if p < 1 - confidence_level else UNCLEAR)
 
 
 def _steps(summary: Summary, index: int) -> int:
-    entry = summary["arms"]["game"]["rounds"][index]
-    return entry["steps_to_exploit"] or entry["steps"]
+    """Steps until the round's verifier was fooled, or all steps of its phase."""
+    row = summary.arms.game.rounds[index]
+    return row.steps_to_exploit or row.steps
 
 
 def _minus(a: float | None, b: float | None) -> float | None:

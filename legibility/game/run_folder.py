@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import yaml
 
@@ -24,7 +24,7 @@ from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sha256, sync_folder, write_atomic
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
-from legibility.settings import SettingsT, parse_settings, with_new_names
+from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
 
@@ -93,7 +93,11 @@ class RunFolder:
             )
         return found
 
-    def config(self, schema: type[SettingsT] = Config) -> SettingsT:
+    @overload
+    def config(self) -> Config: ...
+    @overload
+    def config(self, schema: type[SettingsT]) -> SettingsT: ...
+    def config(self, schema: type[Settings] = Config) -> Settings:
         """The run's settings (a game's, or of another `schema`). Raises UserError where they do not fit it."""
         return parse_settings(with_new_names(self.settings(), schema), str(self.config_file), schema)
 
@@ -176,7 +180,7 @@ class RunFolder:
 
     def rounds(self) -> list[int]:
         """Rounds that are completely finished, in order."""
-        found = []
+        found: list[int] = []
         while self.is_done(f"{round_name(len(found))}/collection"):
             found.append(len(found))
         return found
@@ -215,7 +219,7 @@ def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "
 def _environment() -> dict[str, Any]:
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)

@@ -1,4 +1,4 @@
-"""What a report shows, read from a run folder into plain structures.
+"""What a report shows, read from a run folder into records.
 
 Works on a run that is still going: only finished rounds count, and what needs every model of the run
 (checkability, tax) is left out until summary.json is there.
@@ -7,24 +7,27 @@ Works on a run that is still going: only finished rounds count, and what needs e
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.evaluation.schema import SUMMARY, RoundSummary, Summary, read_summary
 from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
 from legibility.evaluation.texts import test_texts
-from legibility.game.condition import CORRECTNESS, GAME, helpful, sneaky
+from legibility.game.condition import CORRECTNESS, CORRECTNESS_ONLY, GAME, START, Condition, helpful, sneaky
+from legibility.game.human_record import read_human_record
 from legibility.game.prover_phase import load_training, phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Manifest, ProverTraining
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.problems.storage import read_problems
 from legibility.reporting.examples import Example, pick_examples
+from legibility.stored import Interval
 
 VERDICTS = ("correct", "incorrect", "invalid")
 
@@ -55,24 +58,57 @@ class WrittenSteps:
     lucky: float | None
 
 
+CheckedBy = Literal["people", "simulated_raters", "held_out_judge", "last_verifier"]
+"""Who checks solutions: people or made-up raters (a human study), or a judge model."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one policy's honest test text is worth: accuracy, and how well each checker tells right from wrong in it.
+
+    Checkability by a judge model has no interval here.
+    """
+
+    condition: Condition
+    accuracy: Interval
+    checkability: Mapping[CheckedBy, Interval]
+
+    def checked_by(self, who: CheckedBy) -> float | None:
+        """Checkability by one checker; None where it is not known."""
+        found = self.checkability.get(who)
+        return found.value if found else None
+
+
 @dataclass(frozen=True)
 class ReportData:
-    """Everything the page and its figures show. `summary` follows summary.json; an unfinished run's
-    lacks what is not known yet."""
+    """Everything the page and its figures show.
+
+    summary: of an unfinished run, what is known so far. start, game, correctness_only: the policies that are
+    compared, the game's by round. written: by round and role. examples: by round.
+    """
 
     name: str
     finished: bool
     config: Config
     manifest: Manifest
-    summary: dict[str, Any]
+    summary: Summary
+    start: Policy
+    game: list[Policy]
+    correctness_only: Policy | None
     rounds: list[Phase]
     correctness: Phase | None
     written: dict[tuple[int, str], WrittenSteps]
     examples: dict[int, list[Example]]
 
     @property
-    def summary_rounds(self) -> list[dict[str, Any]]:
-        return self.summary["arms"]["game"]["rounds"][: len(self.rounds)]
+    def summary_rounds(self) -> list[RoundSummary]:
+        """The summary's line of every round that is shown."""
+        return self.summary.arms.game.rounds[: len(self.rounds)]
+
+    @property
+    def policies(self) -> list[Policy]:
+        """All policies: the start, the game by round, the correctness-only arm."""
+        return [self.start, *self.game, *([self.correctness_only] if self.correctness_only else [])]
 
 
 def read_run(run: RunFolder) -> ReportData:
@@ -81,16 +117,12 @@ def read_run(run: RunFolder) -> ReportData:
     if not indices:
         raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
     config = run.config()
-    judge = StepGrader(read_problems(run.path / "problems.jsonl"))
-    summary_file = run.path / "summary.json"
-    finished = summary_file.is_file()
+    grader = StepGrader(read_problems(run.path / "problems.jsonl"))
+    finished = (run.path / SUMMARY).is_file()
     texts = test_texts(run)
-    summary = (
-        json.loads(summary_file.read_text(encoding="utf-8"))
-        if finished
-        else summarise(run, checked=False).model_dump(mode="json")
-    )
-    add_people(summary, run.path / "human.json")
+    summary = read_summary(run.path / SUMMARY) if finished else summarise(run, checked=False)
+    people = _people(run)
+    arms = summary.arms
     rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
     correctness = None
     if run.is_done(phase_name(CORRECTNESS, 0)):
@@ -102,37 +134,56 @@ def read_run(run: RunFolder) -> ReportData:
         config=config,
         manifest=run.manifest(),
         summary=summary,
+        start=_policy(START, arms.init.accuracy, arms.init.interval, arms.init.checkability, people),
+        game=[
+            _policy(helpful(r.round), r.helpful_accuracy, r.helpful_interval, r.checkability, people)
+            for r in arms.game.rounds[: len(indices)]
+        ],
+        correctness_only=None
+        if arms.correctness is None
+        else _policy(
+            CORRECTNESS_ONLY,
+            arms.correctness.accuracy,
+            arms.correctness.interval,
+            arms.correctness.checkability,
+            people,
+        ),
         rounds=rounds,
         correctness=correctness,
-        written={
-            (i, role): _written(frame, judge)
-            for i in indices
-            for role, frame in (("helpful", texts[helpful(i)]), ("sneaky", texts[sneaky(i)]))
-        },
+        written={(i, who.role): _written(texts[who], grader) for i in indices for who in (helpful(i), sneaky(i))},
         examples={
-            i: pick_examples(texts[helpful(i)], texts[sneaky(i)], judge, config.evaluation.examples) for i in indices
+            i: pick_examples(texts[helpful(i)], texts[sneaky(i)], grader, config.evaluation.examples) for i in indices
         },
     )
 
 
-def add_people(summary: dict[str, Any], path: Path) -> None:
-    """Put the accuracy of people (or of simulated raters, under that name) among the checkabilities, from a run's
-    human.json (legibility analyze). Raises UserError where the file cannot be read."""
-    if not path.is_file():
-        return
-    try:
-        human = json.loads(path.read_text(encoding="utf-8"))
-        name = "simulated_raters" if human["simulated"] else "people"
-        found = {(c["arm"], c["round"], c["role"]): c["accuracy"] for c in human["conditions"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not written by legibility analyze; restore it or move it away") from None
-    arms = summary["arms"]
-    places = {("init", -1, "base"): arms["init"], ("correctness", 0, "helpful"): arms.get("correctness")}
-    places |= {("game", r["round"], "helpful"): r for r in arms["game"]["rounds"]}
-    for key, entry in places.items():
-        if entry is not None and key in found:
-            entry.setdefault("checkability", {})[name] = found[key]["value"]
-            entry.setdefault("checkability_interval", {})[name] = [found[key]["low"], found[key]["high"]]
+def _policy(
+    condition: Condition,
+    accuracy: float | None,
+    bounds: tuple[float | None, float | None],
+    checkability: Mapping[str, float | None],
+    people: Mapping[Condition, dict[CheckedBy, Interval]],
+) -> Policy:
+    checked: dict[CheckedBy, Interval] = dict(people.get(condition, {}))
+    for who in MODELS:
+        if who in checkability:
+            checked[who] = Interval(value=checkability[who])
+    return Policy(condition, Interval(value=accuracy, low=bounds[0], high=bounds[1]), checked)
+
+
+MODELS: tuple[CheckedBy, ...] = ("held_out_judge", "last_verifier")
+
+
+def _people(run: RunFolder) -> dict[Condition, dict[CheckedBy, Interval]]:
+    """Accuracy of people (or of simulated raters, under that name) by condition; empty where nobody judged.
+
+    From human.json (`legibility analyze`). Raises UserError where that cannot be read.
+    """
+    record = read_human_record(run.path)
+    if record is None:
+        return {}
+    who: CheckedBy = "simulated_raters" if record.simulated else "people"
+    return {c.condition: {who: c.accuracy} for c in record.conditions}
 
 
 def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame) -> Phase:
@@ -146,13 +197,13 @@ def _phase(run: RunFolder, title: str, arm: str, index: int, rows: pd.DataFrame)
     return Phase(title, arm, index, training, steps, counts.div(counts.sum(axis=1), axis=0))
 
 
-def _written(frame: pd.DataFrame, judge: StepGrader) -> WrittenSteps:
-    judged = [[s.status for s in judge.steps(*key)] for key in zip(frame.problem_id, frame.text, strict=True)]
-    flat = [status for found in judged for status in found]
-    right = [found for found, verdict in zip(judged, frame.verdict, strict=True) if verdict == "correct"]
-    known = any(judge.problems[p].steps for p in frame.problem_id.unique())
+def _written(frame: pd.DataFrame, grader: StepGrader) -> WrittenSteps:
+    graded = [[s.status for s in grader.steps(*key)] for key in zip(frame.problem_id, frame.text, strict=True)]
+    flat = [status for found in graded for status in found]
+    right = [found for found, verdict in zip(graded, frame.verdict, strict=True) if verdict == "correct"]
+    known = any(grader.problems[p].steps for p in frame.problem_id.unique())
     return WrittenSteps(
-        with_steps=sum(map(bool, judged)) / len(judged),
+        with_steps=sum(map(bool, graded)) / len(graded),
         arithmetic_holds=sum(s != "slip" for s in flat) / len(flat) if flat else None,
         true_steps=sum(s == "valid" for s in flat) / len(flat) if flat and known else None,
         lucky=sum(any(s != "valid" for s in found) for found in right) / len(right) if right and known else None,

@@ -10,12 +10,16 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+Colour: TypeAlias = str | tuple[float, float, float]
+"""A name or hex code, or red, green and blue from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,23 @@ def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: Any = 
     return float(known.iloc[-1]) if len(known) else math.nan
 
 
+def or_nan(value: float | None) -> float:
+    """A number that may not be defined, as matplotlib leaves it out."""
+    return math.nan if value is None else value
+
+
 def step_axis(ax: Axes, steps: pd.Index) -> None:
+    """Limits and ticks of an axis of PPO steps."""
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     margin = 0.03 * max(len(steps), 4)
     ax.set_xlim(steps.min() - margin, steps.max() + margin)
 
 
-def end_labels(ax: Axes, ends: Iterable[tuple[float, str, str]], x: float | None = None) -> None:
+def end_labels(ax: Axes, ends: Iterable[tuple[float, str, Colour]], x: float | None = None) -> None:
     """Names at the ends of lines, pushed apart where they would overlap. `ends`: (y, text, colour)."""
     known = sorted((e for e in ends if not math.isnan(e[0])), key=lambda e: e[0])
     low, high = ax.get_ylim()
-    height = ax.get_position().height * ax.figure.get_figheight() * 72  # points
+    height = ax.get_position().height * cast(Figure, ax.figure).get_figheight() * 72  # points
     gap = 10.5 * (high - low) / max(height, 1)
     places: list[float] = []
     for y, _, _ in known:

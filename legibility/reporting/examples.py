@@ -8,8 +8,9 @@ problem its own zero.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,20 +29,20 @@ class Example:
     sneaky: Shown | None
 
 
-def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepGrader, count: int) -> list[Example]:
+def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, grader: StepGrader, count: int) -> list[Example]:
     """Up to `count` examples of one round's test text; problems that have both kinds come first."""
-    problems = judge.problems
+    problems = grader.problems
     text = pd.concat([helpful, sneaky])
     scores = np.sort(text.score[text.verdict != "invalid"].dropna().to_numpy(dtype=float))
     right, wrong = helpful[helpful.verdict == "correct"], sneaky[sneaky.verdict == "incorrect"]
-    best_right = _best(right, {i: not judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(right)})
-    best_wrong = _best(wrong, {i: judge.shows_mistake(r.problem_id, r.text) for i, r in _rows(wrong)})
+    best_right = _best(right, {i: not grader.shows_mistake(r.problem_id, r.text) for i, r in _rows(right)})
+    best_wrong = _best(wrong, {i: grader.shows_mistake(r.problem_id, r.text) for i, r in _rows(wrong)})
 
-    def order(problem_id: str) -> tuple:
+    def order(problem_id: str) -> tuple[bool, int, float, str]:
         ours, theirs = best_right.get(problem_id), best_wrong.get(problem_id)
         both = ours is not None and theirs is not None
-        hidden = theirs is None or not judge.shows_mistake(problem_id, theirs.text)
-        lucky = ours is None or judge.shows_mistake(problem_id, ours.text)
+        hidden = theirs is None or not grader.shows_mistake(problem_id, theirs.text)
+        lucky = ours is None or grader.shows_mistake(problem_id, ours.text)
         return not both, hidden + lucky, _score(ours) - _score(theirs) if both else 0.0, problem_id
 
     chosen = sorted({*best_right, *best_wrong}, key=order)[:count]
@@ -57,9 +58,9 @@ def pick_examples(helpful: pd.DataFrame, sneaky: pd.DataFrame, judge: StepGrader
     ]
 
 
-def _best(frame: pd.DataFrame, preferred: Mapping[int, bool]) -> dict[str, object]:
+def _best(frame: pd.DataFrame, preferred: Mapping[int, bool]) -> dict[str, Any]:
     """Problem id -> its preferred and then highest-scored row."""
-    best: dict[str, tuple[tuple, object]] = {}
+    best: dict[str, tuple[tuple[bool, float, int], Any]] = {}
     for i, row in _rows(frame):
         key = (bool(preferred.get(i)), _score(row), -row.sample)
         if row.problem_id not in best or key > best[row.problem_id][0]:
@@ -67,10 +68,11 @@ def _best(frame: pd.DataFrame, preferred: Mapping[int, bool]) -> dict[str, objec
     return {problem_id: row for problem_id, (_, row) in best.items()}
 
 
-def _rows(frame: pd.DataFrame):
+def _rows(frame: pd.DataFrame) -> Iterator[tuple[int, Any]]:
+    """Every row as a named tuple, with its place."""
     return enumerate(frame.itertuples(index=False))
 
 
-def _score(row) -> float:
+def _score(row: Any) -> float:
     """A row's score; 0 where none was asked for, so that rows can be ordered."""
     return 0.0 if row.score is None or np.isnan(row.score) else float(row.score)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from legibility.reporting.data import Phase, ReportData
+from legibility.game.run_records import Discrimination
+from legibility.reporting.data import CheckedBy, Phase, Policy, ReportData
 from legibility.reporting.drawing import LIGHT, Theme, end_labels, series, step_axis, themed
 from legibility.reporting.evaluation_figures import evaluation_figures
+from legibility.stored import Interval
 
 COLUMNS = 4  # rounds side by side
 
@@ -25,15 +26,15 @@ def figures(data: ReportData, theme: Theme = LIGHT) -> dict[str, Figure]:
     """Every figure the run has numbers for, by file name (without ending)."""
     wanted: dict[str, tuple[bool, Callable[[ReportData, Theme], Figure]]] = {
         "rounds": (True, rounds_figure),
-        "tax": (bool(judges(data)), tax_figure),
+        "tax": (bool(checkers(data)), tax_figure),
         "verifier": (
-            any(e["verifier"]["auroc_previous_round"]["pooled"] is not None for e in data.summary_rounds[1:]),
+            any(r.verifier.auroc_previous_round.pooled is not None for r in data.summary_rounds[1:]),
             verifier_figure,
         ),
         "health": (True, health_figure),
     }
     made = {name: draw(data, theme) for name, (possible, draw) in wanted.items() if possible}
-    return made | evaluation_figures(data.summary.get("evaluation", {}), theme)
+    return made | (evaluation_figures(data.summary.evaluation, theme) if data.summary.evaluation else {})
 
 
 # --- Convincingness and accuracy by step (paper Fig. 5) -------------------------------------------
@@ -98,97 +99,95 @@ def _round_column(top: Axes, bottom: Axes, phase: Phase, alpha: float, theme: Th
 # --- Accuracy against checkability (paper Fig. 1) --------------------------------------------------
 
 Point = tuple[float, float]
-JUDGES = {
+CHECKERS: dict[CheckedBy, str] = {
     "people": "people",
     "simulated_raters": "SIMULATED raters, not people",
     "held_out_judge": "the held-out judge",
     "last_verifier": "the last verifier of the run",
 }
-HUMAN = ("people", "simulated_raters")
+RATERS: tuple[CheckedBy, ...] = ("people", "simulated_raters")
 
 
-def judges(data: ReportData) -> list[str]:
-    """Judges whose checkability is known for the start and every round (people: for the start and some round)."""
-
-    def knows(entry: dict[str, Any], judge: str) -> bool:
-        return (entry.get("checkability") or {}).get(judge) is not None
-
-    rounds = data.summary_rounds
+def checkers(data: ReportData) -> list[CheckedBy]:
+    """Who is known to have checked the start and every round (people: the start and some round)."""
     return [
-        j
-        for j in JUDGES
-        if knows(data.summary["arms"]["init"], j) and (any if j in HUMAN else all)(knows(r, j) for r in rounds)
+        who
+        for who in CHECKERS
+        if data.start.checked_by(who) is not None
+        and (any if who in RATERS else all)(policy.checked_by(who) is not None for policy in data.game)
     ]
 
 
 def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
     """Accuracy (x) against checkability (y) of start, every game round and the correctness-only arm."""
-    names = judges(data)
-    arms = data.summary["arms"]
+    names = checkers(data)
     with themed(theme):
         figure = Figure(figsize=(4.6 * len(names) + 0.4, 4.2), layout="constrained")
         axes = figure.subplots(1, len(names), squeeze=False, sharex=True)[0]
-        for ax, judge in zip(axes, names, strict=True):
-            rounds = [r for r in data.summary_rounds if r["checkability"].get(judge) is not None]
-            start = (arms["init"]["accuracy"], arms["init"]["checkability"][judge])
-            path = [(r["helpful_accuracy"], r["checkability"][judge]) for r in rounds]
-            ax.plot(*zip(start, path[0], strict=True), color=theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-            ax.plot(*zip(*path, strict=True), color=theme.helpful, linewidth=1.2, zorder=2)
-            for r, (x, y) in zip(rounds, path, strict=True):
-                _interval(ax, r["helpful_interval"], y, theme.helpful)
-                _vertical(ax, r, judge, x, theme.helpful)
-                ax.plot(x, y, "o", color=theme.helpful, markersize=13, zorder=3)
-                ax.annotate(
-                    str(r["round"]),
-                    (x, y),
-                    ha="center",
-                    va="center",
-                    color=theme.background,
-                    fontsize=8.5,
-                    fontweight="bold",
-                    zorder=4,
-                )
-            _interval(ax, arms["init"]["interval"], start[1], theme.start)
-            _vertical(ax, arms["init"], judge, start[0], theme.start)
-            ax.plot(*start, "s", color=theme.start, markersize=9, zorder=3)
-            labels = [(path[-1], "game", theme.helpful), (start, "start", theme.start)]
-            corner = (arms.get("correctness") or {}).get("checkability", {}).get(judge)
-            if corner is not None:
-                end = (arms["correctness"]["accuracy"], corner)
-                _interval(ax, arms["correctness"]["interval"], corner, theme.correctness)
-                _vertical(ax, arms["correctness"], judge, end[0], theme.correctness)
-                ax.plot(*end, "D", color=theme.correctness, markersize=9, zorder=3)
-                labels.append((end, "correctness-only", theme.correctness))
-            points = [*path, *(point for point, _, _ in labels)]
-            _room(
-                ax,
-                points,
-                [y for e in (arms["init"], *rounds, arms.get("correctness") or {}) for y in _bounds(e, judge)],
-            )
-            _point_labels(ax, labels, points)
-            if corner is not None and rounds[-1] is data.summary_rounds[-1]:
-                _bracket(ax, path[-1], end, data.summary["legibility_tax"], theme)
-            ax.set_title(f"checked by {JUDGES[judge]}", loc="left")
-            ax.set_xlabel("accuracy on test problems")
-            ax.set_ylabel("accuracy as a judge" if judge in HUMAN else "checkability (pairwise accuracy)")
-            ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for ax, who in zip(axes, names, strict=True):
+            _tax_panel(ax, data, who, theme)
         return figure
 
 
-def _interval(ax: Axes, interval: Sequence[float | None], y: float, colour: str) -> None:
-    if None not in interval:
-        ax.plot(interval, [y, y], color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
+def _tax_panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None:
+    rounds = [policy for policy in data.game if policy.checked_by(who) is not None]
+    start, path = _point(data.start, who), [_point(policy, who) for policy in rounds]
+    ax.plot(*zip(start, path[0], strict=True), color=theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    ax.plot(*zip(*path, strict=True), color=theme.helpful, linewidth=1.2, zorder=2)
+    for policy, (x, y) in zip(rounds, path, strict=True):
+        _bars(ax, policy, who, theme.helpful)
+        ax.plot(x, y, "o", color=theme.helpful, markersize=13, zorder=3)
+        ax.annotate(
+            str(policy.condition.round),
+            (x, y),
+            ha="center",
+            va="center",
+            color=theme.background,
+            fontsize=8.5,
+            fontweight="bold",
+            zorder=4,
+        )
+    _bars(ax, data.start, who, theme.start)
+    ax.plot(*start, "s", color=theme.start, markersize=9, zorder=3)
+    labels = [(path[-1], "game", theme.helpful), (start, "start", theme.start)]
+    corner = data.correctness_only
+    if corner is not None and corner.checked_by(who) is None:
+        corner = None
+    if corner is not None:
+        _bars(ax, corner, who, theme.correctness)
+        ax.plot(*_point(corner, who), "D", color=theme.correctness, markersize=9, zorder=3)
+        labels.append((_point(corner, who), "correctness-only", theme.correctness))
+    points = [*path, *(point for point, _, _ in labels)]
+    _room(ax, points, [y for policy in data.policies for y in _bounds(policy.checkability.get(who))])
+    _point_labels(ax, labels, points)
+    if corner is not None and rounds[-1] is data.game[-1]:
+        _bracket(ax, path[-1], _point(corner, who), data.summary.legibility_tax.value, theme)
+    ax.set_title(f"checked by {CHECKERS[who]}", loc="left")
+    ax.set_xlabel("accuracy on test problems")
+    ax.set_ylabel("accuracy as a judge" if who in RATERS else "checkability (pairwise accuracy)")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _bounds(entry: dict[str, Any], judge: str) -> list[float]:
-    """Interval of a judge's figure, where one is known (people's)."""
-    return [b for b in (entry.get("checkability_interval") or {}).get(judge, ()) if b is not None]
+def _point(policy: Policy, who: CheckedBy) -> Point:
+    """Accuracy and checkability, nan where not known."""
+    x, y = policy.accuracy.value, policy.checked_by(who)
+    return math.nan if x is None else x, math.nan if y is None else y
 
 
-def _vertical(ax: Axes, entry: dict[str, Any], judge: str, x: float, colour: str) -> None:
-    bounds = _bounds(entry, judge)
-    if len(bounds) == 2:
-        ax.plot([x, x], bounds, color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
+def _bounds(interval: Interval | None) -> list[float]:
+    """Both ends of an interval, or nothing where one is not known."""
+    if interval is None or interval.low is None or interval.high is None:
+        return []
+    return [interval.low, interval.high]
+
+
+def _bars(ax: Axes, policy: Policy, who: CheckedBy, colour: str) -> None:
+    """The intervals of a policy's accuracy and of its checkability, where they are known (people's)."""
+    x, y = _point(policy, who)
+    across, up = _bounds(policy.accuracy), _bounds(policy.checkability.get(who))
+    for xs, ys in ((across, [y] * len(across)), ([x] * len(up), up)):
+        if xs:
+            ax.plot(xs, ys, color=colour, linewidth=4, alpha=0.22, solid_capstyle="butt", zorder=1)
 
 
 def _point_labels(ax: Axes, labels: Sequence[tuple[Point, str, str]], points: Sequence[Point]) -> None:
@@ -217,9 +216,9 @@ def _room(ax: Axes, points: Sequence[Point], bounds: Sequence[float] = ()) -> No
     ax.set_ylim(min(ys) - 0.42 * high, max(ys) + 0.28 * high)
 
 
-def _bracket(ax: Axes, game: Point, corner: Point, tax: dict[str, Any], theme: Theme) -> None:
+def _bracket(ax: Axes, game: Point, corner: Point, tax: float | None, theme: Theme) -> None:
     """The legibility tax as a span between the last round's and the correctness-only accuracy."""
-    if tax["value"] is None:
+    if tax is None:
         return
     low, high = ax.get_ylim()
     y = low + 0.13 * (high - low)
@@ -232,7 +231,7 @@ def _bracket(ax: Axes, game: Point, corner: Point, tax: dict[str, Any], theme: T
         arrowprops={"arrowstyle": "<->", "color": theme.text, "shrinkA": 0, "shrinkB": 0},
     )
     ax.annotate(
-        f"legibility tax {100 * tax['value']:.1f} points".replace("-", "−"),
+        f"legibility tax {100 * tax:.1f} points".replace("-", "−"),
         ((game[0] + corner[0]) / 2, y),
         xytext=(0, -4),
         textcoords="offset points",
@@ -243,10 +242,10 @@ def _bracket(ax: Axes, game: Point, corner: Point, tax: dict[str, Any], theme: T
 
 # --- Does the next verifier see through the last round's text? -------------------------------------
 
-PANELS = (
-    ("pooled", "pooled: helpful correct\nagainst sneaky incorrect", "text"),
-    ("helpful", "inside the helpful role", "helpful"),
-    ("sneaky", "inside the sneaky role", "sneaky"),
+PANELS: tuple[tuple[Callable[[Discrimination], float | None], str, str], ...] = (
+    (lambda d: d.pooled, "pooled: helpful correct\nagainst sneaky incorrect", "text"),
+    (lambda d: d.helpful, "inside the helpful role", "helpful"),
+    (lambda d: d.sneaky, "inside the sneaky role", "sneaky"),
 )
 
 
@@ -256,15 +255,12 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
     with themed(theme):
         figure = Figure(figsize=(9.6, 3.3), layout="constrained")
         axes = figure.subplots(1, len(PANELS), sharey=True)
-        for ax, (key, title, colour) in zip(axes, PANELS, strict=True):
+        for ax, (read, title, colour) in zip(axes, PANELS, strict=True):
             shade = getattr(theme, colour)
             ax.axhline(0.5, color=theme.muted, linewidth=0.8)
             for before, after in pairwise(rounds):
-                x = before["round"]
-                old, new = (
-                    before["verifier"]["auroc_own_round"].get(key),
-                    after["verifier"]["auroc_previous_round"].get(key),
-                )
+                x = before.round
+                old, new = read(before.verifier.auroc_own_round), read(after.verifier.auroc_previous_round)
                 if old is not None and new is not None:
                     ax.annotate(
                         "",
@@ -272,7 +268,7 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                         (x, old),
                         arrowprops={"arrowstyle": "-|>", "color": shade, "shrinkA": 4, "shrinkB": 4},
                     )
-                for value, face, who in ((old, theme.background, before["round"]), (new, shade, after["round"])):
+                for value, face, who in ((old, theme.background, before.round), (new, shade, after.round)):
                     if value is not None:
                         ax.plot(x, value, "o", markersize=8, markerfacecolor=face, markeredgecolor=shade, zorder=3)
                         ax.annotate(
@@ -286,7 +282,7 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                         )
             ax.set_title(title, loc="left")
             ax.set_xlim(-0.4, len(rounds) - 1.15)
-            ax.set_xticks(range(len(rounds) - 1), [f"round {r['round']} text" for r in rounds[:-1]])
+            ax.set_xticks(range(len(rounds) - 1), [f"round {r.round} text" for r in rounds[:-1]])
         end_labels(axes[-1], [(0.5, "chance", theme.muted)])
         axes[0].set_ylabel("AUROC")
         low = min([0.45, *(v for ax in axes for line in ax.lines for v in line.get_ydata())])
@@ -326,7 +322,7 @@ def health_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
         axes.flat[5].set_title("completion length (tokens)", loc="left")
         for ax in axes.flat:
             _phase_axis(ax, phases, offsets, total, theme)
-        lengths = []
+        lengths: list[tuple[float, str, str]] = []
         for role, ax in (("helpful", axes.flat[6]), ("sneaky", axes.flat[7])):
             ax.set_title(f"verdicts, {role} role", loc="left")
             ax.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -9,21 +9,22 @@ from __future__ import annotations
 import base64
 import io
 import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.data import ReportData, read_run
 from legibility.reporting.drawing import DARK, LIGHT
+from legibility.reporting.evaluation_figures import pooled_texts
 from legibility.reporting.figures import figures
 from legibility.reporting.marked_solution import printable
+from legibility.stored import Interval
 
 UNDEFINED = "undefined"
 CSS_INCH = 104  # CSS pixels per inch of a figure, so that text has one size in all figures
@@ -65,8 +66,9 @@ def render(data: ReportData, images: Mapping[str, Image]) -> str:
         .render(
             data=data,
             summary=data.summary,
-            arms=data.summary["arms"],
             rounds=data.summary_rounds,
+            people=any(policy.checked_by("people") is not None for policy in data.policies),
+            pooled_texts=pooled_texts,
             images=images,
             settings=settings_line(data),
             decoding=decoding_line(data),
@@ -85,57 +87,67 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.tests["search"] = lambda value, pattern: re.search(pattern, value) is not None
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
+    made.filters.update(text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
     return made
 
 
-def headline(data: ReportData) -> list[dict[str, str]]:
-    """The numbers on top: name, value, interval, and a sentence that says what it means."""
-    arms, last = data.summary["arms"], data.summary_rounds[-1]
-    correctness = arms.get("correctness") or {}
-    tax, retained = data.summary["legibility_tax"], data.summary["retained_gain"]
+@dataclass(frozen=True)
+class Card:
+    """A number on top of the page: its interval ("" where unknown), its colour, and a sentence that says what it means."""
+
+    name: str
+    value: str
+    interval: str
+    colour: str
+    meaning: str
+
+
+def headline(data: ReportData) -> list[Card]:
+    """The numbers on top."""
+    last, correctness = data.summary_rounds[-1], data.correctness_only
+    tax, retained = data.summary.legibility_tax, data.summary.retained_gain
     cards = [
-        (
+        Card(
             "start accuracy",
-            percent(arms["init"]["accuracy"]),
-            interval(arms["init"]["interval"]),
+            percent(data.start.accuracy.value),
+            accuracy_bounds(data.start.accuracy),
             "start",
             "Share of test answers the prover gets right before any game.",
         ),
-        (
-            f"helpful accuracy, round {last['round']}",
-            percent(last["helpful_accuracy"]),
-            interval(last["helpful_interval"]),
+        Card(
+            f"helpful accuracy, round {last.round}",
+            percent(last.helpful_accuracy),
+            interval(last.helpful_interval),
             "helpful",
             "The same prover after the last finished round, asked to be right and to convince the verifier.",
         ),
-        (
+        Card(
             "correctness-only accuracy",
-            percent(correctness.get("accuracy")),
-            interval(correctness.get("interval")),
+            percent(correctness.accuracy.value if correctness else None),
+            accuracy_bounds(correctness.accuracy) if correctness else "",
             "correctness",
             "The same prover paid for right answers only, with no verifier to convince; same steps and KL penalty.",
         ),
-        (
+        Card(
             "legibility tax",
-            signed(tax["value"], 100, " points"),
+            signed(tax.value, 100, " points"),
             _range(tax, 100),
             "text",
             "Accuracy given up for being checkable: correctness-only minus game.",
         ),
-        (
+        Card(
             "retained gain",
-            percent(retained["value"]),
+            percent(retained.value),
             _range(retained, 100, "%"),
             "text",
             "Share of the correctness-only arm's gain over the start that the game keeps.",
         ),
     ]
-    if not data.finished:  # undefined is a result; what is still to come is not
-        cards = [(name, "not yet" if value == UNDEFINED else value, *rest) for name, value, *rest in cards]
-    keys = ("name", "value", "interval", "colour", "meaning")
-    return [dict(zip(keys, card, strict=True)) for card in cards]
+    if data.finished:
+        return cards
+    # undefined is a result; what is still to come is not
+    return [replace(card, value="not yet") if card.value == UNDEFINED else card for card in cards]
 
 
 def settings_line(data: ReportData) -> str:
@@ -147,15 +159,15 @@ def settings_line(data: ReportData) -> str:
         f"{c.game.rounds} rounds of at most {c.ppo.steps} PPO steps ({stop}), reward {c.reward.kind.upper()} on "
         f"{'raw' if c.reward.scale == 'none' else c.reward.scale + '-scale'} scores, KL coefficient {c.ppo.kl_coefficient:g}; "
         f"prover {Path(c.prover.model).name}{adapters}, verifier {Path(c.verifier.model).name} "
-        f"({data.summary_rounds[0]['verifier']['parameters']:,} parameters, {c.verifier.loss.replace('_', '-')} loss)"
+        f"({data.summary_rounds[0].verifier.parameters:,} parameters, {c.verifier.loss.replace('_', '-')} loss)"
     )
 
 
 def decoding_line(data: ReportData) -> str:
     """n and decoding of every test figure."""
-    d = data.summary["decoding"]
+    d = data.summary.decoding
     return (
-        f"{d['test_problems']} test problems × {d['samples']} samples per role, temperature {d['temperature']:g}, "
+        f"{d.test_problems} test problems × {d.samples} samples per role, temperature {d.temperature:g}, "
         f"at most {data.config.sampling.max_new_tokens} new tokens"
     )
 
@@ -164,29 +176,39 @@ def decoding_line(data: ReportData) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
+    """A plain number with a true minus sign."""
     return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, factor: float = 1, unit: str = "") -> str:
+    """A difference, with its sign and unit."""
     return UNDEFINED if value is None else f"{value * factor:+.1f}{unit}".replace("-", "−")
 
 
 def percent(value: float | None) -> str:
+    """A share of 1 in percent."""
     return UNDEFINED if value is None else f"{100 * value:.1f}%".replace("-", "−")
 
 
-def interval(bounds: list[float | None] | None) -> str:
+def interval(bounds: Sequence[float | None]) -> str:
     """Bounds of an accuracy, in percent; "" where unknown."""
-    return "" if bounds is None or None in bounds else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+    low, high = bounds
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def _range(estimate: Mapping[str, Any], factor: float, unit: str = "") -> str:
-    if estimate["low"] is None or estimate["high"] is None:
+def accuracy_bounds(accuracy: Interval) -> str:
+    """`interval` of an accuracy."""
+    return interval((accuracy.low, accuracy.high))
+
+
+def _range(estimate: Interval, factor: float, unit: str = "") -> str:
+    if estimate.low is None or estimate.high is None:
         return ""
-    return f"{factor * estimate['low']:.1f} to {factor * estimate['high']:.1f}{unit}".replace("-", "−")
+    return f"{factor * estimate.low:.1f} to {factor * estimate.high:.1f}{unit}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:
+    """A time in hours, minutes and seconds, for people."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
@@ -200,10 +222,12 @@ def png(figure: Figure) -> bytes:
 
 
 def data_url(content: bytes) -> str:
+    """A PNG as a data URL, which a page holds in itself."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
+    """Write through a temporary name."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)

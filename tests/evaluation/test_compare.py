@@ -1,10 +1,11 @@
-"""Runs merged over seeds, the paper's claims, and the scripts that write tables from stored runs."""
+"""Runs merged over seeds, and the scripts that write tables from stored runs."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,18 @@ import pytest
 from scipy import stats
 
 from legibility.config_file import load_config
-from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
-from legibility.evaluation.compare import merge, over_seeds, paired_test, steps_by_seed
+from legibility.evaluation.compare import Comparison, Difference, merge, over_seeds, paired_test, steps_by_seed
+from legibility.stored import read_stored
+from tests.evaluation.summaries import summary_of
 from tests.support import ROOT, legibility
 
 SCRIPTS = ROOT / "scripts"
 
 
 def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    """A script as a module; pydantic looks it up by name."""
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -47,28 +50,31 @@ def seeds(tiny_run, tmp_path) -> list[Path]:
 def test_interval_over_seeds_is_student_s():
     found = over_seeds([0.1, 0.2, None, 0.6], 0.95)
     low, high = stats.t.interval(0.95, 2, np.mean([0.1, 0.2, 0.6]), stats.sem([0.1, 0.2, 0.6]))
-    assert (found["mean"], found["low"], found["high"], found["n"]) == pytest.approx((0.3, low, high, 3))
-    assert over_seeds([0.4], 0.95)["low"] is None and over_seeds([None], 0.95)["mean"] is None
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.3, low, high, 3))
+    assert over_seeds([0.4], 0.95).low is None and over_seeds([None], 0.95).mean is None
 
 
 def test_paired_test_uses_the_seeds_that_have_both():
     first, second = [0.5, 0.7, 0.6, None], [0.4, 0.5, 0.55, 0.9]
     found = paired_test(first, second)
-    assert found["n"] == 3 and found["difference"] == pytest.approx(0.35 / 3)
-    assert found["p"] == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.05], 0).pvalue)
-    assert paired_test([1, None], [None, 1]) == {"difference": None, "p": None, "n": 0}
+    assert found.n == 3 and found.difference == pytest.approx(0.35 / 3)
+    assert found.p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.05], 0).pvalue)
+    assert paired_test([1, None], [None, 1]) == Difference(difference=None, p=None, n=0)
 
 
 def test_compare(seeds, tmp_path):
     out = tmp_path / "compared"
     result = legibility("compare", *seeds, "--out", out)
     assert result.code == 0, result
-    found = json.loads((out / "compare.json").read_text())
-    assert found["seeds"] == [0, 1, 2] and found["settings_differ"] == []
-    corner = found["figures"]["correctness-only accuracy"]
-    assert corner["values"] == pytest.approx([0.6, 0.61, 0.62]) and corner["mean"] == pytest.approx(0.61)
-    test = found["paired_tests"]["correctness-only against the game: accuracy"]
-    assert test["n"] == 3 and test["difference"] == pytest.approx(np.mean([0.1, 0.09, 0.08]))
+    found = read_stored(out / "compare.json", Comparison, fix="-")
+    assert found.seeds == [0, 1, 2] and found.settings_differ == []
+    corner = found.figure("correctness_accuracy")
+    assert corner.title == corner.label == "correctness-only accuracy" and corner.round is None
+    assert corner.values == pytest.approx([0.6, 0.61, 0.62]) and corner.mean == pytest.approx(0.61)
+    last = found.figure("helpful_accuracy", 1)
+    assert last.title == "round 1: helpful accuracy" and last.values == pytest.approx([0.5, 0.52, 0.54])
+    (test,) = (t for t in found.paired_tests if t.name == "accuracy_correctness_against_game")
+    assert test.n == 3 and test.difference == pytest.approx(np.mean([0.1, 0.09, 0.08]))
     page = (out / "compare.html").read_text()
     assert "seed 2" in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     again = legibility("compare", *seeds, "--out", out)
@@ -97,86 +103,21 @@ def test_runs_of_other_settings_are_pointed_out(seeds, tmp_path):
     assert "differ in more than the seed" in (tmp_path / "out/compare.html").read_text()
 
 
-# ---------------------------------------------------------------- claims
+def test_a_figure_is_told_by_name_round_and_verifier():
+    merged = merge([summary_of(0), summary_of(1)])
+    identities = [(f.name, f.round, f.verifier) for f in merged.figures]
+    assert len(set(identities)) == len(identities) and len({f.title for f in merged.figures}) == len(identities)
+    tests = [(t.name, t.round) for t in merged.paired_tests]
+    assert len(set(tests)) == len(tests) and len({t.label for t in merged.paired_tests}) == len(tests)
+    assert merged.rounds == [0, 1] and merged.figure("auroc_pooled", 0, 1).label == "AUROC pooled, verifier 1"
+    with pytest.raises(KeyError, match="auroc_pooled"):
+        merged.figure("auroc_pooled", 1, 2)
 
 
-def summary_of(seed: int, *, steps=(20, 60), best=(0.3, 0.6), game=0.5, attacks=()) -> dict:
-    """As much of a summary as the claims read, of a run of two rounds."""
-    return {
-        "seed": seed,
-        "run": f"r{seed}",
-        "legibility_tax": {"value": 0.1},
-        "retained_gain": {"value": 0.5},
-        "arms": {
-            "init": {"accuracy": 0.3},
-            "correctness": {"accuracy": game + 0.1},
-            "game": {
-                "accuracy": game,
-                "rounds": [
-                    {
-                        "round": r,
-                        "steps": 80,
-                        "steps_to_exploit": steps[r],
-                        "helpful_accuracy": game,
-                        "sneaky_accuracy": 0.05,
-                    }
-                    for r in (0, 1)
-                ],
-            },
-        },
-        "evaluation": {
-            "best_of_n": [{"round": r, "n": 16, "value": best[r] + 0.01 * seed} for r in (0, 1)],
-            "attacks": [
-                {
-                    "verifier": v,
-                    "reward": "src",
-                    "seed": i,
-                    "steps": t,
-                    "exploited": t < 100,
-                    "cap": 100,
-                    "quick": False,
-                }
-                for v, times in enumerate(attacks)
-                for i, t in enumerate(times)
-            ],
-        },
-    }
-
-
-def verdicts(summaries) -> dict[str, str]:
-    return {c.text: c.verdict for c in claims(summaries)}
-
-
-def test_a_claim_holds_fails_or_is_not_clear():
-    good = verdicts([summary_of(s, steps=(20 + s, 60 + s)) for s in range(3)])
-    assert good["Within the game, the last verifier takes more steps to fool than verifier 0"] == HELD
-    assert good["Round 0's verifier picks below chance in balanced best-of-16"] == HELD
-    assert good["The last verifier picks above chance in balanced best-of-16"] == HELD
-    bad = verdicts([summary_of(s, steps=(60, 20 + s), best=(0.3, 0.29)) for s in range(3)])
-    assert bad["Within the game, the last verifier takes more steps to fool than verifier 0"] == FAILED
-    assert bad["Best-of-16 improves over the rounds"] == FAILED
-    mixed = verdicts([summary_of(s, steps=(20, (60, 21, 22)[s])) for s in range(3)])
-    assert mixed["Within the game, the last verifier takes more steps to fool than verifier 0"] == UNCLEAR
-    assert verdicts([summary_of(0)])["Best-of-16 improves over the rounds"] == UNCLEAR  # one seed proves nothing
-    assert good["Sneaky flaws get subtler over the rounds"] == UNKNOWN
-
-
-def test_a_round_that_was_not_fooled_counts_its_whole_length():
-    assert (
-        verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])[
-            "Within the game, the last verifier takes more steps to fool than verifier 0"
-        ]
-        == HELD
-    )
-
-
-def test_survival_claims_are_about_attacks_of_all_runs():
-    name = "The last verifier withstands SRC attacks for longer than verifier 0"
-    strong = [summary_of(s, attacks=((10, 12, 14), (100, 100, 90))) for s in range(3)]
-    assert verdicts(strong)[name] == HELD
-    assert verdicts([summary_of(s, attacks=((50, 52, 54), (20, 30, 40))) for s in range(3)])[name] == FAILED
-    assert verdicts([summary_of(0, attacks=((10, 30), (20, 40)))])[name] == UNCLEAR
-    assert verdicts([summary_of(0)])[name] == UNKNOWN
+def test_quick_attacks_give_way_to_full_ones():
+    quick = summary_of(0, attacks=((1, 1),), quick=True)
+    assert [row.median for row in merge([quick, summary_of(1, attacks=((30, 30),))]).survival] == [30]
+    assert [row.quick for row in merge([quick, summary_of(1)]).survival] == [True]
 
 
 # ---------------------------------------------------------------- scripts
@@ -200,21 +141,18 @@ def test_results_page(seeds, tmp_path):
 
 
 def test_steps_by_seed_show_what_was_never_fooled():
-    figures = {
-        "round 1: steps to exploit in the game": {"values": [21, None]},
-        "round 1: PPO steps": {"values": [21, 80]},
-    }
-    assert steps_by_seed(figures, 1) == "21, > 80"
+    merged = merge([summary_of(0, steps=(20, 21), length=21), summary_of(1, steps=(20, None), length=80)])
+    assert steps_by_seed(merged, 1) == "21, > 80"
 
 
 def test_sweep_table_and_figure():
     """Of results as the sweep stores them; its games are ordinary runs, played elsewhere in these tests."""
     module = script("sweep")
     merged = merge([summary_of(s) for s in range(2)])
-    results = {
-        name: {**merged, "parameters": 1000 * k}
+    results = [
+        module.SweepPoint(name=name, parameters=1000 * k, merged=merged)
         for k, name in enumerate(("verifier xs", "verifier s", "verifier m", "verifier equal"), 1)
-    }
+    ]
     table = module.render(results)
     assert table.count("\n") == 2 + 4 and "verifier equal" in table and "4,000" in table
     figure = module.draw(results)

@@ -1,0 +1,296 @@
+"""The numbers of a run that are compared over seeds: what each is called, and where a summary holds it.
+
+A number that a run does not have (an arm it lacks, a section not evaluated, too few texts) is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from legibility.evaluation.schema import AttackRecord, Matrix, RoundSummary, Summary, Tax
+from legibility.evaluation.text_sets import BothRoles, TextSet, VerdictText
+from legibility.game.condition import (
+    CORRECTNESS_ONLY,
+    LENGTH_PENALISED,
+    START,
+    Condition,
+    Judge,
+    helpful,
+    sneaky,
+    verifier,
+)
+
+Read = Callable[[Summary], float | None]
+
+# Names that other modules ask for
+STEPS, STEPS_TO_EXPLOIT = "steps", "steps_to_exploit"
+HELPFUL_ACCURACY, SNEAKY_ACCURACY = "helpful_accuracy", "sneaky_accuracy"
+LEGIBILITY_TAX, RETAINED_GAIN = "legibility_tax", "retained_gain"
+BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC = "best_of_16", "false_positive_rate", "role_probe_auc"
+AUROC_POOLED = "auroc_pooled"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A number: `name`, `round` and `verifier` tell it from all others, `label` says it to people.
+
+    round: the round whose text or phase it is about, None for the run as a whole. verifier: the round of the
+    verifier that reads the text, None where the number is of no verifier or of the round's own.
+    """
+
+    name: str
+    label: str
+    read: Read
+    round: int | None = None
+    verifier: int | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two numbers that a paired test compares: `first` - `second`."""
+
+    name: str
+    label: str
+    first: Read
+    second: Read
+    round: int | None = None
+
+
+def rounds_of(summaries: Sequence[Summary]) -> int:
+    """Rounds that all of the runs have."""
+    return min(len(s.arms.game.rounds) for s in summaries)
+
+
+def headline(summaries: Sequence[Summary]) -> list[Headline]:
+    """Every number to compare, in the order of reports."""
+    rounds = rounds_of(summaries)
+    return [*_of_the_run(), *(h for r in range(rounds) for h in _of_round(r, rounds))]
+
+
+def contrasts(summaries: Sequence[Summary]) -> list[Contrast]:
+    """Every pair of numbers to test, in the order of reports."""
+    last = rounds_of(summaries) - 1
+    first = {h.name: h.read for h in _of_round(0, last + 1)}
+    final = {h.name: h.read for h in _of_round(last, last + 1)}
+    run = {h.name: h.read for h in _of_the_run()}
+    ours, theirs = "checkability_held_out_judge_last_round", "checkability_held_out_judge_correctness"
+    found = [
+        Contrast(
+            "accuracy_correctness_against_game",
+            "correctness-only against the game: accuracy",
+            run["correctness_accuracy"],
+            final[HELPFUL_ACCURACY],
+        ),
+        Contrast(
+            "accuracy_game_against_start",
+            "game against the start: accuracy",
+            final[HELPFUL_ACCURACY],
+            run["start_accuracy"],
+        ),
+        Contrast(
+            "checkability_game_against_correctness",
+            "game against correctness-only: checkability, held-out judge",
+            run[ours],
+            run[theirs],
+        ),
+        Contrast(
+            "checkability_game_against_correctness_equal_length",
+            "game against correctness-only: checkability, held-out judge, equal length",
+            run[f"{ours}_equal_length"],
+            run[f"{theirs}_equal_length"],
+        ),
+        Contrast(
+            "steps_to_exploit_last_against_first",
+            "last round against round 0: steps to exploit in the game",
+            final[STEPS_TO_EXPLOIT],
+            first[STEPS_TO_EXPLOIT],
+        ),
+        Contrast(
+            "best_of_16_last_against_first",
+            "last round against round 0: balanced best-of-16",
+            final[BEST_OF_16],
+            first[BEST_OF_16],
+        ),
+    ]
+    for r in range(last):
+        for name, part, texts in _parts(r):
+            label = f"verifier {r + 1} against {r} on round {r}: AUROC {part}"
+            found.append(Contrast(f"{name}_next_against_own", label, _auroc(r + 1, texts), _auroc(r, texts), r))
+    return found
+
+
+# --- Of the run ------------------------------------------------------------------------------------
+
+_ARMS = (  # name, for people, whose text (None: the last round's)
+    ("start", "start", START),
+    ("last_round", "last round", None),
+    ("correctness", "correctness-only", CORRECTNESS_ONLY),
+    ("length_penalised", "length-penalised", LENGTH_PENALISED),
+)
+_MEASURES = ("held_out_judge", "last_verifier", "step_validity")
+
+
+def _of_the_run() -> list[Headline]:
+    found = [
+        Headline("start_accuracy", "start accuracy", lambda s: s.arms.init.accuracy),
+        Headline(
+            "correctness_accuracy",
+            "correctness-only accuracy",
+            lambda s: s.arms.correctness.accuracy if s.arms.correctness else None,
+        ),
+        Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value),
+        Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value),
+        Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length),
+        Headline(
+            "legibility_tax_length_penalised",
+            "legibility tax against the length-penalised arm",
+            _tax_against_length_penalised,
+        ),
+    ]
+    for name, title, arm in _ARMS:
+        found.append(Headline(f"length_{name}", f"length in tokens, {title}", _mean_length(arm)))
+    for measure in _MEASURES:
+        for name, title, arm in _ARMS:
+            label = f"checkability, {measure.replace('_', ' ')}, {title}"
+            found += [
+                Headline(f"checkability_{measure}_{name}", label, _checkability(measure, arm, "raw")),
+                Headline(
+                    f"checkability_{measure}_{name}_equal_length",
+                    f"{label}, equal length",
+                    _checkability(measure, arm, "matched"),
+                ),
+            ]
+    return found
+
+
+def _tax(summary: Summary) -> Tax | None:
+    return summary.evaluation.tax if summary.evaluation else None
+
+
+def _tax_at_equal_length(summary: Summary) -> float | None:
+    tax = _tax(summary)
+    found = tax.tax_matched.get(CORRECTNESS_ONLY) if tax else None
+    return found.value if found else None
+
+
+def _tax_against_length_penalised(summary: Summary) -> float | None:
+    tax = _tax(summary)
+    found = tax.tax.get(LENGTH_PENALISED) if tax else None
+    return found.value if found else None
+
+
+def _mean_length(arm: Condition | None) -> Read:
+    def read(summary: Summary) -> float | None:
+        tax = _tax(summary)
+        found = tax.arms.get(arm or tax.reference) if tax else None
+        return found.mean_length if found else None
+
+    return read
+
+
+def _checkability(measure: str, arm: Condition | None, form: str) -> Read:
+    def read(summary: Summary) -> float | None:
+        tax = _tax(summary)
+        return checkability(summary, measure, arm or tax.reference, form) if tax else None
+
+    return read
+
+
+def checkability(summary: Summary, measure: str, arm: Condition, form: str) -> float | None:
+    """How well an arm's text can be checked, by one measure of tax.json.
+
+    form: "raw", "matched" (at the lengths of the last round's text), or "difference" and "difference_matched" (the
+    same, less the last round's).
+    """
+    tax = _tax(summary)
+    found = tax.arms.get(arm) if tax else None
+    measured = found.checkability.get(measure) if found else None
+    interval = getattr(measured, form) if measured else None
+    return interval.value if interval else None
+
+
+# --- Of a round ------------------------------------------------------------------------------------
+
+
+def _of_round(r: int, rounds: int) -> list[Headline]:
+    def row(summary: Summary) -> RoundSummary:
+        return summary.arms.game.rounds[r]
+
+    found = [
+        Headline(HELPFUL_ACCURACY, "helpful accuracy", lambda s: row(s).helpful_accuracy, r),
+        Headline(SNEAKY_ACCURACY, "sneaky accuracy", lambda s: row(s).sneaky_accuracy, r),
+        Headline(STEPS, "PPO steps", lambda s: row(s).steps, r),
+        Headline(STEPS_TO_EXPLOIT, "steps to exploit in the game", lambda s: row(s).steps_to_exploit, r),
+    ]
+    for name, part, texts in _parts(r):
+        for v in (r, r + 1):
+            if v < rounds:
+                found.append(Headline(name, f"AUROC {part}, verifier {v}", _auroc(v, texts), r, v))
+    return [
+        *found,
+        Headline(
+            FALSE_POSITIVE_RATE,
+            "false-positive rate of its verifier",
+            lambda s: false_positive_rate(s, verifier(r), BothRoles(r)),
+            r,
+        ),
+        Headline("best_of_4", "balanced best-of-4", lambda s: best_of(s, r, 4), r),
+        Headline(BEST_OF_16, "balanced best-of-16", lambda s: best_of(s, r, 16), r),
+        Headline(ROLE_PROBE_AUC, "role probe AUC at the end", lambda s: probe_end(s, r), r),
+        Headline("sneaky_validity", "validity of sneaky-incorrect steps", lambda s: sneaky_validity(s, r), r),
+    ]
+
+
+def _parts(r: int) -> list[tuple[str, str, TextSet]]:
+    """Name, title and text of a round, pooled and inside each role."""
+    return [
+        (AUROC_POOLED, "pooled", BothRoles(r)),
+        ("auroc_helpful", "within helpful", helpful(r)),
+        ("auroc_sneaky", "within sneaky", sneaky(r)),
+    ]
+
+
+def _auroc(index: int, texts: TextSet) -> Read:
+    return lambda summary: auroc_of(summary, verifier(index), texts)
+
+
+def _matrix(summary: Summary) -> Matrix | None:
+    return summary.evaluation.matrix if summary.evaluation else None
+
+
+def auroc_of(summary: Summary, judge: Judge, texts: TextSet) -> float | None:
+    """AUROC of a judge on a set of texts."""
+    matrix = _matrix(summary)
+    return matrix.auroc.get(judge, {}).get(texts) if matrix else None
+
+
+def false_positive_rate(summary: Summary, judge: Judge, texts: TextSet) -> float | None:
+    """Share of the incorrect texts of a set that a judge accepts."""
+    matrix = _matrix(summary)
+    return matrix.fpr.get(judge, {}).get(texts) if matrix else None
+
+
+def best_of(summary: Summary, index: int, n: int) -> float | None:
+    """Balanced best-of-n of a round's verifier on its own round's text."""
+    rows = (summary.evaluation and summary.evaluation.best_of_n) or []
+    return next((row.value for row in rows if (row.round, row.n) == (index, n)), None)
+
+
+def probe_end(summary: Summary, index: int) -> float | None:
+    """AUC of the role probe in the last window of a round that has enough text."""
+    rows = (summary.evaluation and summary.evaluation.separability) or []
+    known = [(row.step, row.all) for row in rows if row.round == index and row.all]
+    return max(known, key=lambda pair: pair[0])[1].value if known else None
+
+
+def sneaky_validity(summary: Summary, index: int) -> float | None:
+    """Mean share of valid steps in a round's sneaky incorrect text."""
+    rows = (summary.evaluation and summary.evaluation.subtlety) or []
+    wanted = VerdictText(sneaky(index), "incorrect")
+    return next((row.validity.value for row in rows if row.text == wanted), None)
+
+
+def attacks_of(summaries: Sequence[Summary]) -> list[AttackRecord]:
+    """The attacks of all runs."""
+    return [a for s in summaries for a in (s.evaluation and s.evaluation.attacks) or []]

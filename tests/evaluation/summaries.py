@@ -1,0 +1,85 @@
+"""Made-up summaries of runs of two rounds, for what reads several of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from legibility.evaluation.schema import Summary
+
+SETUP = {"problems_per_step": 16, "incorrect": 0.95, "goodhart_accuracy": 0.2, "goodhart_start": 0.4}
+AUROC = {"pooled": None, "within_role": None, "pairwise": None}
+
+
+def summary_of(
+    seed: int,
+    *,
+    steps: tuple[int | None, int | None] = (20, 60),
+    length: int = 80,
+    best: tuple[float, float] = (0.3, 0.6),
+    game: float = 0.5,
+    attacks: tuple[tuple[int, ...], ...] = (),
+    quick: bool = False,
+    **sections: Any,
+) -> Summary:
+    """A run's summary with what the claims read; all else is null.
+
+    steps: PPO steps to exploit, by round, of phases of `length` steps. best: balanced best-of-16 by round, a little
+    better with every seed. attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
+    the evaluation, as in the file.
+    """
+    policy = {"interval": [None, None], "mean_length": None, "invalid": None, "checkability": {}}
+    unknown = {
+        f"{role}_{what}": [None, None] if what == "interval" else None
+        for role in ("helpful", "sneaky")
+        for what in ("interval", "length", "invalid")
+    }
+    texts = {"parameters": 1000, "texts": 100}
+    judged = {f"auroc_{text}": AUROC for text in ("base", "previous_round", "own_round")}
+    rounds = [
+        {
+            "round": r,
+            "steps": length,
+            "stopped": "all steps done",
+            "steps_to_exploit": steps[r],
+            "score_scale": 1.0,
+            "helpful_accuracy": game,
+            "sneaky_accuracy": 0.05,
+            **unknown,
+            "score_helpful_correct": None,
+            "score_sneaky_incorrect": None,
+            "checkability": {},
+            "verifier": {**texts, **judged},
+        }
+        for r in (0, 1)
+    ]
+    decoding = {"temperature": 1.0, "samples": 16, "problems": 50}
+    favourites = [
+        {"round": r, "n": 16, "value": best[r] + 0.01 * seed, "low": None, "high": None, "problems": 50}
+        | {"role": "helpful", "decoding": decoding}
+        for r in (0, 1)
+    ]
+    made = [
+        {"verifier": v, "reward": "src", "seed": i, "steps": t, "exploited": t < 100, "cap": 100, "quick": quick}
+        | {"start": "base", "settings": SETUP}
+        for v, times in enumerate(attacks)
+        for i, t in enumerate(times)
+    ]
+    return Summary.model_validate(
+        {
+            "run": f"r{seed}",
+            "seed": seed,
+            "wall_seconds": 60.0,
+            "peak_memory_mb": 500.0,
+            "decoding": {"temperature": 1.0, "samples": 2, "test_problems": 50},
+            "reward": "cgc",
+            "arms": {
+                "init": {"accuracy": 0.3, **policy},
+                "game": {"rounds": rounds, "accuracy": game, "interval": [None, None]},
+                "correctness": {"accuracy": game + 0.1, **policy, "steps": length},
+            },
+            "legibility_tax": {"value": 0.1},
+            "legibility_tax_equal_helpful_samples": {},
+            "retained_gain": {"value": 0.5},
+            "evaluation": {"best_of_n": favourites, "attacks": made, **sections},
+        }
+    )

@@ -1,0 +1,42 @@
+"""The paper's claims: held, failed or not clear, by rules fixed before looking."""
+
+from __future__ import annotations
+
+from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
+from tests.evaluation.summaries import summary_of
+
+
+def verdicts(summaries) -> dict[str, str]:
+    return {c.text: c.verdict for c in claims(summaries)}
+
+
+def test_a_claim_holds_fails_or_is_not_clear():
+    good = verdicts([summary_of(s, steps=(20 + s, 60 + s)) for s in range(3)])
+    assert good["Within the game, the last verifier takes more steps to fool than verifier 0"] == HELD
+    assert good["Round 0's verifier picks below chance in balanced best-of-16"] == HELD
+    assert good["The last verifier picks above chance in balanced best-of-16"] == HELD
+    bad = verdicts([summary_of(s, steps=(60, 20 + s), best=(0.3, 0.29)) for s in range(3)])
+    assert bad["Within the game, the last verifier takes more steps to fool than verifier 0"] == FAILED
+    assert bad["Best-of-16 improves over the rounds"] == FAILED
+    mixed = verdicts([summary_of(s, steps=(20, (60, 21, 22)[s])) for s in range(3)])
+    assert mixed["Within the game, the last verifier takes more steps to fool than verifier 0"] == UNCLEAR
+    assert verdicts([summary_of(0)])["Best-of-16 improves over the rounds"] == UNCLEAR  # one seed proves nothing
+    assert good["Sneaky flaws get subtler over the rounds"] == UNKNOWN
+
+
+def test_a_round_that_was_not_fooled_counts_its_whole_length():
+    assert (
+        verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])[
+            "Within the game, the last verifier takes more steps to fool than verifier 0"
+        ]
+        == HELD
+    )
+
+
+def test_survival_claims_are_about_attacks_of_all_runs():
+    name = "The last verifier withstands SRC attacks for longer than verifier 0"
+    strong = [summary_of(s, attacks=((10, 12, 14), (100, 100, 90))) for s in range(3)]
+    assert verdicts(strong)[name] == HELD
+    assert verdicts([summary_of(s, attacks=((50, 52, 54), (20, 30, 40))) for s in range(3)])[name] == FAILED
+    assert verdicts([summary_of(0, attacks=((10, 30), (20, 40)))])[name] == UNCLEAR
+    assert verdicts([summary_of(0)])[name] == UNKNOWN

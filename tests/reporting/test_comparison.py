@@ -1,0 +1,59 @@
+"""The page of a comparison: panels for what is known, every figure and test by its label."""
+
+from __future__ import annotations
+
+from legibility.evaluation.compare import ComparedFigure, Comparison, PairedTest, over_seeds
+from legibility.evaluation.headline import BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC, SNEAKY_ACCURACY, STEPS
+from legibility.evaluation.schema import Survival
+from legibility.reporting import write_comparison
+from legibility.reporting.comparison import rounds_figure
+from legibility.reporting.drawing import LIGHT
+from tests.reporting.pages import Page
+
+
+def figure(name: str, label: str, values, index=None, verifier=None) -> ComparedFigure:
+    return ComparedFigure(name=name, label=label, round=index, verifier=verifier, **dict(over_seeds(values, 0.95)))
+
+
+def comparison() -> Comparison:
+    """Two rounds, two seeds; nothing is known of best-of-n and the role probe."""
+    figures = [figure("legibility_tax", "legibility tax", [0.125, 0.25])]
+    for r in (0, 1):
+        figures += [
+            figure("helpful_accuracy", "helpful accuracy", [0.5 + r / 10, 0.75], r),
+            figure(SNEAKY_ACCURACY, "sneaky accuracy", [0.25, None], r),
+            figure(STEPS, "PPO steps", [20, 40], r),
+            figure(FALSE_POSITIVE_RATE, "false-positive rate of its verifier", [0.1, 0.2], r),
+            figure(BEST_OF_16, "balanced best-of-16", [None, None], r),
+            figure(ROLE_PROBE_AUC, "role probe AUC at the end", [None, None], r),
+        ]
+    return Comparison(
+        runs=["a", "b<i>"],
+        seeds=[3, 4],
+        confidence_level=0.9,
+        figures=figures,
+        paired_tests=[PairedTest(name="x", round=None, label="first against second", difference=0.5, p=0.25, n=2)],
+        survival=[
+            Survival(verifier=1, reward="src", median=None, low=12, high=None, n=3, censored=1.0, cap=40, quick=True)
+        ],
+        settings_differ=["ppo.steps: 4 -> 5"],
+    )
+
+
+def test_panels_are_those_with_numbers() -> None:
+    drawn = rounds_figure(comparison(), LIGHT)
+    titles = [ax.get_title(loc="left") for ax in drawn.axes]
+    assert titles == ["accuracy", "steps until fooled, or all", "false-positive rate"]
+    means = drawn.axes[1].lines[-1]
+    assert list(means.get_xdata()) == [0, 1] and list(means.get_ydata()) == [30, 30]
+
+
+def test_the_page_has_every_figure_and_test(tmp_path) -> None:
+    target = write_comparison(comparison(), tmp_path)
+    assert target == tmp_path / "compare.html" and (tmp_path / "figures/seeds.png").read_bytes().startswith(b"\x89PNG")
+    page = Page(target.read_text(encoding="utf-8"))
+    assert "i" not in page.tags and "b<i> (seed 4)" in page.text and "90% t intervals" in page.text
+    for shown in ("legibility tax", "round 1: helpful accuracy", "first against second", "ppo.steps: 4 -> 5"):
+        assert shown in page.text
+    assert "round 0: balanced best-of-16" not in page.text  # nobody measured it
+    assert "beyond the cap" in page.text and "3 (quick)" in page.text

@@ -1,0 +1,113 @@
+"""The report's page: one file, nothing loaded from elsewhere, and text of models that stays text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+
+import pandas as pd
+
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import SCHEMA
+from legibility.reporting import report, write_report
+from legibility.reporting.data import read_run
+from legibility.reporting.page import duration, headline, interval, number, percent, render, signed
+from tests.reporting.pages import Page, fake_images, unfinish
+from tests.support import legibility
+
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\n{{ 7 * 7 }} \x1b[31m\u202e2 + 2 = 5\n#### 5"
+
+
+def test_one_self_contained_page_and_its_figures(run: RunFolder) -> None:
+    before = {p for p in run.path.rglob("*") if p.is_file()}
+    target = write_report(run)
+    assert target == run.path / "report.html"
+    page = target.read_text(encoding="utf-8")
+    found = Page(page)
+    assert found.loads and all(value.startswith("data:image/png;base64,") for value in found.loads)
+    assert not {"script", "link", "iframe", "object", "form", "base"} & set(found.tags)
+    assert "url(" not in page and "@import" not in page and not re.search(r"https?:", page)
+    figures_made = sorted((run.path / "figures").iterdir())
+    assert {p.name for p in figures_made} >= {"rounds.png", "health.png"}
+    for figure in figures_made:
+        content = figure.read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert base64.b64encode(content).decode() in page
+    assert {p for p in run.path.rglob("*") if p.is_file()} == {
+        *before,
+        target,
+        *figures_made,
+    }  # no temporary file stays
+
+
+def test_writing_again_gives_the_same_page(run: RunFolder) -> None:
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+
+
+def test_the_page_says_what_the_summary_says(run: RunFolder) -> None:
+    summary = json.loads((run.path / "summary.json").read_text())
+    summary["legibility_tax"] = {"value": 0.125, "low": 0.05, "high": 0.2}
+    summary["retained_gain"] = {"value": None, "low": None, "high": None}
+    summary["arms"]["game"]["rounds"][0]["steps_to_exploit"] = 17
+    (run.path / "summary.json").write_text(json.dumps(summary))
+    data = read_run(run)
+    cards = {card.name: card for card in headline(data)}
+    assert cards["legibility tax"].value == "+12.5 points" and cards["legibility tax"].interval == "5.0 to 20.0"
+    assert cards["retained gain"].value == "undefined" and cards["retained gain"].interval == ""
+    assert cards["start accuracy"].value == f"{100 * summary['arms']['init']['accuracy']:.1f}%"
+    assert all(card.meaning.endswith(".") for card in cards.values())
+    text = Page(render(data, {})).text
+    assert "17" in text and "20 test problems × 2 samples per role" in text and f"Seed {summary['seed']}" in text
+    assert "legibility train tiny/config.yaml --out tiny-again" in text and str(run.path) not in text
+
+
+def test_model_text_is_never_markup(run: RunFolder) -> None:
+    for index in (0, 1):
+        file = run.path / f"rounds/0{index}/solutions.parquet"
+        frame = pd.read_parquet(file)
+        frame["text"] = MARKUP
+        frame["verdict"] = ["correct" if role == "helpful" else "incorrect" for role in frame.role]
+        frame.to_parquet(file, schema=SCHEMA, index=False)
+        file.with_name("solutions.sha256").unlink()  # as if the run itself had written this text
+    lines = [json.loads(line) for line in (run.path / "problems.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["question"] += "<b onclick=x>"
+    (run.path / "problems.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = read_run(run)
+    assert data.examples[0][0].sneaky is not None
+    page = render(data, fake_images(["rounds"]))
+    found = Page(page)
+    assert "<script" not in page and not found.handlers
+    assert not [v for v in found.loads if not v.startswith("data:")]
+    assert html.escape("<img src=x onerror=alert(2)>") in page
+    assert "<script>alert(1)</script>" in found.text and "<b onclick=x>" in found.text
+    assert "{{ 7 * 7 }}" in found.text
+    assert "\x1b" not in page and "\u202e" not in page
+
+
+def test_command_line(run: RunFolder) -> None:
+    result = legibility("report", run.path)
+    assert result.code == 0 and result.out.strip() == str(run.path / "report.html")
+    assert legibility("report", run.path / "rounds").code == 2
+
+
+def test_report_takes_a_path_and_returns_the_page(run: RunFolder) -> None:
+    assert report(str(run.path)) == run.path / "report.html" and (run.path / "report.html").is_file()
+
+
+def test_an_unfinished_run_says_so_on_its_page(run: RunFolder) -> None:
+    unfinish(run, 1)
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "This run is not finished" in text and "not yet" in text
+    assert not (run.path / "summary.json").exists()  # the run is not finished by being looked at
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert (number(-0.126), number(1.0, 3), number(None)) == ("−0.13", "1.000", "undefined")
+    assert (signed(0.125, 100, " points"), signed(-0.5), signed(None)) == ("+12.5 points", "−0.5", "undefined")
+    assert (percent(0.0625), percent(None)) == ("6.2%", "undefined")
+    assert (interval((0.25, 0.5)), interval((None, 0.5))) == ("25.0 to 50.0", "")
+    assert (duration(59.4), duration(61), duration(3660)) == ("59 s", "1 min 1 s", "1 h 1 min")
