@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from legibility.config import Config
 from legibility.config_file import override_config
 from legibility.errors import UserError
 from legibility.evaluation.finished_attacks import attacker_texts
@@ -50,7 +51,7 @@ class EvaluationRun:
                 f"{path}: no finished round yet, so there is nothing to evaluate; go on with train --resume"
             )
         self.progress = progress or Progress(quiet=True)
-        self.config = self.folder.config()
+        self.config: Config = self.folder.config()
         self.settings = override_config(self.config, overrides, CHANGEABLE)
         self.game = reopen(self.folder, config=self.settings, progress=self.progress)
         self.problems = self.game.problems

@@ -9,7 +9,7 @@ Judges, sets of text and arms are records here and keys in the files (legibility
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, RootModel
 
@@ -19,7 +19,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import AttackSetup, Discrimination
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, write_stored
 
-SCHEMA = 2
+SCHEMA: Final = 2
 """Version of the summary and of the sections in it. 1 called the held-out judge "judge" in the matrix, the
 soundness and the hacking rows."""
 
@@ -438,7 +438,7 @@ def write_section(run: RunFolder, name: str, section: Any) -> None:
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     model = SECTION_FILES[name]
-    write_stored(folder / f"{name}.json", section if isinstance(section, model) else model(section))
+    write_stored(folder / f"{name}.json", section if isinstance(section, model) else model.model_validate(section))
 
 
 def read_evaluation(run: RunFolder) -> Evaluation | None:

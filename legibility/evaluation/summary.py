@@ -70,7 +70,8 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     checked=False leaves out what needs a model (checkability): a run that is going is not loaded.
     Raises UserError for files that were changed.
     """
-    config, rounds, texts = run.config(), run.rounds(), test_texts(run)
+    config: Config = run.config()
+    rounds, texts = run.rounds(), test_texts(run)
     check = _checkabilities(run, config, texts, rounds[-1], device, team) if checked else {c: {} for c in texts}
     describe = _Describer(config)
     last, accuracies = helpful(rounds[-1]), {c: by_problem(frame) for c, frame in texts.items()}

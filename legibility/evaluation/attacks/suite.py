@@ -63,18 +63,18 @@ def _outcomes(
     run: EvaluationRun, wanted: Sequence[Attack], quick: bool, impossible: set[str]
 ) -> Iterator[tuple[Attack, UserError | None]]:
     """Every attack and what kept it from being made. One at a time, the rest of an impossible reward is skipped."""
-    workers = min(run.settings.attack.parallel, len(wanted))
-    if workers <= 1:
+    parallel = min(run.settings.attack.parallel, len(wanted))
+    if parallel <= 1:
         for one in wanted:
             if one.reward not in impossible:
                 yield one, _try(run, one, quick)[1]
         return
-    threads = max(1, (run.settings.compute.threads or torch.get_num_threads()) // workers)
+    threads = max(1, (run.settings.compute.threads or torch.get_num_threads()) // parallel)
     start = (run.folder.path, run.overrides, threads)
-    run.progress.phase(f"{len(wanted)} attacks, {workers} side by side", len(wanted))
+    run.progress.phase(f"{len(wanted)} attacks, {parallel} side by side", len(wanted))
     # fresh processes: a forked one may not use torch's threads again
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, start) as pool:
-        futures = {pool.submit(_work, one, quick): one for one in wanted}
+    with ProcessPoolExecutor(parallel, get_context("spawn"), _open_run, start) as processes:
+        futures = {processes.submit(_work, one, quick): one for one in wanted}
         for k, done in enumerate(as_completed(futures), start=1):
             one, (ending, error) = futures[done], done.result()
             run.progress.step(k, {})
@@ -98,12 +98,14 @@ def _try(run: EvaluationRun, one: Attack, quick: bool) -> tuple[str, UserError |
 _RUN: EvaluationRun | None = None
 
 
-def _start_worker(path: Path, overrides: Sequence[str], threads: int) -> None:
+def _open_run(path: Path, overrides: Sequence[str], threads: int) -> None:
+    """Open the run in a process of its own."""
     global _RUN
     torch.set_num_threads(threads)
     _RUN = EvaluationRun(path, overrides)
 
 
 def _work(one: Attack, quick: bool) -> tuple[str, UserError | None]:
+    """Make one attack on the run that the process has opened."""
     assert _RUN is not None
     return _try(_RUN, one, quick)
