@@ -38,8 +38,11 @@ class PackedBatch:
     _masks: dict[Any, Any] = field(default_factory=dict, repr=False)  # several networks read one batch
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, torch.Tensor)}
-        return PackedBatch(**moved, lengths=self.lengths)
+        """The batch on another device."""
+        ids, positions, owner, chosen, target = (
+            x.to(device) for x in (self.ids, self.positions, self.owner, self.chosen, self.target)
+        )
+        return PackedBatch(ids, positions, owner, self.lengths, chosen, target)
 
     def masks(self, dtype: torch.dtype) -> list[torch.Tensor]:
         """Additive attention masks (1, 1, n, n), one for every group."""
@@ -72,7 +75,7 @@ class PackedBatch:
         """The same tokens as rectangular tensors."""
         ids, positions = (pad_sequence(x.split(self.lengths), batch_first=True) for x in (self.ids, self.positions))
         owner = pad_sequence(self.owner.split(self.lengths), batch_first=True, padding_value=PADDING)
-        mask, rows = _mask(owner, dtype), pad_sequence(self._within_groups(), batch_first=True)
+        mask, rows = _mask(owner, dtype), pad_sequence(list(self._within_groups()), batch_first=True)
         filled = (
             torch.arange(rows.shape[1], device=rows.device) < torch.tensor(self.counts, device=rows.device)[:, None]
         )
@@ -113,7 +116,9 @@ def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequen
     ids: list[int] = []
     positions: list[int] = []
     owner: list[int] = []
-    lengths, chosen, target = [], [], []
+    lengths: list[int] = []
+    chosen: list[int] = []
+    target: list[int] = []
     for prompt, answers in zip(prompts, completions, strict=True):
         start, n = len(ids), len(prompt)
         ids += prompt
@@ -128,4 +133,11 @@ def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequen
             positions += range(n, n + len(answer) - 1)
             owner += [j] * (len(answer) - 1)
         lengths.append(len(ids) - start)
-    return PackedBatch(*map(torch.tensor, (ids, positions, owner)), lengths, torch.tensor(chosen), torch.tensor(target))
+    return PackedBatch(
+        torch.tensor(ids),
+        torch.tensor(positions),
+        torch.tensor(owner),
+        lengths,
+        torch.tensor(chosen),
+        torch.tensor(target),
+    )

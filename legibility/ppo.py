@@ -278,7 +278,8 @@ class PPO:
         if has_logprobs:
             old[:] = np.concatenate([c.logprobs for c in flat])
         micro_batch = layout.groups_of(self.settings.micro_batch_size)
-        for part in map(self.team.share, length_buckets(layout.packed_lengths, micro_batch)):
+        for bucket in length_buckets(layout.packed_lengths, micro_batch):
+            part = self.team.share(bucket)
             if not part:
                 continue
             packed = self._pack(batch, part)
@@ -379,14 +380,14 @@ class PPO:
             self.critic.save_pretrained(folder / "critic")
 
 
-def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[list[int]]:
     """Split indices into batches of `size` with similar lengths, so that little is padding.
 
     With `rng` lengths are blurred by a quarter of their mean before sorting, and batches come in random
     order, so that groups meet different company every epoch.
     """
     blurred = lengths if rng is None else lengths + rng.uniform(0, 0.25 * lengths.mean(), len(lengths))
-    order = np.argsort(blurred, kind="stable")
+    order = np.argsort(blurred, kind="stable").tolist()
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     return batches if rng is None else [batches[i] for i in rng.permutation(len(batches))]
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import torch
 
@@ -139,7 +139,7 @@ class Team:
             for parameter in parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            self.add([parameter.grad for parameter in parameters])
+            self.add([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     def _serve(self, rank: int, here: Connection, link: Connection) -> None:
         """A worker's life: do what is sent until the caller hangs up."""
@@ -173,16 +173,33 @@ class Team:
 
     def _pack(self, message: Any) -> bytes:
         buffer = io.BytesIO()
-        pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
-        places = {id(member): place for place, member in enumerate(self._members)}
-        pickler.persistent_id = lambda x: places.get(id(x))
-        pickler.dump(message)
+        _MemberPickler(self._members, buffer).dump(message)
         return buffer.getvalue()
 
     def _unpack(self, message: bytes) -> Any:
-        unpickler = pickle.Unpickler(io.BytesIO(message))
-        unpickler.persistent_load = self._members.__getitem__
-        return unpickler.load()
+        return _MemberUnpickler(self._members, io.BytesIO(message)).load()
+
+
+class _MemberPickler(pickle.Pickler):
+    """Writes a team's members as their places, everything else in full."""
+
+    def __init__(self, members: Sequence[Any], file: IO[bytes]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._places = {id(member): place for place, member in enumerate(members)}
+
+    def persistent_id(self, obj: Any) -> int | None:
+        return self._places.get(id(obj))
+
+
+class _MemberUnpickler(pickle.Unpickler):
+    """Reads what `_MemberPickler` wrote, with this process's copies of the members."""
+
+    def __init__(self, members: Sequence[Any], file: IO[bytes]) -> None:
+        super().__init__(file)
+        self._members = members
+
+    def persistent_load(self, pid: int) -> Any:
+        return self._members[pid]
 
 
 def team_of(team: Team | None, model: Any) -> Team:

@@ -11,7 +11,7 @@ to be maximised. Cross-entropy of sigmoid(V) on the verdict is the option the pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +134,9 @@ def _scores(team: Team, verifier: Verifier, groups: Sequence[list[list[int]]]) -
     return torch.cat(parts)
 
 
-def _batches(by_problem, encoded, size: int, rng: np.random.Generator):
+def _batches(
+    by_problem: Mapping[str, Sequence[int]], encoded: Sequence[Sequence[int]], size: int, rng: np.random.Generator
+) -> Iterator[list[str]]:
     """Endless batches of problem ids: shuffled, bucketed by length, every problem once per pass."""
     names = list(by_problem)
     longest = np.array([max(len(encoded[i]) for i in by_problem[n]) for n in names], dtype=float)
@@ -146,7 +148,8 @@ def _batches(by_problem, encoded, size: int, rng: np.random.Generator):
             yield [names[i] for i in order[start : start + size]]
 
 
-def _metrics(loss, scores, correct, owner) -> dict[str, float]:
+def _metrics(loss: torch.Tensor, scores: torch.Tensor, correct: torch.Tensor, owner: torch.Tensor) -> dict[str, float]:
+    """Loss, same-problem pair accuracy (nan without pairs) and spread of one step. scores, correct, owner (n,)."""
     pairs = correct[:, None] & ~correct[None, :] & (owner[:, None] == owner[None, :])
     right = (scores[:, None] > scores[None, :])[pairs].float()
     return {

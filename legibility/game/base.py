@@ -8,6 +8,7 @@ few-shot examples, the paper's Appendix H), and is recorded with role "base".
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from legibility.errors import UserError
 from legibility.game import gates
@@ -30,7 +31,7 @@ def warm_start(game: Game) -> None:
     if settings.steps == 0:
         return
     if not game.run.is_done(WARM_START):
-        from legibility.models.warm_start import warm_start as fine_tune
+        from legibility.models.warm_start import warm_start as fine_tune  # trl is slow to import; few games need it
 
         worked = [p for p in game.splits.prover if p.solution]
         if not worked:
@@ -113,6 +114,6 @@ def base_metrics(run: RunFolder) -> BaseMetrics:
     return run.stored(BASE, METRICS, BaseMetrics)
 
 
-def base_solutions(game: Game):
-    """The base policy's text as a data frame."""
+def base_solutions(game: Game) -> pd.DataFrame:
+    """The base policy's text. Raises UserError where it cannot be read."""
     return read_solutions(game.run.folder(BASE) / "solutions.parquet")

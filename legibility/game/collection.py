@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 
@@ -27,12 +28,12 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
     phase = f"{round_name(index)}/collection"
     if not game.run.is_done(phase):
         folder = game.run.verified(phase_name(GAME, index))
-        provers = [(None, folder)]
+        provers: list[tuple[int | None, Path]] = [(None, folder)]  # the step each was saved at; None: the last
         if game.config.mixture.checkpoints == "all":
-            provers = [(int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))] + provers
-        samples, pool = game.config.evaluation.samples, pool_sizes(game.config, index)
+            provers = [*((int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))), *provers]
+        samples, sizes = game.config.evaluation.samples, collection_sizes(game.config, index)
         jobs = [
-            (step, place, "verifier", role, max(1, pool[role] // len(provers)))
+            (step, place, "verifier", role, max(1, sizes[role] // len(provers)))
             for step, place in provers
             for role in ROLES
         ]
@@ -67,8 +68,8 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
     merge_round(game.run, index)
 
 
-def pool_sizes(config: Config, index: int) -> dict[str, int]:
-    """Completions per verifier problem that a round's pool draws of each role.
+def collection_sizes(config: Config, index: int) -> dict[str, int]:
+    """Completions per verifier problem that a round's collection draws of each role.
 
     With `game.collection_by_share` in proportion to the largest share that any later verifier's mixture gives
     to the round; the last round, which no verifier of the game reads, keeps the least.

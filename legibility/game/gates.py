@@ -5,6 +5,8 @@ A closed gate raises `GateClosed` (exit 3); with --force it only warns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from legibility.config import GateSettings
@@ -52,8 +54,8 @@ def check_rewards(settings: GateSettings, flat_share: float) -> list[str]:
     return []
 
 
-def enforce(settings: GateSettings, where: str, reasons: list[str], force: bool, warn) -> None:
-    """Raise GateClosed for the first reason, or warn of all with `force`."""
+def enforce(settings: GateSettings, where: str, reasons: list[str], force: bool, warn: Callable[[str], None]) -> None:
+    """Raise GateClosed for the first reason; with `force` warn of every one instead. Nothing where gates are off."""
     if not settings.enabled or not reasons:
         return
     if not force:

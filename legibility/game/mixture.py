@@ -56,26 +56,26 @@ def component_weights(components: Sequence[str], settings: MixtureSettings) -> d
 
 
 def build_mixture(
-    pools: Mapping[str, Sequence[LabelledSolution]],
+    components: Mapping[str, Sequence[LabelledSolution]],
     problems: Sequence[Problem],
     per_problem: int,
     settings: MixtureSettings,
     rng: np.random.Generator,
 ) -> Mixture:
-    """Choose about `per_problem * len(problems)` texts from the pools ("base", "round 0", …).
+    """Choose about `per_problem * len(problems)` texts from the components ("base", "round 0", …).
 
-    Pools hold valid texts only. Inside a (component, role) cell correct and incorrect counts are
+    Components hold valid texts only. Inside a (component, role) cell correct and incorrect counts are
     equal; texts of problems that offer both are preferred, since only those make same-problem pairs.
     What a short cell cannot fill is offered to the other role of its component, then to the base.
     """
-    weights = component_weights(list(pools), settings)
+    weights = component_weights(list(components), settings)
     budget = _share_out(per_problem * len(problems) // 2, weights)  # pairs of each component
     chosen: list[LabelledSolution] = []
     cells: list[MixtureCell] = []
     left_over = 0
-    for name in sorted(pools, key=lambda c: c == BASE):  # base last: it takes what others left
+    for name in sorted(components, key=lambda c: c == BASE):  # base last: it takes what others left
         wanted = 2 * budget[name] + (left_over if name == BASE else 0)
-        taken, report = _component(name, pools[name], wanted, settings.balance, rng)
+        taken, report = _component(name, components[name], wanted, settings.balance, rng)
         left_over += max(0, wanted - len(taken)) if name != BASE else 0
         chosen += taken
         cells += report
@@ -93,9 +93,12 @@ def _share_out(total: int, weights: Mapping[str, float]) -> dict[str, int]:
     return shares
 
 
-def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[LabelledSolution], list[MixtureCell]]:
-    roles = (sorted({x.role for x in pool}) if balance == "within_role" else []) or ["any"]
-    cells = {r: [x for x in pool if r in ("any", x.role)] for r in roles}
+def _component(
+    name: str, texts: Sequence[LabelledSolution], wanted: int, balance: str, rng: np.random.Generator
+) -> tuple[list[LabelledSolution], list[MixtureCell]]:
+    """About `wanted` texts of one component, as many correct as incorrect, and what each of its cells gave."""
+    roles = (sorted({x.role for x in texts}) if balance == "within_role" else []) or ["any"]
+    cells = {r: [x for x in texts if r in ("any", x.role)] for r in roles}
     capacity = {r: min(sum(x.correct for x in c), sum(not x.correct for x in c)) for r, c in cells.items()}
     fair = _share_out(wanted // 2, {r: 1 / len(roles) for r in roles})
     pairs = {r: min(capacity[r], fair[r]) for r in roles}
@@ -122,9 +125,9 @@ def _component(name, pool, wanted: int, balance: str, rng) -> tuple[list[Labelle
     return taken, report
 
 
-def _balanced(cell: Sequence[LabelledSolution], pairs: int, rng) -> list[LabelledSolution]:
+def _balanced(cell: Sequence[LabelledSolution], pairs: int, rng: np.random.Generator) -> list[LabelledSolution]:
     """`pairs` correct and `pairs` incorrect texts, matched by problem as far as possible."""
-    by_problem: dict[str, tuple[list, list]] = {}
+    by_problem: dict[str, tuple[list[LabelledSolution], list[LabelledSolution]]] = {}
     for x in cell:
         by_problem.setdefault(x.problem.id, ([], []))[0 if x.correct else 1].append(x)
     matched, rest_right, rest_wrong = [], [], []

@@ -156,7 +156,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
                 fooled = plan.tracker is not None and plan.tracker.should_stop(step)
                 if plan.extra is not None:
                     rows += plan.extra(prover, step, fooled or step == plan.steps)
-                if fooled:
+                if plan.tracker is not None and fooled:
                     stopped = plan.tracker.reason
                     break
         if plan.keep_weights:
@@ -180,8 +180,9 @@ def _draw_batch(
     game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None
 ) -> Drawn:
     """Completions of one step: each of its problems in every role of the plan."""
-    pool = game.splits.prover
-    chosen = [pool[i] for i in rng.choice(len(pool), size=min(plan.problems_per_step, len(pool)), replace=False)]
+    problems = game.splits.prover
+    size = min(plan.problems_per_step, len(problems))
+    chosen = [problems[i] for i in rng.choice(len(problems), size=size, replace=False)]
     return game.draw(
         prover,
         chosen,

@@ -11,6 +11,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.base import base_solutions
@@ -31,14 +32,21 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
     """The verifier of round `index`, trained now or loaded; its gates are checked either way."""
     phase = f"{round_name(index)}/verifier"
     if not game.run.is_done(phase):
-        pools = {BASE: _labelled(game, base_solutions(game), BASE)}
+        components = {BASE: _labelled(game, base_solutions(game), BASE)}
         for past in range(index):
-            pools[f"round {past}"] = _labelled(game, round_solutions(game.run, past), f"round {past}")
+            components[f"round {past}"] = _labelled(game, round_solutions(game.run, past), f"round {past}")
         source = None
         if game.config.verifier.init == "persist" and index > 0:
             source = str(game.run.verified(f"{round_name(index - 1)}/verifier"))
         _train(
-            game, phase, f"round {index} verifier", pools, game.config.verifier, ("round", index), source, range(index)
+            game,
+            phase,
+            f"round {index} verifier",
+            components,
+            game.config.verifier,
+            ("round", index),
+            source,
+            range(index),
         )
     verifier = game.saved_verifier(index)
     held_out = _valid(base_solutions(game), "validation", ("base",))
@@ -59,8 +67,8 @@ def train_judge(game: Game) -> None:
     settings = game.config.verifier
     if game.config.game.held_out_judge_model:
         settings = settings.model_copy(update={"model": game.config.game.held_out_judge_model, "layers": None})
-    pools = {BASE: _labelled(game, base_solutions(game), BASE)}
-    _train(game, HELD_OUT_JUDGE.phase, HELD_OUT_JUDGE.label, pools, settings, ("judge",), None, range(0))
+    components = {BASE: _labelled(game, base_solutions(game), BASE)}
+    _train(game, HELD_OUT_JUDGE.phase, HELD_OUT_JUDGE.label, components, settings, ("judge",), None, range(0))
 
 
 def load_judge(game: Game) -> Verifier | None:
@@ -71,12 +79,25 @@ def load_judge(game: Game) -> Verifier | None:
     return Verifier.load(game.config.verifier, game.device, source=str(folder), batch=game.config.compute.score_batch)
 
 
-def _train(game: Game, phase, title, pools, settings, purpose, source, past_rounds) -> None:
+def _train(
+    game: Game,
+    phase: str,
+    title: str,
+    components: dict[str, list[LabelledSolution]],
+    settings: VerifierSettings,
+    purpose: tuple[int | str, ...],
+    source: str | None,
+    past_rounds: range,
+) -> None:
+    """Train a verifier on a mixture of the components, measure it on held-out text and store it.
+
+    purpose keys its random numbers; source is a saved verifier to start from, None for a fresh one.
+    """
     seed = game.config.seed
     if settings.reference_solutions:
-        pools[BASE] = _with_references(game, pools[BASE])
+        components[BASE] = _with_references(game, components[BASE])
     mixture = build_mixture(
-        pools,
+        components,
         game.splits.verifier,
         settings.solutions_per_problem,
         game.config.mixture,
@@ -178,10 +199,10 @@ def _labelled(game: Game, frame: pd.DataFrame, component: str) -> list[LabelledS
     ]
 
 
-def _with_references(game: Game, pool: list[LabelledSolution]) -> list[LabelledSolution]:
+def _with_references(game: Game, texts: list[LabelledSolution]) -> list[LabelledSolution]:
     """Add the data set's own solution where a problem has incorrect samples and no correct one."""
-    solved = {x.problem.id for x in pool if x.correct}
-    tried = {x.problem.id for x in pool}
+    solved = {x.problem.id for x in texts if x.correct}
+    tried = {x.problem.id for x in texts}
     added = [
         LabelledSolution(p, p.solution, True, BASE, "base")
         for p in game.splits.verifier
@@ -192,4 +213,4 @@ def _with_references(game: Game, pool: list[LabelledSolution]) -> list[LabelledS
             f"{len(added)} of {len(tried)} problems have no correct sample; reference solutions stand in "
             "(the verifier may learn their style instead of their truth)"
         )
-    return pool + added
+    return texts + added

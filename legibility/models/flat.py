@@ -79,13 +79,20 @@ class FlatDecoder:
             )
         return _norm(self.decoder.norm, x)
 
-    def _layer(self, i: int, x: torch.Tensor, rotary, attend: Attend, chosen: torch.Tensor | None) -> torch.Tensor:
+    def _layer(
+        self,
+        i: int,
+        x: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        attend: Attend,
+        chosen: torch.Tensor | None,
+    ) -> torch.Tensor:
         layer = self.decoder.layers[i]
         attention = layer.self_attn
         h = _norm(layer.input_layernorm, x)
         queries, turned = h, rotary
         if chosen is not None:  # past the last layer only these are read; the others are keys and values
-            queries, x, turned = h[chosen], x[chosen], tuple(table[chosen] for table in rotary)
+            queries, x, turned = h[chosen], x[chosen], (rotary[0][chosen], rotary[1][chosen])
         q = attention.q_proj(queries).view(len(queries), self.heads, -1)
         k = attention.k_proj(h).view(len(h), self.key_heads, -1)
         v = attention.v_proj(h).view(len(h), self.key_heads, -1)
@@ -116,13 +123,14 @@ class _Rotate(torch.autograd.Function):
     """A rotation's gradient is the rotation back: half the passes over memory that autograd would make."""
 
     @staticmethod
-    def forward(ctx, x, cos, sin):
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
         return _turn(x, cos, sin, 1)
 
     @staticmethod
-    def backward(ctx, grad):
-        return _turn(grad, *ctx.saved_tensors, -1), None, None
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(grad, cos, sin, -1), None, None
 
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, sign: int) -> torch.Tensor:
@@ -146,13 +154,13 @@ class _RMSNorm(torch.autograd.Function):
     """With its gradient written out: torch's own is a chain of elementwise passes, twice as slow on CPU."""
 
     @staticmethod
-    def forward(ctx, x, weight, epsilon):
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         unit, scale = _normalised(x, epsilon)
         ctx.save_for_backward(unit, scale, weight)
         return unit * weight
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         unit, scale, weight = ctx.saved_tensors
         along = grad * unit
         grad_weight = along.sum(0) if ctx.needs_input_grad[1] else None
@@ -191,7 +199,7 @@ def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch
 def _by_group(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
     every, chosen = (batch.lengths, batch.masks(dtype)), (batch.counts, batch.chosen_masks(dtype))
 
-    def attend(layer, q, k, v):
+    def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         sizes, masks = chosen if layer == layers - 1 else every
         q = q.transpose(0, 1)[None].split(sizes, 2)
         k, v = (x.transpose(0, 1)[None].split(batch.lengths, 2) for x in (k, v))
@@ -208,7 +216,7 @@ def _at_once(batch: PackedBatch, dtype: torch.dtype, layers: int) -> Attend:
         padded = x.new_zeros(len(rows.ids) * width, *x.shape[1:]).index_copy(0, place, x)
         return padded.unflatten(0, (-1, width)).transpose(1, 2)
 
-    def attend(layer, q, k, v):
+    def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         place, mask = (rows.chosen_place, rows.chosen_mask) if layer == layers - 1 else (rows.place, rows.mask)
         k, v = (spread(x, rows.place, rows.ids.shape[1]) for x in (k, v))
         out = sdpa(spread(q, place, mask.shape[2]), k, v, mask)

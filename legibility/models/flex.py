@@ -39,16 +39,16 @@ def _block_masks(batch: PackedBatch) -> tuple[Any, Any]:
     group = _filled(torch.arange(len(lengths), device=device).repeat_interleave(lengths), PADDING)
     owner, query = _filled(batch.owner, PADDING), _filled(batch.chosen)
 
-    def sees(b, h, i, j):
+    def sees(b: Any, h: Any, i: Any, j: Any) -> Any:
         return (group[i] == group[j]) & (i >= j) & ((owner[j] == PROMPT) | (owner[i] == owner[j]))
 
-    def chosen_sees(b, h, i, j):
+    def chosen_sees(b: Any, h: Any, i: Any, j: Any) -> Any:
         return sees(b, h, query[i], j)
 
-    return tuple(
-        create_block_mask(mask, None, None, rows, len(group), device=device, BLOCK_SIZE=BLOCK)
-        for mask, rows in ((sees, len(group)), (chosen_sees, len(query)))
-    )
+    def block_mask(mask: Any, rows: int) -> Any:
+        return create_block_mask(mask, None, None, rows, len(group), device=device, BLOCK_SIZE=BLOCK)
+
+    return block_mask(sees, len(group)), block_mask(chosen_sees, len(query))
 
 
 def _filled(x: torch.Tensor, value: int = 0) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 def load_causal(source: str, dtype: str, device: str, attention: str | None = None) -> Any:
     """A causal language model in evaluation mode, with transformers' choice of attention or a named one."""
     with _readable_errors(source, "prover"):
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=DTYPES[dtype], **_attention("prover", attention, device)
         )
     return model.to(device).eval()
@@ -92,7 +93,7 @@ def load_classifier(source: str, dtype: str, device: str, seed: int, attention: 
     """A sequence classifier with one logit; a missing head is initialised from `seed`."""
     with _readable_errors(source, "verifier"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model: Any = AutoModelForSequenceClassification.from_pretrained(
             source, num_labels=1, dtype=DTYPES[dtype], **_attention("verifier", attention, device)
         )
     return model.to(device).eval()
@@ -130,7 +131,7 @@ def pick_device(setting: str) -> str:
 
 
 @contextmanager
-def _readable_errors(source: str, role: str):
+def _readable_errors(source: str, role: str) -> Iterator[None]:
     """Quiet the libraries' loading reports and turn their failures into one line."""
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()

@@ -8,6 +8,8 @@ to keep they are made again, piece by piece, in the backward pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 # logits kept between the passes; more are recomputed in pieces of this size
@@ -16,7 +18,9 @@ KEEP_ELEMENTS = {"cpu": 8_000_000, "cuda": 256_000_000}
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, target, scale):
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float
+    ) -> torch.Tensor:
         """hidden (N, d), weight (V, d), target (N,) -> log softmax(scale * hidden weight^T)[target], (N,) float32."""
         rows = max(1, KEEP_ELEMENTS.get(hidden.device.type, 64_000_000) // len(weight))
         ctx.scale, ctx.rows, ctx.kept = scale, rows, None
@@ -31,7 +35,7 @@ class _TokenLogprobs(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         hidden, weight, target = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
@@ -48,7 +52,7 @@ class _TokenLogprobs(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None
 
 
-def _logprobs(hidden, weight, scale):
+def _logprobs(hidden: torch.Tensor, weight: torch.Tensor, scale: float) -> torch.Tensor:
     """Log-probabilities (n, V)."""
     logits = (hidden @ weight.t()).float()
     return torch.log_softmax(logits if scale == 1.0 else logits.mul_(scale), 1)

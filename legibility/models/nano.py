@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,7 +172,8 @@ def pretrain(
 
     Returns the model and {"tokens", "seconds", "loss", "parameters"}.
     """
-    model = (start or build(size, tokenizer, seed)).to(device).train()
+    model: Any = start or build(size, tokenizer, seed)
+    model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: trapezoid(t, size.steps))
     started, tokens, step, losses, until = time.time(), 0, 0, [], 0
@@ -210,10 +212,11 @@ def trapezoid(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / (0.02 * steps), 0.02 + 0.98 * (steps - step) / (0.4 * steps))
 
 
-def _loss(model, prompts: list[list[int]], targets: list[list[int]], device: str) -> tuple[torch.Tensor, int]:
+def _loss(model: Any, prompts: list[list[int]], targets: list[list[int]], device: str) -> tuple[torch.Tensor, int]:
     lengths = [len(p) + len(t) for p, t in zip(prompts, targets, strict=True)]
     ids = torch.zeros(len(prompts), max(lengths), dtype=torch.long)
-    rows, columns = [], []
+    rows: list[int] = []
+    columns: list[int] = []
     for i, (p, t) in enumerate(zip(prompts, targets, strict=True)):
         ids[i, : lengths[i]] = torch.tensor(p + t)
         rows += [i] * len(t)
@@ -225,7 +228,9 @@ def _loss(model, prompts: list[list[int]], targets: list[list[int]], device: str
 
 
 @torch.no_grad()
-def sample_accuracy(model, tokenizer, problems: list[Problem], role: str, *, new_tokens: int = 96) -> dict[str, float]:
+def sample_accuracy(
+    model: Any, tokenizer: Any, problems: Sequence[Problem], role: str, *, new_tokens: int = 96
+) -> dict[str, float]:
     """Accuracy at temperature 1 with plain `generate`, overall and by style, for the model card."""
     tokenizer.padding_side = "left"
     batch = tokenizer(

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from legibility.models.flat import packed_hidden
 from legibility.models.nano import BOS, END, SOLUTION, NanoSize, trapezoid
@@ -63,7 +64,7 @@ def step_labels(problem: Problem, pieces: Sequence[str]) -> list[bool | None]:
 
 
 def teach_marking(
-    model: LlamaForCausalLM,
+    model: Any,
     tokenizer: PreTrainedTokenizerFast,
     size: NanoSize,
     *,
@@ -91,7 +92,10 @@ def teach_marking(
         # one token more, so that the state behind every token of the solution is there to read
         packed = pack(prompts, [[[*s, 0] for s in group] for group in solutions]).to(device)
         hidden = packed_hidden(model, packed, "verifier")
-        places, labels, language, start = [], [], [], 0
+        places: list[int] = []
+        labels: list[bool] = []
+        language: list[int] = []
+        start = 0
         for (problem, _), group in zip(batch, solutions, strict=True):
             for k, ids in enumerate(group):
                 found = step_labels(problem, [names[i] for i in ids])

@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -146,7 +146,9 @@ def _train(
             self.losses: list[float] = []
             self.tokens = 0
 
-        def on_log(self, args, state, control, logs=None, **kwargs):
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        ) -> None:
             if logs and "loss" in logs:
                 self.losses.append(float(logs["loss"]))
                 self.tokens = int(logs.get("num_tokens", self.tokens))
@@ -154,7 +156,9 @@ def _train(
     class Bar(ProgressCallback):
         """The progress bar without a printed line per logged step."""
 
-        def on_log(self, args, state, control, logs=None, **kwargs):
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
+        ) -> None:
             pass
 
     config = SFTConfig(
@@ -201,7 +205,8 @@ def _train(
         trainer.add_callback(Bar)
     trainer.train()
     if lora is not None:
-        trainer.model.merge_and_unload()  # merges into `model` itself
+        adapted: Any = trainer.model
+        adapted.merge_and_unload()  # merges into `model` itself
     for name in patched:
         model.__dict__.pop(name, None)
     model.__dict__.update(before)

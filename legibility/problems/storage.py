@@ -39,7 +39,7 @@ def read_splits(path: Path) -> ProblemSplits:
         raise UserError(
             f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy"
         ) from None
-    return ProblemSplits(**parts)
+    return ProblemSplits(parts["prover"], parts["verifier"], parts["validation"], parts["test"])
 
 
 def read_problems(path: Path) -> dict[str, Problem]:

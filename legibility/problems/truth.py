@@ -87,6 +87,10 @@ class _Operation:
     op: str
     right: Fraction
 
+    @classmethod
+    def of(cls, left: int, op: str, right: int) -> _Operation:
+        return cls(Fraction(left), op, Fraction(right))
+
 
 def _grade(problem: Problem, text: str) -> tuple[list[GradedStep], Counter[Step]]:
     """The graded steps, and how often each true step was written as a valid one."""
@@ -115,14 +119,15 @@ class _Truth:
             return "foreign" if check.valid else "slip"
         operations = left + right
         matches = [self._true_step(o) for o in operations]
+        last = matches[len(left) - 1] if left else None  # the true step that the left side as a whole is
         stands_for = self._carried_steps(left[-1]) if left else set()  # the left side as a whole, were it carried
         if check.valid and None not in matches:
             self.written.update(self.steps[i] for i in matches[: len(left)] if i is not None)
             self._remember(result, *stands_for)  # true by chance; what follows may still carry a mistake
             return "valid"
         explained = all(i is not None or self._carried_steps(o) for i, o in zip(matches, operations, strict=True))
-        if left and matches[len(left) - 1] is not None:
-            stands_for = {matches[len(left) - 1]}
+        if last is not None:
+            stands_for = {last}
         self._remember(result, *(stands_for or {ANY}))
         if not check.valid:
             return "slip"
@@ -130,9 +135,8 @@ class _Truth:
 
     def _true_step(self, operation: _Operation) -> int | None:
         """Index of the true step this operation is, or None."""
-        written = (operation.left, operation.op, operation.right)
-        exact = [i for i, s in enumerate(self.steps) if (s.left, s.op, s.right) == written]
-        return next(iter(exact or [i for i, s in enumerate(self.steps) if written in _equivalents(s)]), None)
+        exact = [i for i, s in enumerate(self.steps) if _Operation.of(s.left, s.op, s.right) == operation]
+        return next(iter(exact or [i for i, s in enumerate(self.steps) if operation in _equivalents(s)]), None)
 
     def _carried_steps(self, operation: _Operation) -> set[int]:
         """The true steps this operation is once wrong results stand in for their derived operands."""
@@ -142,7 +146,7 @@ class _Truth:
             if step.op in "+*":
                 orders.append((operation.right, operation.left))
             for left, right in orders if step.op == operation.op else ():
-                changed = (left, right) != (step.left, step.right)
+                changed = left != step.left or right != step.right
                 from_left, from_right = self.sources[i]
                 if changed and self._fits(left, step.left, from_left) and self._fits(right, step.right, from_right):
                     found.add(i)
@@ -158,11 +162,12 @@ class _Truth:
                 self.wrong.setdefault(result, set()).add(index)
 
 
-def _equivalents(step: Step) -> set[tuple[int, str, int]]:
-    forms = {(step.right, step.op, step.left)} if step.op in "+*" else set()
+def _equivalents(step: Step) -> set[_Operation]:
+    """Other ways to write a step: the operands swapped, doubling as adding twice."""
+    forms = {_Operation.of(step.right, step.op, step.left)} if step.op in "+*" else set()
     if step.op == "*" and 2 in (step.left, step.right):
         doubled = step.right if step.left == 2 else step.left
-        forms.add((doubled, "+", doubled))
+        forms.add(_Operation.of(doubled, "+", doubled))
     return forms
 
 
@@ -227,10 +232,10 @@ def _atom(rest: list[tuple[str, str]], found: list[_Operation]) -> Fraction:
         if not rest or rest.pop()[1] != ")":
             raise ValueError("parenthesis not closed")
         return value
-    value = parse_number(text) if kind == "number" else None
-    if value is None:
+    number = parse_number(text) if kind == "number" else None
+    if number is None:
         raise ValueError("operand missing")
-    return value
+    return number
 
 
 def _apply(left: Fraction, op: str, right: Fraction, found: list[_Operation]) -> Fraction:

@@ -54,7 +54,7 @@ class FlatStepper:
         )
         positions = (torch.arange(longest, device=device) - (longest - lengths)[:, None]).clamp_min(0)
 
-        def attend(layer, q, k, v):
+        def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             q, k, v = (
                 x.view(prompts, -1, *x.shape[1:]) for x in (q, k, v)
             )  # q of the last places alone in the last layer
@@ -80,7 +80,7 @@ class FlatStepper:
         place, end = self.place, self.place + width
         group, turn = slot // width, place + slot % width
 
-        def attend(layer, q, k, v):
+        def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             keys, values = self.keys[layer], self.values[layer]
             keys[group, turn], values[group, turn] = k, v
             if not self.full:
@@ -120,7 +120,8 @@ class CacheStepper:
         (prompts, longest), device = ids.shape, ids.device
         self.dtype = self.model.get_input_embeddings().weight.dtype
         self.cache = DynamicCache()
-        self.cache.layers = [PreallocatedLayer(longest + limit) for _ in range(self.model.config.num_hidden_layers)]
+        self.layers = [PreallocatedLayer(longest + limit) for _ in range(self.model.config.num_hidden_layers)]
+        self.cache.layers = [*self.layers]
         real = torch.arange(longest, device=device) >= longest - lengths[:, None]
         causal = real[:, None, :] & torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
         hidden = self.decoder(
@@ -131,7 +132,7 @@ class CacheStepper:
             use_cache=True,
         ).last_hidden_state[:, -1]
         expand = torch.arange(prompts, device=device).repeat_interleave(samples)
-        for layer in self.cache.layers:
+        for layer in self.layers:
             layer.select(expand)
         self.place, self.position = longest, lengths[expand]
         seen = torch.cat([real, torch.zeros(prompts, limit, dtype=torch.bool, device=device)], 1)
@@ -153,7 +154,7 @@ class CacheStepper:
     def keep(self, holes: torch.Tensor, movers: torch.Tensor, rows: int) -> None:
         order = torch.arange(rows, device=holes.device)
         order[holes] = movers
-        for layer in self.cache.layers:
+        for layer in self.layers:
             layer.select(order)
         self.mask, self.position = self.mask[order], self.position[order]
 
@@ -165,7 +166,10 @@ class PreallocatedLayer(DynamicLayer):
         super().__init__()
         self.capacity, self.length = capacity, 0
 
-    def update(self, key_states, value_states, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append states (rows, heads, new, dim). Returns everything so far, (rows, heads, length, dim) each."""
         new = key_states.shape[-2]
         if self.length == 0:
             rows, heads, _, dim = key_states.shape
