@@ -40,7 +40,7 @@ class RunFolder:
     # ---- the run as a whole -------------------------------------------------------------------
 
     @classmethod
-    def open(cls, path: Path, config: Config, *, resume: bool) -> RunFolder:
+    def open(cls, path: Path, config: Settings, *, resume: bool) -> RunFolder:
         """Start a run folder, or with `resume` go on with one.
 
         Raises UserError if the folder exists without `resume`, is not a run folder, or holds other

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from legibility.reporting.page import UNDEFINED
+from legibility.stored import Interval
+from legibility.weak_to_strong.experiment_page import accuracy, gap
+from legibility.weak_to_strong.pgr import PgrEstimate
+
 
 def test_report_and_figures(finished):
     page = (finished / "report.html").read_text()
@@ -11,3 +16,10 @@ def test_report_and_figures(finished):
         and "http" not in page.replace("http-equiv", "")
     )
     assert {p.name for p in (finished / "figures").iterdir()} == {"pgr.png", "curves.png", "drift.png"}
+
+
+def test_estimates_in_words():
+    assert accuracy(Interval(value=0.5, low=0.25, high=0.755)) == "50.0 [25.0, 75.5]"
+    assert accuracy(Interval(value=-0.01, low=-0.1, high=0.1)) == "−1.0 [−10.0, 10.0]"
+    assert gap(PgrEstimate(value=1.234, low=-0.5, high=2.0)) == "1.23 [−0.50, 2.00]"
+    assert gap(PgrEstimate(undefined="no gap to recover")) == UNDEFINED == accuracy(Interval())

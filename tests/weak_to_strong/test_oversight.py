@@ -71,7 +71,7 @@ def test_roles_argue_for_their_side_with_their_own_solutions():
     )
     transcript = debate([item], speaker, 1, [SIDES])[0]
     assert [t.text.split("#### ")[-1] for t in transcript] == ["6", "7", NOTHING, "4"]
-    # the judged text is never read out again; who wrote the same says so, once
+    # the text at issue is never read out again; who wrote the same says so, once
     again = RoleSpeaker({"helpful": {"p": [item.texts[0]]}, "sneaky": {"p": [item.texts[0]]}})
     assert [t.text for t in debate([item], again, 1, [SIDES])[0]] == [SAME, NOTHING, NOTHING, NOTHING]
 
@@ -85,4 +85,4 @@ def test_interaction_help():
     assert step_note("2 + 2 = 5\n#### 5") == "1 steps, wrong: 2 + 2 = 5" and step_note("#### 5") == "no steps written"
     spoken = Recorder()
     overseen(OversightSettings(kind="interaction", help="solution"), items, spoken, np.random.default_rng(0))
-    assert all(r.solution == "" and r.heard == () for r in spoken.requests)  # the assistant solves, it does not judge
+    assert all(r.solution == "" and r.heard == () for r in spoken.requests)  # the assistant solves, it labels nothing
