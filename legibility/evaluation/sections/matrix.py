@@ -36,7 +36,7 @@ class SolutionSet:
     @property
     def correct(self) -> np.ndarray:
         """(texts,) bool: which of the texts are correct."""
-        return (self.frame.verdict == "correct").to_numpy()
+        return np.asarray(self.frame.verdict == "correct")
 
 
 def solution_sets(run: EvaluationRun) -> list[SolutionSet]:

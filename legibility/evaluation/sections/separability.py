@@ -98,7 +98,7 @@ def role_scores(texts: list[str], sneaky: np.ndarray, problem_ids: list[str]) ->
         TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True, lowercase=False),
         LogisticRegression(C=1.0, class_weight="balanced", max_iter=300),
     )
-    return cross_val_predict(
+    scores = cross_val_predict(
         model,
         np.array(texts, dtype=object),
         sneaky,
@@ -106,3 +106,4 @@ def role_scores(texts: list[str], sneaky: np.ndarray, problem_ids: list[str]) ->
         cv=GroupKFold(FOLDS),
         method="decision_function",
     )
+    return np.asarray(scores)
