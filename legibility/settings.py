@@ -73,6 +73,8 @@ def with_new_names(data: Mapping[str, Any], schema: type[Settings]) -> dict[str,
         if _holds(result, old):
             *parents, leaf = old.split(".")
             value = _section(result, parents).pop(leaf)
+            if parents and not _section(result, parents):  # a section of its own that is gone
+                _section(result, parents[:-1]).pop(parents[-1])
             *parents, leaf = new.split(".")
             _section(result, parents).setdefault(leaf, value)
     return result

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from legibility.config import Config
+from legibility.settings import models_in
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -28,7 +29,10 @@ PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
 }
 
 
-def main(check: Annotated[bool, typer.Option(help="Only compare.")] = False) -> None:
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a page is out of date.")] = False,
+) -> None:
+    """Write the reference pages of all settings."""
     texts = {DOCS / name: render(*page) for name, page in PAGES.items()}
     if check:
         raise typer.Exit(0 if all(p.exists() and p.read_text(encoding="utf-8") == t for p, t in texts.items()) else 1)
@@ -47,7 +51,7 @@ def render(title: str, schema: type[BaseModel], what: str) -> str:
         "",
     ]
     for name, field in schema.model_fields.items():
-        models = [m for m in _models(field.annotation)]
+        models = models_in(field.annotation)
         if not models:
             lines += ["## `" + name + "`", "", f"{field.description} Default `{_default(field)}`.", ""]
             continue
@@ -67,19 +71,13 @@ def _section(path: str, model: type[BaseModel]) -> list[str]:
     ]
     below: list[str] = []
     for name, field in model.model_fields.items():
-        nested = _models(field.annotation)
+        nested = models_in(field.annotation)
         shown = " or ".join(f"section ({m.__name__})" for m in nested) or _type(field.annotation)
         description = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{name}` | {shown} | `{_default(field)}` | {description} |")
         for m in nested:
             below += _section(f"{path}.{name}" + (f" ({m.__name__})" if len(nested) > 1 else ""), m)
     return [*lines, "", *below]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for a in get_args(annotation) for m in _models(a)]
 
 
 def _type(annotation: Any) -> str:
