@@ -193,10 +193,15 @@ def resolves(name: str) -> bool:
     return False
 
 
-def test_changelog_names_every_renamed_setting():
+def test_changelog_names_every_renamed_setting_and_todays_modules():
+    from legibility.judging.protocol import Protocol
+
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for old, new in Config.renamed.items():
-        assert f"`{old}`" in text and f"`{new}`" in text, old
+    for schema in (*(page[1] for page in script("config_reference").PAGES.values()), Protocol):
+        for old, new in schema.renamed.items():
+            assert f"`{old}`" in text and f"`{new}`" in text, old
+    todays = re.findall(r"^  \| .* \| `(legibility[\w.]+)`", text, re.MULTILINE)
+    assert len(todays) > 20 and not [name for name in todays if not resolves(name)]
 
 
 def test_metrics_page_explains_every_logged_number(tiny_run):
