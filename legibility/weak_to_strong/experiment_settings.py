@@ -287,26 +287,34 @@ class ExperimentSettings(Settings):
 
     @model_validator(mode="after")
     def _names_exist(self) -> ExperimentSettings:
-        aligner = self.auto_aligner.generations if self.auto_aligner else []
+        models = list(self.models)
+        for block in self.grid:
+            _known("grid.weak/strong", [*block.weak, *block.strong], models, "models")
+            _known("grid.teachers", block.teachers, [SINGLE, *self.teachers], "teachers")
+            _known("steps_between", self.steps_between or [], models, "models")
+            _known("grid.oversight", block.oversight, [ALONE, *self.oversight], "oversight")
         others = [self.in_context.weak] if self.in_context else []
         others += [self.game_teacher.student] if self.game_teacher else []
-        for block in self.grid:
-            _known("grid.weak/strong", [*block.weak, *block.strong], list(self.models), "models")
-            _known("grid.teachers", block.teachers, [SINGLE, *self.teachers], "teachers")
-            _known("steps_between", self.steps_between or [], list(self.models), "models")
-            _known("grid.oversight", block.oversight, [ALONE, *self.oversight], "oversight")
-        _known("auto_aligner.generations", aligner, list(self.models), "models")
-        _known("in_context.weak or game_teacher.student", others, list(self.models), "models")
+        aligner = self.auto_aligner.generations if self.auto_aligner else []
+        _known("auto_aligner.generations", aligner, models, "models")
+        _known("in_context.weak or game_teacher.student", others, models, "models")
+        if SINGLE in self.teachers or ALONE in self.oversight:
+            raise ValueError(f'the names "{SINGLE}" and "{ALONE}" are taken')
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> ExperimentSettings:
         if self.game_teacher and self.run is None:
             raise ValueError("game_teacher needs task.run: a run folder with at least two rounds")
-        if self.oversight and self.task.kind in ("classification", "twins", "preferences"):
+        if self.oversight and self.task.kind != "solutions":
             raise ValueError("oversight needs task.kind solutions")
+        return self
+
+    @model_validator(mode="after")
+    def _grid_can_be_trained(self) -> ExperimentSettings:
         for block in self.grid:
-            cut = [
-                t
-                for t in block.teachers
-                if t != SINGLE and (self.teachers[t].over, self.teachers[t].learner) == ("layers", "probe")
-            ]
+            ensembles = {name: self.teachers[name] for name in block.teachers if name != SINGLE}
+            cut = [name for name, t in ensembles.items() if (t.over, t.learner) == ("layers", "probe")]
             if cut and any(self.models[w].head != "last_token" for w in block.weak):
                 raise ValueError(
                     f"grid: teacher {cut[0]!r} probes layers, which needs weak models with head: last_token"
@@ -314,8 +322,6 @@ class ExperimentSettings(Settings):
             for name in block.strong:
                 if self.models[name].train == "probe" and set(block.objectives) - {"probe"}:
                     raise ValueError(f"grid: {name!r} has train: probe, so its only objective is probe")
-        if SINGLE in self.teachers or ALONE in self.oversight:
-            raise ValueError(f'the names "{SINGLE}" and "{ALONE}" are taken')
         return self
 
     @property
@@ -329,8 +335,11 @@ class ExperimentSettings(Settings):
         return list(dict.fromkeys(Combination(*c) for block in every for c in block))
 
     def quick(self) -> ExperimentSettings:
-        """The same experiment at its smallest: one seed, the first weak and the strongest student (one between them for bootstrapping),
-        every objective on the plain teacher, every teacher and oversight once with the first objective."""
+        """The same experiment at its smallest.
+
+        One seed, the first weak model and the strongest student (and one in between for bootstrapping); every
+        objective on the plain teacher, every teacher and oversight once with the first objective.
+        """
         students = {s for b in self.grid for s in b.strong}
         weak, strong = self.grid[0].weak[0], max(students, key=list(self.models).index)
         middle = [n for n in self.models if n in students - {weak, strong}][-1:]

@@ -54,3 +54,31 @@ def test_a_stored_experiment_with_old_names_is_read_under_the_new_ones():
 def test_a_combination_of_two_blocks_counts_once():
     settings = parse_settings({**PLAIN, "grid": [*PLAIN["grid"], *PLAIN["grid"]]}, "here", ExperimentSettings)
     assert settings.combinations() == [Combination("a", "b", "xent", "single", "none")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"auto_aligner": {"generations": ["a", "z"]}}, "auto_aligner.generations: 'z' is not defined under models"),
+        ({"teachers": {"single": {"kind": "bagging"}}}, 'the names "single" and "none" are taken'),
+        (
+            {"oversight": {"d": {"kind": "debate"}}, "task": {"kind": "preferences"}},
+            "oversight needs task.kind solutions",
+        ),
+        (
+            {
+                "models": {"a": {"model": "nano-xs", "head": "surprisal"}, "b": {"model": "nano-s"}},
+                "teachers": {"cut": {"kind": "bagging", "over": "layers", "learner": "probe"}},
+                "grid": [{"weak": ["a"], "strong": ["b"], "teachers": ["cut"]}],
+            },
+            "teacher 'cut' probes layers",
+        ),
+        (
+            {"models": {"a": {"model": "nano-xs"}, "b": {"model": "nano-s", "train": "probe"}}},
+            "'b' has train: probe, so its only objective is probe",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        parse_settings({**PLAIN, **changes}, "here", ExperimentSettings)
