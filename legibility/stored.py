@@ -10,16 +10,19 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from legibility.errors import UserError
 from legibility.files import write_atomic
@@ -54,6 +57,12 @@ class Sparse(Stored):
         fields = type(self).model_fields.items()
         unset = {f.alias or name for name, f in fields if f.default is None and name not in self.model_fields_set}
         return {key: value for key, value in handler(self).items() if key not in unset}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the fields: pydantic would describe what a serializer returns, which is any object."""
+        plain = {key: value for key, value in core_schema.items() if key != "serialization"}
+        return handler(cast(CoreSchema, plain))
 
 
 StoredT = TypeVar("StoredT", bound=BaseModel)

@@ -47,6 +47,7 @@ def main(
     sweep: Annotated[Path | None, typer.Option(help="Folder of scripts/sweep.py.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
 ) -> None:
+    """Write the page."""
     summaries = read_summaries(runs)
     merged = merge(summaries)
     before = out.read_text(encoding="utf-8") if out.is_file() else ""
@@ -263,6 +264,7 @@ def test_table(merged: Comparison) -> str:
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown."""
     lines = ["| " + " | ".join(map(str, header)) + " |", "|---" * len(header) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
 
@@ -276,6 +278,7 @@ def estimate(figure: OverSeeds, digits: int = 3) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
+    """A number, or a dash where it is not known."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 

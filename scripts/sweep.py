@@ -64,6 +64,7 @@ def main(
         int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)
     ] = 1,
 ) -> None:
+    """Play every point, then write sweep.json, sweep.md and sweep.png."""
     found = choose(points, load_config(config, list(overrides or ())))
     plans: dict[str, Plan] = {}  # by settings: a game that two points share is played once
     settings_of: dict[tuple[str, str], str] = {}

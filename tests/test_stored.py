@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from legibility.errors import UserError
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, stored_text, write_stored
@@ -63,3 +63,23 @@ def test_what_an_earlier_version_wrote_is_upgraded_first(tmp_path):
     (tmp_path / "entry.json").write_text('{"title": "a"}')
     read = read_stored(tmp_path / "entry.json", Entry, fix="restore it", upgrade=lambda data: {"name": data["title"]})
     assert read == Entry(name="a")
+
+
+class Whole(Stored):
+    part: Loose
+
+
+def test_a_sparse_part_leaves_its_keys_out_too():
+    assert Whole(part=Loose(name="a")).model_dump(mode="json") == {"part": {"name": "a"}}
+
+
+def test_a_record_is_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        Entry(name="a").name = "b"
+
+
+@pytest.mark.parametrize("mode", ["serialization", "validation"])
+def test_the_json_schema_has_the_fields_of_sparse_records_too(mode):
+    part = Whole.model_json_schema(mode=mode)["$defs"]["Loose"]
+    assert set(part["properties"]) == {"name", "note"} and part["required"] == ["name"]
+    assert part["additionalProperties"] is False

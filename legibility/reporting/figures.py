@@ -164,7 +164,7 @@ def _tax_panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None
         _bracket(ax, path[-1], _point(corner, who), data.summary.legibility_tax.value, theme)
     ax.set_title(f"checked by {CHECKERS[who]}", loc="left")
     ax.set_xlabel("accuracy on test problems")
-    ax.set_ylabel("accuracy as a judge" if who in RATERS else "checkability (pairwise accuracy)")
+    ax.set_ylabel("accuracy of the raters" if who in RATERS else "checkability (pairwise accuracy)")
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 

@@ -89,7 +89,7 @@ def test_every_field_says_what_it_is(model, keys):
     def undescribed(schema):
         return [name for name, field in schema.get("properties", {}).items() if "description" not in field]
 
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(mode="serialization")
     assert not undescribed(schema) and not any(undescribed(s) for s in schema.get("$defs", {}).values())
 
 
