@@ -283,7 +283,9 @@ def test_notebook_runs():
 # ---------------------------------------------------------------- links and the site
 
 
-@pytest.mark.parametrize("page", **ids([*PAGES, DOCS / "log.md", ROOT / "CHANGELOG.md", ROOT / "data/README.md"]))
+@pytest.mark.parametrize(
+    "page", **ids([*PAGES, DOCS / "log.md", DOCS / "schemas/index.md", ROOT / "CHANGELOG.md", ROOT / "data/README.md"])
+)
 def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if target.startswith(("http://", "https://", "mailto:")):
