@@ -325,4 +325,8 @@ def test_site_builds_strictly(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "fonts.googleapis" not in page and "prover" in page
+    assert "prover" in page
+    fetched = re.findall(
+        r"""(?:<script[^>]*src|<link[^>]*rel="stylesheet"[^>]*href|<img[^>]*src)="(https?://[^"]+)""", page
+    )
+    assert not fetched, "reading the site must fetch nothing from elsewhere"
