@@ -15,9 +15,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import settings
-from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers import models as tokenizer_models
-from transformers import PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from legibility.models.nano import END, HELPFUL, SNEAKY, SOLUTION, train_tokenizer
 from tests.support import llama, quiet, sums, written
@@ -87,6 +87,35 @@ def tiny_verifier_dir(byte_tokenizer, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-verifier"
     llama(byte_tokenizer).save_pretrained(folder)
     byte_tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert_dir(tmp_path_factory):
+    """A saved random encoder with a word-piece tokenizer and dropout."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "Tom", "Ann", "has", "pens", ".", "#", "=", "+", *map(str, range(20))]
+    core = Tokenizer(tokenizer_models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.2,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

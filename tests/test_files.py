@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -28,3 +29,12 @@ def test_the_hash_is_sha256_of_the_bytes_however_large(tmp_path):
     content = b"x" * ((1 << 20) + 7)  # more than one piece
     (tmp_path / "a.bin").write_bytes(content)
     assert files.sha256(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "x.json"
+    files.write_json(target, {"a": 1})
+    with pytest.raises(ValueError):
+        files.write_json(target, {"a": float("nan")})
+    assert json.loads(target.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legibility.config import Config, MixtureSettings
-from legibility.game.collection import collection_sizes
+from legibility.config import MixtureSettings
 from legibility.game.mixture import build_mixture, component_weights
 from legibility.problems.records import Problem
 from legibility.verifier_training import LabelledSolution
@@ -208,46 +207,3 @@ def test_the_choice_is_random_and_seeded():
     assert first == again != other
     positions = [int(x.problem.id[1:]) for x in first]
     assert positions == sorted(positions)  # by problem, for the training's same-problem pairs
-
-
-# ---------------------------------------------------------------- in a game
-
-
-def test_labels_of_a_game_are_verdicts_and_invalid_text_is_left_out(tiny_run):
-    from legibility.game.context import Game
-    from legibility.game.solutions import round_solutions
-    from legibility.game.verifier_phase import _labelled
-    from legibility.problems.storage import read_problems
-
-    frame = round_solutions(tiny_run, 0)
-    game = Game.__new__(Game)
-    game.problems = read_problems(tiny_run.path / "problems.jsonl")
-    labelled = _labelled(game, frame, "round 0")
-    valid = frame[(frame.split == "verifier") & (frame.verdict != "invalid")]
-    assert len(labelled) == len(valid) < (frame.split == "verifier").sum()
-    by_role = Counter((x.role, x.correct) for x in labelled)
-    assert len(by_role) == 4  # failed-role text is kept in both roles
-    for got, row in zip(labelled, valid.itertuples(), strict=True):
-        assert (got.problem.id, got.text, got.role) == (row.problem_id, row.text, row.role)
-        assert got.correct == (row.verdict == "correct")
-
-
-def test_collections_shrink_with_the_share_that_later_verifiers_take():
-    def sizes(rounds, **mixture):
-        config = Config(
-            game={
-                "rounds": rounds,
-                "collection_samples": 8,
-                "collection_samples_sneaky": 10,
-                "collection_by_share": True,
-            },
-            mixture=mixture,
-        )
-        return [tuple(collection_sizes(config, r)[role] for role in ("helpful", "sneaky")) for r in range(rounds)]
-
-    assert sizes(4, base_share=0.3) == [(8, 10), (4, 5), (3, 4), (2, 2)]  # shares .7, .35, .233, none
-    assert sizes(3, weights="latest", base_share=0.3) == [(8, 10), (8, 10), (2, 2)]
-    assert sizes(3, weights="pow2") == [(8, 10), (8, 10), (2, 2)]  # half of verifier 1's texts, half of verifier 2's
-    assert sizes(1) == [(2, 2)]
-    full = Config(game={"rounds": 2, "collection_samples": 5})
-    assert [collection_sizes(full, r) for r in range(2)] == [{"helpful": 5, "sneaky": 5}] * 2

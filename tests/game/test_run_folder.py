@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 import yaml
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.files import sha256, write_json
+from legibility.files import sha256
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import merge_round, read_solutions, round_solutions
-from legibility.problems import ProblemSplits
-from legibility.problems.records import Problem, Step
-from legibility.problems.storage import read_problems, write_problems
+from legibility.problems.storage import read_problems
 
 
 @pytest.fixture
@@ -129,18 +125,6 @@ def test_a_broken_done_record_is_refused_by_name(run):
     assert "resume first" not in str(caught.value)  # that is what the user is doing
 
 
-def test_merged_completions_are_checked_too(tiny_run, tmp_path):
-    """The round's solutions.parquet replaces the parts whose hashes were recorded; damage must still show."""
-    copy = tmp_path / "run"
-    shutil.copytree(tiny_run.path, copy)
-    file = copy / "rounds/00/solutions.parquet"
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    file.write_bytes(bytes(data))
-    with pytest.raises(UserError, match=r"solutions\.parquet"):
-        round_solutions(RunFolder.existing(copy), 0)
-
-
 # ---------------------------------------------------------------- opening
 
 
@@ -226,15 +210,6 @@ def test_the_manifest_is_written_once(run):
     assert run.manifest() == first
 
 
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "x.json"
-    write_json(target, {"a": 1})
-    with pytest.raises(ValueError):
-        write_json(target, {"a": float("nan")})
-    assert json.loads(target.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
-
-
 # ---------------------------------------------------------------- a finished run
 
 
@@ -298,28 +273,3 @@ def test_checkpoints_load_with_transformers_alone(tiny_run):
         AutoModelForSequenceClassification.from_pretrained(tiny_run.path / "rounds/01/verifier").config.num_labels == 1
     )
     assert AutoTokenizer.from_pretrained(tiny_run.path / "rounds/01/verifier").pad_token is not None
-
-
-def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_path):
-    copy = RunFolder(tmp_path / "run")
-    shutil.copytree(tiny_run.path, copy.path)
-    whole = (copy.path / "rounds/00/solutions.parquet").read_bytes()
-    merge_round(copy, 0)
-    (copy.path / "rounds/00/prover/solutions.parquet").write_bytes(b"left over by a kill before the parts were dropped")
-    merge_round(copy, 0)
-    assert (copy.path / "rounds/00/solutions.parquet").read_bytes() == whole
-    assert not (copy.path / "rounds/00/prover/solutions.parquet").exists()
-    assert len(read_solutions(copy.path / "rounds/00/solutions.parquet")) == len(round_solutions(tiny_run, 0))
-
-
-@pytest.mark.parametrize(
-    "text", ["plain", "two\nlines", "a\u2028b\u2029c\x85d\x0be", 'tab\t"quote" \\ 漢字 \U0001f600']
-)
-def test_problems_survive_their_file(tmp_path, text):
-    """Also with characters that some readers take for line ends."""
-    problem = Problem(
-        "p", text, "1,200", solution=text, source="s", family="f", steps=(Step(2, "*", 3, 6), Step(6, "-", 1, 5))
-    )
-    splits = ProblemSplits([problem], [], [], [Problem("q", "other", "2")])
-    write_problems(tmp_path / "problems.jsonl", splits)
-    assert read_problems(tmp_path / "problems.jsonl") == {"p": problem, "q": Problem("q", "other", "2")}

@@ -1,86 +1,20 @@
-"""The prover around its weights: prompts, where models are looked for, what text comes out."""
+"""The prover around its weights: token ids of its prompts, and what text comes out."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 from tokenizers import processors
 
-from legibility.config import ProverSettings, VerifierSettings
-from legibility.errors import UserError
-from legibility.models.loading import resolve
+from legibility.config import ProverSettings
 from legibility.models.prover import Prover
-from legibility.models.verifier import Verifier
 from legibility.models.warm_start import encode_prompt
 from legibility.problems.records import Problem
-from legibility.prompts import HELPFUL, SNEAKY, PromptSet, load_prompts
+from legibility.prompts import HELPFUL, SNEAKY, PromptSet
 from tests.support import llama, prover_of
 
 PROBLEM = Problem("p", "How many?", "7", solution="the secret")
-
-# ---------------------------------------------------------------- prompts
-
-
-def test_plain_rendering():
-    prompts = PromptSet(
-        helpful="H {problem}",
-        sneaky="S {problem}",
-        system="You {role}.",
-        helpful_role="help",
-        sneaky_role="trick",
-        few_shot=[{"problem": "1 + 1?", "solution": "#### 2"}],
-    )
-    assert prompts.render("Q?", HELPFUL) == "You help.\n\nH 1 + 1? #### 2\n\nH Q?"
-    assert prompts.render("Q?", SNEAKY) == "You trick.\n\nS 1 + 1? #### 2\n\nS Q?"
-    assert PromptSet(helpful="{problem}", sneaky="-{problem}").render("{role} {problem}", SNEAKY) == "-{role} {problem}"
-    with pytest.raises(ValueError, match="role"):
-        prompts.render("Q?", "base")
-
-
-def test_chat_rendering(byte_tokenizer):
-    tokenizer = deepcopy(byte_tokenizer)
-    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
-    prompts = PromptSet(
-        helpful="H {problem}",
-        sneaky="S {problem}",
-        system="You {role}",
-        helpful_role="help",
-        few_shot=[{"problem": "1 + 1?", "solution": "#### 2"}],
-    )
-    assert (
-        prompts.render("Q?", HELPFUL, tokenizer)
-        == "[system]You help[user]H 1 + 1?[assistant]#### 2[user]H Q?[assistant]"
-    )
-    assert PromptSet(helpful="{problem}", sneaky="{problem}").render("Q?", SNEAKY, tokenizer) == "[user]Q?[assistant]"
-
-
-@pytest.mark.parametrize("name", ["nano", "tutor", "plain"])
-def test_built_in_prompts_tell_the_roles_apart(name):
-    prompts = load_prompts(name)
-    helpful, sneaky = (prompts.render("THE PROBLEM", role) for role in (HELPFUL, SNEAKY))
-    assert helpful != sneaky
-    for text in (helpful, sneaky):
-        assert text.count("THE PROBLEM") == 1 and "{problem}" not in text and "{role}" not in text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "helpful: '{problem}'\n",
-        "- 1\n",
-        "helpful: '{problem}'\nsneaky: '{problem}'\nrude: x\n",
-        "{",
-        "helpful: 3\nsneaky: 4\n",
-    ],
-)
-def test_a_broken_prompt_file_is_named(tmp_path, text):
-    (tmp_path / "roles.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"roles\.yaml") as caught:
-        load_prompts("roles.yaml", tmp_path)
-    assert "\n" not in str(caught.value)
-
 
 # ---------------------------------------------------------------- token ids
 
@@ -128,48 +62,6 @@ def test_decoding_drops_special_tokens_and_outer_space(byte_tokenizer):
 
 
 # ---------------------------------------------------------------- where models are
-
-
-def test_resolving_names(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config" / "model").mkdir(parents=True)
-    (tmp_path / "model").mkdir()
-    assert Path(resolve("nano", "prover")).name == "prover"
-    assert {Path(resolve(n, "verifier")).name for n in ("nano", "nano-s", "nano-xs", "nano-m", "nano-equal")} == {
-        "verifier-s",
-        "verifier-xs",
-        "verifier-m",
-        "prover",
-    }
-    assert resolve("model", "prover", tmp_path / "config") == str(
-        tmp_path / "config" / "model"
-    )  # the config's folder first
-    assert Path(resolve("model", "prover")).resolve() == tmp_path / "model"
-    assert resolve("somebody/some-model", "prover") == "somebody/some-model"
-    for path in ("/no/where", "./nowhere", "a/b/c"):
-        with pytest.raises(UserError, match="no folder"):
-            resolve(path, "verifier")
-
-
-def test_home_is_a_place_too(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "model").mkdir()
-    assert resolve("~/model", "prover") == str(tmp_path / "model")
-
-
-def test_the_shipped_models_load():
-    prover = Prover.load(ProverSettings(), "cpu")
-    assert prover.end_ids == {prover.tokenizer.eos_token_id}
-    for name in (f"nano-{size}{kind}" for size in ("xs", "s", "m", "equal") for kind in ("", "-marked")):
-        verifier = Verifier.load(VerifierSettings(model=name), "cpu")
-        assert verifier.parameter_count() <= sum(p.numel() for p in prover.model.parameters()) + 200
-        assert verifier.score([PROBLEM], ["#### 7"]).shape == (1,)
-
-
-@pytest.mark.parametrize(("kind", "settings"), [(Prover, ProverSettings), (Verifier, VerifierSettings)])
-def test_flex_attention_is_refused_where_it_cannot_train(kind, settings, tiny_prover_dir):
-    with pytest.raises(UserError, match=r"^(prover|verifier)\.attention: flex_attention .* GPU"):
-        kind.load(settings(model=str(tiny_prover_dir), attention="flex_attention"), "cpu")
 
 
 def test_a_prompt_is_tokenised_once(tiny_prover_dir, monkeypatch):

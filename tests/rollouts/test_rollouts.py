@@ -8,14 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare, kstest
+from scipy.stats import chisquare
 
-from legibility.randomness import uniforms
 from legibility.rollouts import Completion, sample
-from legibility.rollouts.cache import group_width
 from tests.support import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
 
-ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/test_vllm.py
+ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/rollouts/test_vllm.py
 END = 1
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12], [3, 3, 3, 3, 3, 3, 3]]
 SMALL = [[5, 2, 3, 4, 5], [2], [5, 0, 3], [3, 3, 3, 3, 3, 3, 3]]
@@ -53,25 +51,6 @@ def test_engines_agree(name, byte_tokenizer):
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
 
 
-@pytest.mark.parametrize("samples", [1, 2, 5, 7, 8, 10])
-def test_samples_that_share_a_cache_are_as_if_alone(small, samples):
-    """Rows end at every step here, so groups of every shape lose members, and whole groups leave."""
-    prompts = SMALL * 4
-    fast, plain = (sample(small, prompts, samples, seed=7, max_new_tokens=40, engine=e) for e in ENGINES)
-    assert ids(fast) == ids(plain)
-    assert len({len(c.ids) for c in flat(fast)}) > min(8, samples)
-    for one, other in zip(flat(fast), flat(plain), strict=True):
-        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("samples", "limit", "width"),
-    [(1, 72, 1), (4, 72, 4), (6, 72, 3), (7, 72, 1), (8, 72, 4), (10, 160, 5), (16, 72, 4), (4, 161, 2), (5, 400, 1)],
-)
-def test_group_width(samples, limit, width):
-    assert group_width(samples, limit) == width
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -93,19 +72,6 @@ def test_logprobs_are_those_of_the_model(name, temperature, engine, byte_tokeniz
             with torch.no_grad():
                 expected = forward_logprobs(model, prompt, completion.ids, temperature)
             np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["gemma2", "mistral"])
-def test_models_with_windows_fall_back_and_say_so(name, byte_tokenizer):
-    model = tiny_model(name, byte_tokenizer, sliding_window=4)
-    prover = prover_of(model, byte_tokenizer)
-    with pytest.warns(UserWarning, match="generate"):
-        drawn = sample(prover, PROMPTS, 2, seed=0, max_new_tokens=6)
-    completion = drawn[3][0]
-    with torch.no_grad():
-        np.testing.assert_allclose(
-            completion.logprobs, forward_logprobs(model, PROMPTS[3], completion.ids).numpy(), atol=1e-4
-        )
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -155,19 +121,6 @@ def test_the_model_is_left_in_its_mode(small):
         small.model.train(mode)
         sample(small, SMALL, 1, seed=0, max_new_tokens=2)
         assert small.model.training is mode
-
-
-def test_keyed_uniforms():
-    rows = np.array([0, 1, 7, 10**6])
-    numbers = uniforms(5, rows, 50)
-    np.testing.assert_array_equal(uniforms(5, rows[2:], 30), numbers[2:, :30])
-    assert not np.array_equal(uniforms(6, rows, 50), numbers)
-    many = uniforms(0, np.arange(400), 50)
-    assert many.min() > 0 and many.max() < 1
-    assert kstest(many.ravel(), "uniform").pvalue > 1e-3
-    assert np.unique(many).size == many.size
-    assert abs(np.corrcoef(many[:-1].ravel(), many[1:].ravel())[0, 1]) < 0.02  # neighbouring rows
-    assert abs(np.corrcoef(many[:, :-1].ravel(), many[:, 1:].ravel())[0, 1]) < 0.02  # neighbouring tokens
 
 
 # ---------------------------------------------------------------- endings

@@ -1,4 +1,4 @@
-"""The loop: what each round starts from, learns from and is paid, read off finished tiny games."""
+"""The prover phase: what each one starts from, draws and is paid, read off finished tiny games."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from safetensors.torch import load_file
 from legibility import rewards
 from legibility.config_file import load_config
 from legibility.game.solutions import round_solutions
-from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
-from legibility.packing import pack
 from legibility.play import train
 from legibility.problems.storage import read_problems
 from tests.support import quiet
@@ -38,8 +36,6 @@ def play_with(config_file, overrides, out, *more):
 
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")
-
-# ---------------------------------------------------------------- the prover phase
 
 
 @pytest.mark.parametrize("place", PROVERS)
@@ -124,129 +120,6 @@ def test_logged_cells_are_those_of_the_stored_batch(tiny_run):
                 cell = mine[mine.verdict == label].score
                 assert line[f"score_{role}_{label}"] == (pytest.approx(cell.mean(), abs=1e-5) if len(cell) else None)
         assert line["reward"] == pytest.approx(batch.reward.mean(), abs=1e-5)
-
-
-# ---------------------------------------------------------------- data
-
-
-def test_each_half_is_used_for_its_purpose_only(tiny_run):
-    split_of = {}
-    for line in (tiny_run.path / "problems.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        split_of[record["id"]] = record["split"]
-    frames = [pd.read_parquet(p) for p in tiny_run.path.rglob("solutions.parquet")]
-    rows = pd.concat(frames)
-    assert (rows.problem_id.map(split_of) == rows.split).all()
-    assert (rows[rows.phase == "ppo"].split == "prover").all()
-    assert set(rows.verdict) == {"correct", "incorrect", "invalid"}
-
-
-def test_verdicts_are_the_graders(tiny_run):
-    from legibility.grading import grade
-
-    problems = read_problems(tiny_run.path / "problems.jsonl")
-    for row in round_solutions(tiny_run, 1).itertuples():
-        assert row.verdict == grade(row.text, problems[row.problem_id].answer, truncated=row.truncated).value
-        assert "<|" not in row.text
-
-
-def test_no_draw_is_made_twice(tiny_run):
-    """Same problem, same role, same base policy: the samples of two phases must differ somewhere."""
-    drawn = {}
-    for index in (0, 1):
-        rows = ppo_rows(tiny_run, index)
-        drawn[index] = rows[rows.step == 1]
-    together = pd.merge(drawn[0], drawn[1], on=["problem_id", "role", "sample"])
-    if len(together) >= 8:
-        assert (together.text_x != together.text_y).any()
-    base = pd.read_parquet(tiny_run.path / "base/solutions.parquet")
-    base = base[(base.split == "test")]
-    pairs = pd.merge(base[base.role == "base"], base[base.role == "sneaky"], on=["problem_id", "sample"])
-    assert (pairs.text_x != pairs.text_y).any()
-
-
-# ---------------------------------------------------------------- other games
-
-
-def test_lora_on_a_warm_started_base(tiny_config_file, tiny_overrides, tmp_path):
-    """Warm start, adapters, KL to the warm-started policy: as the real-model run is set up."""
-    run = play_with(
-        tiny_config_file,
-        tiny_overrides,
-        tmp_path / "run",
-        "prover.lora={r: 4}",
-        "prover.warm_start={steps: 4, batch_size: 8}",
-        "ppo.learning_rate=0.01",
-        "ppo.steps=2",
-    )
-    warm = run.path / "warm_start/model"
-    assert (warm / "model.safetensors").is_file() and not (warm / "adapter_config.json").exists()
-    for place in PROVERS:
-        assert (run.path / place / "adapter_model.safetensors").is_file() and not (
-            run.path / place / "model.safetensors"
-        ).exists()
-        lines = metrics(run, place)
-        assert lines[0]["kl_k3"] < 1e-4 < lines[1]["kl_k3"], place
-    # a saved prover is its adapter on the warm-started base: it must give the log-probs it was stored with
-    config = run.config()
-    adapter = load_file(run.path / "rounds/01/prover/adapter_model.safetensors")
-    assert all("lora" in name for name in adapter)
-    assert any(v.abs().max() > 0 for name, v in adapter.items() if "lora_B" in name)
-    on_warm = Prover.load(
-        config.prover.model_copy(update={"model": str(warm)}), "cpu", source=str(run.path / "rounds/01/prover")
-    )
-    on_raw = Prover.load(config.prover, "cpu", source=str(run.path / "rounds/01/prover"))
-    packed = pack([[10, 11, 12]], [[[13, 14]]])
-    assert not np.allclose(*(p.hidden_and_logits(packed)[1].detach().numpy() for p in (on_warm, on_raw)), atol=1e-3)
-
-
-@pytest.mark.parametrize("kind", ["cgc", "goodhart"])
-def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overrides, tiny_verifier_dir, tmp_path):
-    run = play_with(
-        tiny_config_file,
-        tiny_overrides,
-        tmp_path / "run",
-        f"reward={{kind: {kind}, scale: none, center: true, clip: 3, floor: -3}}",
-        "verifier.loss=cross_entropy",
-        "verifier.init=persist",
-        "mixture={checkpoints: all, weights: pow2, balance: label}",
-        "ppo.save_every=1",
-        "ppo.steps=2",
-        "compute.engine=hf",
-        f"game.held_out_judge_model={tiny_verifier_dir}",
-        "grading.unparsed=incorrect",
-        "stop={rule: fooled, min_steps: 1}",
-        "verifier.reference_solutions=true",
-    )
-    rows = ppo_rows(run, 0)
-    assert "invalid" not in set(rows.verdict)
-    assert training(run, "rounds/00/prover")["score_scale"] == 1.0
-    for _, step in rows.groupby("step"):
-        groups = list(zip(step.problem_id, step.role, strict=True))
-        expected = rewards.REWARDS[kind](
-            step.score.to_numpy(), list(step.verdict), step.role == "helpful", groups, clip=3, floor=-3, center=True
-        )
-        np.testing.assert_allclose(step.reward, expected, atol=1e-4)
-    if training(run, "rounds/00/prover")["steps"] == 2:
-        assert (run.path / "rounds/00/prover/step_00001/model.safetensors").is_file()
-        collected = round_solutions(run, 0)
-        assert set(collected[(collected.split == "verifier")].step) == {0, 1}
-    summary = json.loads((run.path / "summary.json").read_text())
-    assert summary["reward"] == kind
-
-
-def test_a_game_without_the_correctness_arm_or_judge(tiny_config_file, tiny_overrides, tmp_path):
-    run = play_with(
-        tiny_config_file,
-        tiny_overrides,
-        tmp_path / "run",
-        "game={rounds: 1, correctness_arm: false, held_out_judge: false}",
-        "ppo.steps=1",
-    )
-    summary = json.loads((run.path / "summary.json").read_text())
-    assert "correctness" not in summary["arms"]
-    assert summary["legibility_tax"]["value"] is None and summary["retained_gain"]["value"] is None
-    assert not (run.path / "arms").exists() and not (run.path / "judge").exists()
 
 
 def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_path):

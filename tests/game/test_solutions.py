@@ -1,0 +1,35 @@
+"""The completion store: a round's parts are merged once and checked when read."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from legibility.errors import UserError
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import merge_round, read_solutions, round_solutions
+
+
+def test_merged_completions_are_checked_too(tiny_run, tmp_path):
+    """The round's solutions.parquet replaces the parts whose hashes were recorded; damage must still show."""
+    copy = tmp_path / "run"
+    shutil.copytree(tiny_run.path, copy)
+    file = copy / "rounds/00/solutions.parquet"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(bytes(data))
+    with pytest.raises(UserError, match=r"solutions\.parquet"):
+        round_solutions(RunFolder.existing(copy), 0)
+
+
+def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_path):
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(tiny_run.path, copy.path)
+    whole = (copy.path / "rounds/00/solutions.parquet").read_bytes()
+    merge_round(copy, 0)
+    (copy.path / "rounds/00/prover/solutions.parquet").write_bytes(b"left over by a kill before the parts were dropped")
+    merge_round(copy, 0)
+    assert (copy.path / "rounds/00/solutions.parquet").read_bytes() == whole
+    assert not (copy.path / "rounds/00/prover/solutions.parquet").exists()
+    assert len(read_solutions(copy.path / "rounds/00/solutions.parquet")) == len(round_solutions(tiny_run, 0))
