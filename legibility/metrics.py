@@ -40,7 +40,12 @@ def pairwise_accuracy(scores: Any, correct: Any, problem_ids: Sequence[Any]) -> 
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float], count: int, *, resamples: int, confidence: float, rng: np.random.Generator
+    statistic: Callable[[np.ndarray], float],
+    count: int,
+    *,
+    resamples: int,
+    confidence_level: float,
+    rng: np.random.Generator,
 ) -> dict[str, float | None]:
     """Percentile bootstrap: `statistic(indices)` over resampled units 0..count-1.
 
@@ -49,7 +54,7 @@ def bootstrap(
     value = statistic(np.arange(count))
     draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(resamples)]) if count else np.array([])
     draws = draws[~np.isnan(draws)]
-    tail = (1 - confidence) / 2
+    tail = (1 - confidence_level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail]) if len(draws) else (float("nan"), float("nan"))
     return {"value": number(value), "low": number(low), "high": number(high)}
 

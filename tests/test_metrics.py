@@ -31,7 +31,7 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     rng, hits, trials = np.random.default_rng(0), 0, 200
     for _ in range(trials):
         data = rng.normal(3.0, 1.0, 60)
-        interval = bootstrap(lambda i, d=data: d[i].mean(), 60, resamples=200, confidence=0.9, rng=rng)
+        interval = bootstrap(lambda i, d=data: d[i].mean(), 60, resamples=200, confidence_level=0.9, rng=rng)
         assert interval["value"] == pytest.approx(data.mean())
         assert interval["low"] < interval["value"] < interval["high"]
         hits += interval["low"] <= 3.0 <= interval["high"]
@@ -41,9 +41,13 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
 def test_bootstrap_widths():
     data = np.random.default_rng(0).normal(size=400)
 
-    def width(count, confidence):
+    def width(count, confidence_level):
         interval = bootstrap(
-            lambda i: data[i].mean(), count, resamples=500, confidence=confidence, rng=np.random.default_rng(1)
+            lambda i: data[i].mean(),
+            count,
+            resamples=500,
+            confidence_level=confidence_level,
+            rng=np.random.default_rng(1),
         )
         return interval["high"] - interval["low"]
 
@@ -52,5 +56,5 @@ def test_bootstrap_widths():
 
 
 def test_bootstrap_of_what_is_undefined():
-    nothing = bootstrap(lambda i: float("nan"), 5, resamples=10, confidence=0.9, rng=np.random.default_rng(0))
+    nothing = bootstrap(lambda i: float("nan"), 5, resamples=10, confidence_level=0.9, rng=np.random.default_rng(0))
     assert nothing == {"value": None, "low": None, "high": None}

@@ -169,7 +169,7 @@ class _Describer:
             lambda index: statistic(*table[:, index].mean(1)),
             table.shape[1],
             resamples=settings.bootstrap,
-            confidence=settings.confidence_level,
+            confidence_level=settings.confidence_level,
             rng=bootstrap_stream(self.config),
         )
         return Interval(**found)

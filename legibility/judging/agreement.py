@@ -59,7 +59,7 @@ def verifier_agreement(judgments: pd.DataFrame, key: pd.DataFrame, rules: Analys
             statistic,
             len(members),
             resamples=min(rules.bootstrap, 500),
-            confidence=rules.confidence_level,
+            confidence_level=rules.confidence_level,
             rng=stream(rules.seed, "judging", "agreement"),
         )
         return Interval(**found)

@@ -121,7 +121,7 @@ def test_resamples_are_the_draws_of_the_bootstrap():
             lambda i: float(share(first[i].mean(), second[i].mean())),
         ),
     ):
-        drawn = bootstrap(indexed, 80, resamples=500, confidence=0.95, rng=np.random.default_rng(2))
+        drawn = bootstrap(indexed, 80, resamples=500, confidence_level=0.95, rng=np.random.default_rng(2))
         for name, value in weighted.interval():
             assert value == pytest.approx(drawn[name], abs=1e-12), name
 
