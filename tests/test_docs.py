@@ -193,6 +193,21 @@ def resolves(name: str) -> bool:
     return False
 
 
+def test_contributing_walks_name_what_the_code_calls():
+    """Every function, class, method, column and field named in CONTRIBUTING.md's how-to and walks is in the source."""
+    source = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "legibility").rglob("*.py"))
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", text[text.index("## How to add") :])
+    names = {part for span in spans if re.fullmatch(r"[A-Za-z_.]+", span) for part in span.split(".") if len(part) > 1}
+    files = {"json", "jsonl", "yaml", "parquet", "py"}
+    missing = [
+        n
+        for n in names - files
+        if "NAME" not in n and not re.search(rf"\b{n}" + ("" if n.endswith("_") else r"\b"), source)
+    ]
+    assert len(names) > 50 and not missing
+
+
 def test_changelog_names_every_renamed_setting_and_todays_modules():
     from legibility.judging.protocol import Protocol
 
