@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from legibility.game.condition import CORRECTNESS, verifier
 from legibility.game.run_records import Discrimination
 from legibility.reporting.data import CheckedBy, Phase, Policy, ReportData
 from legibility.reporting.drawing import LIGHT, Theme, end_labels, series, step_axis, themed
@@ -272,7 +273,7 @@ def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
                     if value is not None:
                         ax.plot(x, value, "o", markersize=8, markerfacecolor=face, markeredgecolor=shade, zorder=3)
                         ax.annotate(
-                            f"verifier {who}",
+                            verifier(who).label,
                             (x, value),
                             xytext=(8, 0),
                             textcoords="offset points",
@@ -358,10 +359,9 @@ def _verdict_lines(
 def _phase_axis(ax: Axes, phases: Sequence[Phase], offsets: Sequence[int], total: int, theme: Theme) -> None:
     for offset in offsets[1:]:
         ax.axvline(offset - 1, color=theme.grid, linewidth=1, zorder=0)
-    short = {"correctness-only": "correctness"}
     ax.set_xticks(
         [o + (len(p.steps) + 1) / 2 for p, o in zip(phases, offsets, strict=True)],
-        [short.get(p.title, p.title) for p in phases],
+        ["correctness" if p.arm == CORRECTNESS else p.title for p in phases],
         fontsize=8,
         rotation=30 if len(phases) > 6 else 0,
     )
