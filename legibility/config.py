@@ -264,7 +264,7 @@ class AttackSettings(Settings):
     """Sneaky-only attackers against a frozen verifier (paper Sec. 4.3.1)."""
 
     rewards: list[Literal["src", "cgc", "goodhart"]] = Field(
-        default_factory=lambda: ["src", "cgc", "goodhart"], min_length=1, description="What attackers are paid."
+        default=["src", "cgc", "goodhart"], min_length=1, description="What attackers are paid."
     )
     seeds: int = Field(3, ge=1, description="Attackers per verifier and reward.")
     max_steps: int | None = Field(

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import yaml
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.settings import SettingsT, parse_settings, read_yaml
+from legibility.settings import Settings, SettingsT, parse_settings, read_yaml
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = (), schema: type[SettingsT] = Config) -> SettingsT:  # type: ignore[assignment]
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ...) -> Config: ...
+
+
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], schema: type[SettingsT]) -> SettingsT: ...
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), schema: type[Settings] = Config) -> Settings:
     """Read and validate a YAML file plus `section.key=value` overrides, against the settings of `schema`.
 
     Raises UserError for a missing or unreadable file, a malformed override, or a bad setting.
@@ -33,7 +41,7 @@ def override_config(config: Config, overrides: Sequence[str], allowed: Sequence[
     data = config.model_dump(mode="json")
     for override in overrides:
         name = override.partition("=")[0]
-        name = Config.renamed.get(name, name) if name in Config.renamed else name
+        name = Config.renamed.get(name, name)
         if not any(name == a or name.startswith(f"{a}.") for a in allowed):
             raise UserError(f"override {override!r}: only settings of {', '.join(allowed)} can be changed here")
         _apply_override(data, override)
