@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -206,6 +207,18 @@ def test_contributing_walks_name_what_the_code_calls():
         if "NAME" not in n and not re.search(rf"\b{n}" + ("" if n.endswith("_") else r"\b"), source)
     ]
     assert len(names) > 50 and not missing
+
+
+def test_contributing_shows_the_layers_of_the_contract():
+    """The picture of the layers has every layer of pyproject.toml, from the highest to the lowest."""
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split('id = "floors"')[1].split("]")[0]
+    layers = [set(re.findall(r"\w+", layer)) for layer in re.findall(r'^  "([^"]+)",$', contract, re.MULTILINE)]
+    picture = blocks(ROOT / "CONTRIBUTING.md", "")[1]
+    shown = [set(re.findall(r"\w+", re.split(r" {2,}", line)[0])) for line in picture.splitlines()]
+    assert set.union(*shown) == set.union(*layers)
+    floor = {module: k for k, layer in enumerate(layers) for module in layer}
+    rows = [[floor[module] for module in row] for row in shown]
+    assert all(max(above) < min(below) for above, below in pairwise(rows))
 
 
 def test_changelog_names_every_renamed_setting_and_todays_modules():
