@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 from pydantic import BaseModel, RootModel
 
-from legibility.evaluation import compare, schema
+from legibility.evaluation import compare, schema, summary_schema
 from legibility.game import human_record, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.settings import models_in
@@ -32,7 +32,7 @@ class File(NamedTuple):
 FILES: dict[str, list[File]] = {
     "A run": [
         File("manifest.json", run_records.Manifest),
-        File("summary.json", schema.Summary),
+        File("summary.json", summary_schema.Summary),
         File("resources.json", run_records.Resources),
         File("human.json", human_record.HumanRecord),
         File("…/DONE", run_records.Done),

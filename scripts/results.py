@@ -27,7 +27,7 @@ from legibility.evaluation.compare import (
     steps_by_seed,
 )
 from legibility.evaluation.headline import STEPS_TO_EXPLOIT, attacks_of
-from legibility.evaluation.schema import Summary
+from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder, different_settings

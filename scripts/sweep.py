@@ -36,7 +36,7 @@ from legibility.evaluation.headline import (
     SNEAKY_ACCURACY,
     STEPS,
 )
-from legibility.evaluation.schema import SUMMARY, Summary, read_summary
+from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.files import write_atomic
 from legibility.game.base import BASE, WARM_START
 from legibility.game.run_folder import RunFolder

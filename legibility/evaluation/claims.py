@@ -23,7 +23,7 @@ from legibility.evaluation.headline import (
     rounds_of,
     sneaky_validity,
 )
-from legibility.evaluation.schema import Summary
+from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import BothRoles, TextSet
 from legibility.game.condition import CORRECTNESS_ONLY, helpful, sneaky, verifier
 

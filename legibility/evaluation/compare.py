@@ -17,7 +17,8 @@ from scipy import stats
 from legibility.errors import UserError
 from legibility.evaluation.attacks.survival import median_steps
 from legibility.evaluation.headline import STEPS, STEPS_TO_EXPLOIT, Contrast, Headline, attacks_of, contrasts, headline
-from legibility.evaluation.schema import SUMMARY, Summary, Survival, read_summary
+from legibility.evaluation.schema import Survival
+from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.game.run_folder import RunFolder, different_settings
 from legibility.stored import Number, Stored, write_stored
 

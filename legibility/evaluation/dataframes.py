@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from legibility.evaluation.schema import SUMMARY, Matrix, Tax, read_evaluation, read_summary
+from legibility.evaluation.schema import Matrix, Tax, read_evaluation
 from legibility.evaluation.sections.matrix import METRICS
+from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.evaluation.text_sets import text_key
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.prover_phase import phase_name

@@ -21,9 +21,10 @@ from legibility.evaluation.attacks.suite import make_attacks, plan_suite
 from legibility.evaluation.attacks.survival import survival
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import SUMMARY, AttackRecord, Evaluation, SurvivalRow, write_section
+from legibility.evaluation.schema import AttackRecord, Evaluation, SurvivalRow, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
+from legibility.evaluation.summary_schema import SUMMARY
 from legibility.progress import Progress
 
 SECTIONS: dict[str, Callable[[EvaluationRun], Any]] = {

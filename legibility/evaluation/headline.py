@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from legibility.evaluation.schema import AttackRecord, Matrix, RoundSummary, Summary, Tax
+from legibility.evaluation.schema import AttackRecord, Matrix, Tax
+from legibility.evaluation.summary_schema import RoundSummary, Summary
 from legibility.evaluation.text_sets import BothRoles, TextSet, VerdictText
 from legibility.game.condition import (
     CORRECTNESS_ONLY,

@@ -1,30 +1,23 @@
-"""What an evaluation and a run's summary write: a model per file, and the reading of what earlier versions wrote.
+"""What an evaluation writes: a model per file.
 
-`Summary` is summary.json. Every section of an evaluation is a file of its own, `evaluation/<name>.json`, and
-stands in the summary's `evaluation` too; `SECTION_FILES` names the model of each. Units: accuracies, shares and
+Every section of an evaluation is a file of its own, `evaluation/<name>.json`, and stands in the summary's
+`evaluation` too (legibility.evaluation.summary_schema); `SECTION_FILES` names the model of each. Units: accuracies, shares and
 AUROC are fractions of 1, lengths are tokens, scores are raw values of V. A number that is not defined is null.
 Judges, sets of text and arms are records here and keys in the files (legibility.evaluation.text_sets).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, RootModel
 
-from legibility.errors import UserError
 from legibility.evaluation.text_sets import ArmKey, JudgeKey, TextKey, VerdictKey
 from legibility.game.run_folder import RunFolder
-from legibility.game.run_records import AttackSetup, Discrimination
+from legibility.game.run_records import AttackSetup
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, write_stored
 
-SCHEMA: Final = 2
-"""Version of the summary and of the sections in it. 1 called the held-out judge "judge" in the matrix, the
-soundness and the hacking rows."""
-
 FOLDER = "evaluation"
-SUMMARY = "summary.json"
 
 Bounds: TypeAlias = tuple[Number, Number]
 """Low and high end of an interval."""
@@ -308,129 +301,6 @@ SECTION_FILES: dict[str, type[BaseModel]] = {
     "tax": Tax,
 }
 """The model of evaluation/<name>.json, by name."""
-
-
-# --- The summary -----------------------------------------------------------------------------------
-
-
-class SummaryDecoding(Stored):
-    """How a run's test text was sampled."""
-
-    temperature: float = Field(description="Sampling temperature.")
-    samples: int = Field(description="Completions per problem and role.")
-    test_problems: int = Field(description="Test problems.")
-
-
-class PolicySummary(Stored):
-    """Test text of one policy under the helpful prompt."""
-
-    accuracy: Number = Field(description="Share of correct answers; invalid ones count as wrong.")
-    interval: Bounds = Field(description="Bounds of the accuracy.")
-    mean_length: Number = Field(description="Mean completion length, tokens.")
-    invalid: Number = Field(description="Share without a readable answer.")
-
-
-class StartSummary(PolicySummary):
-    """The base policy."""
-
-    checkability: dict[str, Number] = Field(
-        description="Same-problem pairwise accuracy by judge: `last_verifier`, `held_out_judge`."
-    )
-
-
-class CorrectnessSummary(Sparse, PolicySummary):
-    """The correctness-only arm."""
-
-    steps: int = Field(description="PPO steps done.")
-    checkability: dict[str, Number] = Field(description="As of the base policy.")
-    accuracy_at_half_steps: Number = Field(
-        None, description="Accuracy at half the steps, where it has seen as many helpful samples as the game."
-    )
-
-
-class VerifierSummary(Stored):
-    """A round's verifier."""
-
-    parameters: int = Field(description="Parameters.")
-    texts: int = Field(description="Solutions it was trained on.")
-    auroc_base: Discrimination = Field(description="On the base policy's test text.")
-    auroc_previous_round: Discrimination = Field(description="On the previous round's test text (round 0: base text).")
-    auroc_own_round: Discrimination = Field(description="On its own round's test text, which it was optimised against.")
-
-
-class RoundSummary(Stored):
-    """A round of the game, on test text of its final prover."""
-
-    round: int = Field(description="The round.")
-    steps: int = Field(description="PPO steps done.")
-    stopped: str = Field(description="Why the prover phase ended.")
-    steps_to_exploit: int | None = Field(description="PPO step at which the verifier was fooled; null: never.")
-    score_scale: float = Field(description="Scale the scores were divided by at the end.")
-    helpful_accuracy: Number = Field(description="Share of correct helpful text.")
-    helpful_interval: Bounds = Field(description="Its bounds.")
-    helpful_length: Number = Field(description="Mean helpful length, tokens.")
-    helpful_invalid: Number = Field(description="Share of helpful text without a readable answer.")
-    sneaky_accuracy: Number = Field(description="Share of correct sneaky text.")
-    sneaky_interval: Bounds = Field(description="Its bounds.")
-    sneaky_length: Number = Field(description="Mean sneaky length, tokens.")
-    sneaky_invalid: Number = Field(description="Share of sneaky text without a readable answer.")
-    score_helpful_correct: Number = Field(description="Mean V of helpful-correct text.")
-    score_sneaky_incorrect: Number = Field(description="Mean V of sneaky-incorrect text.")
-    checkability: dict[str, Number] = Field(description="Of the helpful text, as of the base policy.")
-    verifier: VerifierSummary = Field(description="The round's verifier.")
-
-
-class GameSummary(Stored):
-    """The game: its rounds, and the helpful accuracy it ends with."""
-
-    rounds: list[RoundSummary] = Field(description="The rounds, in order.")
-    accuracy: Number = Field(description="Helpful accuracy of the last round.")
-    interval: Bounds = Field(description="Its bounds.")
-
-
-class Arms(Sparse):
-    """Every policy of a run."""
-
-    init: StartSummary = Field(description="The base policy.")
-    game: GameSummary = Field(description="The game.")
-    correctness: CorrectnessSummary | None = Field(
-        None, description="The correctness-only arm; absent where the run has none."
-    )
-
-
-class Summary(Sparse):
-    """summary.json: every headline number of a run. Intervals are percentile bootstraps over test problems."""
-
-    version: Literal[2] = Field(SCHEMA, alias="schema", description="Version of this file's layout.")
-    run: str = Field(description="Name of the run folder.")
-    seed: int = Field(description="Seed of the run.")
-    wall_seconds: float = Field(description="Wall time of all phases.")
-    peak_memory_mb: float = Field(description="Peak memory, MiB.")
-    decoding: SummaryDecoding = Field(description="How the test text was sampled.")
-    reward: str = Field(description="What provers of the game were paid: src, cgc or goodhart.")
-    arms: Arms = Field(description="Every policy.")
-    legibility_tax: Interval = Field(description="Accuracy of the correctness-only arm minus the last round's.")
-    legibility_tax_equal_helpful_samples: Interval = Field(
-        description="The same with the correctness-only arm at half its steps."
-    )
-    retained_gain: Interval = Field(
-        description="(game - start) / (correctness-only - start); null where the two ends coincide."
-    )
-    evaluation: Evaluation | None = Field(None, description="The sections of an evaluation; absent before one.")
-
-
-def read_summary(path: Path) -> Summary:
-    """The summary in a file, today's or of an earlier version. Raises UserError for a file that cannot be read."""
-    fix = f"legibility evaluate {path.parent} --quick writes it again"
-    return read_stored(path, Summary, fix=fix, upgrade=upgraded)
-
-
-def upgraded(data: dict[str, Any]) -> dict[str, Any]:
-    """A summary of an earlier version under today's keys. Raises UserError for one of a later version."""
-    version = data.get("schema", 1)
-    if isinstance(version, int) and version > SCHEMA:
-        raise UserError(f"summary of layout {version}: this version of legibility reads up to {SCHEMA}; upgrade it")
-    return {**data, "schema": SCHEMA}  # older names of the held-out judge are understood by its keys
 
 
 def write_section(run: RunFolder, name: str, section: Any) -> None:

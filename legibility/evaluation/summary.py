@@ -16,7 +16,9 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.evaluation.intervals import bootstrap_stream, share
-from legibility.evaluation.schema import (
+from legibility.evaluation.schema import read_evaluation
+from legibility.evaluation.scores import Scorer
+from legibility.evaluation.summary_schema import (
     SUMMARY,
     Arms,
     CorrectnessSummary,
@@ -27,9 +29,7 @@ from legibility.evaluation.schema import (
     Summary,
     SummaryDecoding,
     VerifierSummary,
-    read_evaluation,
 )
-from legibility.evaluation.scores import Scorer
 from legibility.evaluation.texts import by_problem, test_texts, valid
 from legibility.game.condition import (
     CORRECTNESS,

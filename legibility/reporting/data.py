@@ -15,9 +15,9 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.evaluation.schema import SUMMARY, RoundSummary, Summary, read_summary
 from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
+from legibility.evaluation.summary_schema import SUMMARY, RoundSummary, Summary, read_summary
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import CORRECTNESS, CORRECTNESS_ONLY, GAME, START, Condition, helpful, sneaky
 from legibility.game.human_record import read_human_record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from legibility.evaluation.schema import Summary
+from legibility.evaluation.summary_schema import Summary
 
 SETUP = {"problems_per_step": 16, "incorrect": 0.95, "goodhart_accuracy": 0.2, "goodhart_start": 0.4}
 AUROC = {"pooled": None, "within_role": None, "pairwise": None}

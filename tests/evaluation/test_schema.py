@@ -9,18 +9,9 @@ import pytest
 from pydantic import RootModel
 
 from legibility.errors import UserError
-from legibility.evaluation import schema
-from legibility.evaluation.schema import (
-    SCHEMA,
-    SECTION_FILES,
-    Evaluation,
-    HackingRow,
-    Matrix,
-    Summary,
-    read_evaluation,
-    read_summary,
-    write_section,
-)
+from legibility.evaluation import schema, summary_schema
+from legibility.evaluation.schema import SECTION_FILES, Evaluation, HackingRow, Matrix, read_evaluation, write_section
+from legibility.evaluation.summary_schema import SCHEMA, Summary, read_summary
 from legibility.evaluation.text_sets import BothRoles
 from legibility.game.condition import HELD_OUT_JUDGE, verifier
 from legibility.game.run_folder import RunFolder
@@ -134,8 +125,9 @@ def test_every_section_of_an_evaluation_has_a_file():
 
 
 def test_every_model_and_field_is_described():
-    models = [m for m in vars(schema).values() if isinstance(m, type) and issubclass(m, Stored) and m.__doc__]
-    models = [m for m in models if m.__module__ == schema.__name__]
+    modules = (schema, summary_schema)
+    models = [m for module in modules for m in vars(module).values() if isinstance(m, type) and issubclass(m, Stored)]
+    models = [m for m in models if m.__module__ in (schema.__name__, summary_schema.__name__)]
     assert len(models) > 25
     for model in models:
         missing = [name for name, field in model.model_fields.items() if not field.description]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from legibility.evaluation.schema import Summary
+from legibility.evaluation.summary_schema import Summary
 from legibility.game.run_records import Done, Manifest, ProverTraining, Resources, VerifierTraining
 from tests.support import ROOT
 

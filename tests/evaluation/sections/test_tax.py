@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from legibility.evaluation.evaluate import evaluate
-from legibility.evaluation.schema import read_summary
 from legibility.evaluation.sections.tax import length_weights
+from legibility.evaluation.summary_schema import read_summary
 from legibility.game.condition import CORRECTNESS_ONLY, START, helpful
 from legibility.game.human_record import HumanAccuracy, HumanRecord
 from legibility.game.run_folder import RunFolder
