@@ -5,15 +5,18 @@ Ties count half everywhere. `nan` means undefined (an empty class).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
 
-def auroc(scores: Any, correct: Any) -> float:
-    """P(score of a correct solution > score of an incorrect one), over all pairs. nan if a class is empty."""
+def auroc(scores: ArrayLike, correct: ArrayLike) -> float:
+    """P(score of a correct solution > score of an incorrect one), over all pairs. scores, correct (n,).
+
+    nan if a class is empty.
+    """
     values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if positives == 0 or negatives == 0:
@@ -22,10 +25,13 @@ def auroc(scores: Any, correct: Any) -> float:
     return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def pairwise_accuracy(scores: Any, correct: Any, problem_ids: Sequence[Any]) -> float:
-    """P(V(z1) > V(z2)) over pairs of one correct and one incorrect solution of the same problem, pooled."""
+def pairwise_accuracy(scores: ArrayLike, correct: ArrayLike, problem_ids: Iterable[Hashable]) -> float:
+    """P(V(z1) > V(z2)) over pairs of one correct and one incorrect solution of the same problem, pooled.
+
+    scores, correct, problem_ids (n,). nan without such a pair.
+    """
     values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
-    members: dict[Any, list[int]] = {}
+    members: dict[Hashable, list[int]] = {}
     for i, problem in enumerate(problem_ids):
         members.setdefault(problem, []).append(i)
     won = total = 0.0

@@ -40,6 +40,7 @@ class Progress:
         self._accelerator.init_trackers(project, config=flat)
 
     def close(self) -> None:
+        """Stop showing and close the trackers."""
         self._stop_bar()
         if self._accelerator is not None:
             from accelerate.state import AcceleratorState
@@ -93,6 +94,7 @@ class Progress:
         self.console.print(text)
 
     def warn(self, text: str) -> None:
+        """A permanent line that is marked as a warning."""
         self.console.print(f"[yellow]![/yellow] {text}")
 
     def _stop_bar(self) -> None:
@@ -102,6 +104,7 @@ class Progress:
 
 
 def format_numbers(values: Mapping[str, float]) -> str:
+    """Names and values on one line: two decimals, none for large whole numbers."""
     return "  ".join(
         f"{k} {v:.0f}" if float(v).is_integer() and abs(v) >= 100 else f"{k} {v:.2f}" for k, v in values.items()
     )

@@ -73,6 +73,7 @@ class Plan:
 
 
 def phase_name(arm: str, index: int) -> str:
+    """The phase in which an arm's prover of round `index` is trained: its folder inside the run."""
     return f"{round_name(index)}/prover" if arm == GAME else f"arms/{arm}/prover"
 
 

@@ -67,6 +67,7 @@ class FooledTracker:
 
     @property
     def fooled(self) -> bool:
+        """Whether sneaky-incorrect text scores as high as helpful-correct text, and sneaky accuracy is low."""
         return self.gap <= 0 and self.smoothed.get("sneaky_accuracy", 1.0) <= self.settings.sneaky_accuracy
 
     def should_stop(self, step: int) -> bool:

@@ -91,6 +91,7 @@ class Prover:
 
     @property
     def hidden_size(self) -> int:
+        """Width of the hidden states that the output layer reads."""
         return self.causal.get_output_embeddings().weight.shape[1]
 
     @property

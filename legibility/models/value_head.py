@@ -26,11 +26,13 @@ class ValueHead(nn.Module):
         self.detach = detach
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Values (...,) of hidden states (..., hidden_size)."""
         if self.detach:
             hidden = hidden.detach()
         return self.linear(hidden.to(self.linear.weight.dtype)).squeeze(-1)
 
     def save(self, folder: Path) -> None:
+        """Write `value_head.safetensors` into the folder."""
         save_file({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, folder / FILE_NAME)
 
     def load(self, folder: Path) -> ValueHead:

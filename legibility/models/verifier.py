@@ -68,6 +68,7 @@ class Verifier:
         )
 
     def text(self, problem: Problem, solution: str) -> str:
+        """What the verifier reads: the template, filled in. Never the role, never the gold answer."""
         # in one pass: a problem may hold "{solution}" itself
         return re.sub(
             r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, self.template
@@ -128,6 +129,7 @@ class Verifier:
         return scores[place]
 
     def parameter_count(self) -> int:
+        """How many weights the model has, head included."""
         return sum(p.numel() for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:

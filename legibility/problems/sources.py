@@ -250,6 +250,7 @@ def _resolve(path: str, base_dir: str | Path | None) -> Path:
 
 
 def read_file(path: Path) -> Iterator[Located]:
+    """The records of a JSONL, JSON or CSV file, each with where it stands. Raises UserError where it cannot be read."""
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: cannot tell the format; the file must end in .jsonl, .json or .csv")
@@ -324,6 +325,7 @@ def _read_csv(path: Path) -> Iterator[Located]:
 
 
 def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
+    """A split of a data set on the hub. Raises UserError, which ends in `advice`, where it cannot be loaded."""
     import datasets
 
     try:
@@ -334,5 +336,6 @@ def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
 
 
 def dataset_rows(dataset: Dataset, place: str) -> Iterator[Located]:
+    """The records of a data set, each with where it stands: "PLACE record 1", …"""
     for number, row in enumerate(dataset, start=1):
         yield f"{place} record {number}", row

@@ -40,6 +40,7 @@ class FlatStepper:
         self.decoder = decoder
 
     def prefill(self, ids: torch.Tensor, lengths: torch.Tensor, samples: int, limit: int) -> torch.Tensor:
+        """Read the prompts once and make room for `limit` more tokens of every row (see `Stepper.prefill`)."""
         prompts, longest = ids.shape
         decoder, device, dtype = self.decoder, ids.device, self.decoder.dtype
         real = torch.arange(longest, device=device) >= longest - lengths[:, None]
@@ -76,6 +77,7 @@ class FlatStepper:
         return hidden.repeat_interleave(samples, 0)
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
+        """One token more for every live row (see `Stepper.step`)."""
         width, slot, groups = self.width, self.slot, len(self.mask)
         place, end = self.place, self.place + width
         group, turn = slot // width, place + slot % width
@@ -95,6 +97,7 @@ class FlatStepper:
         return self.decoder.forward(token, rotary, attend)
 
     def keep(self, holes: torch.Tensor, movers: torch.Tensor, rows: int) -> None:
+        """Drop finished rows (see `Stepper.keep`)."""
         for x in (self.slot, self.position):
             x[holes] = x[movers]
         self.slot, self.position = self.slot[:rows], self.position[:rows]
@@ -113,10 +116,13 @@ class FlatStepper:
 
 
 class CacheStepper:
+    """Every row has a cache of its own, in transformers' layout, and takes steps through the model's own forward."""
+
     def __init__(self, model: Any) -> None:
         self.model, self.decoder = model, model.get_decoder()
 
     def prefill(self, ids: torch.Tensor, lengths: torch.Tensor, samples: int, limit: int) -> torch.Tensor:
+        """Read the prompts once and make room for `limit` more tokens of every row (see `Stepper.prefill`)."""
         (prompts, longest), device = ids.shape, ids.device
         self.dtype = self.model.get_input_embeddings().weight.dtype
         self.cache = DynamicCache()
@@ -140,6 +146,7 @@ class CacheStepper:
         return hidden[expand]
 
     def step(self, token: torch.Tensor) -> torch.Tensor:
+        """One token more for every live row (see `Stepper.step`)."""
         self.mask[:, self.place] = 0.0
         out = self.decoder(
             input_ids=token[:, None],
@@ -152,6 +159,7 @@ class CacheStepper:
         return out.last_hidden_state[:, -1]
 
     def keep(self, holes: torch.Tensor, movers: torch.Tensor, rows: int) -> None:
+        """Drop finished rows (see `Stepper.keep`)."""
         order = torch.arange(rows, device=holes.device)
         order[holes] = movers
         for layer in self.layers:
@@ -184,6 +192,7 @@ class PreallocatedLayer(DynamicLayer):
         return self.keys, self.values
 
     def get_seq_length(self) -> int:
+        """How many tokens are cached."""
         return self.length
 
     def select(self, rows: torch.Tensor) -> None:
@@ -195,7 +204,7 @@ class PreallocatedLayer(DynamicLayer):
             setattr(self, name, new)
 
 
-LONG = 160  # new tokens from which rows pass over too much of each other's
+LONG = 160  # new tokens; with more, rows of a group spend too long on each other's
 
 
 def group_width(samples: int, limit: int) -> int:
@@ -204,4 +213,5 @@ def group_width(samples: int, limit: int) -> int:
 
 
 def additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """An attention mask to add to logits: 0 where `allowed` (bool, any shape), the lowest number elsewhere."""
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, torch.finfo(dtype).min)
