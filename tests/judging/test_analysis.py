@@ -35,18 +35,18 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
 def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):
     from legibility.game.run_folder import RunFolder
     from legibility.reporting.data import read_run
-    from legibility.reporting.figures import judges, tax_figure
+    from legibility.reporting.figures import checkers, tax_figure
     from legibility.reporting.page import write_report
 
     run = RunFolder(shutil.copytree(tiny_run.path, tmp_path / "tiny"))
-    assert "people" not in judges(read_run(run))
+    assert "people" not in checkers(read_run(run))
     quick = "analysis: {bootstrap: 200}\n"
     study = made_up_study(tmp_path / "study", quick, candidates=made_up_candidates(origin=run.path), raters=8)
     pretend_people(study)
     assert legibility("analyze", study.path).code == 0
     human = json.loads((run.path / "human.json").read_text())
     data = read_run(run)
-    assert judges(data)[0] == "people" and human["simulated"] is False
+    assert checkers(data)[0] == "people" and human["simulated"] is False
     expected = next(c for c in human["conditions"] if (c["arm"], c["round"], c["role"]) == ("game", 1, "helpful"))
     panel = tax_figure(data).axes[0]
     assert "people" in panel.get_title(loc="left")
