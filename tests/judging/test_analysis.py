@@ -62,7 +62,7 @@ def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):
     (run.path / "human.json").unlink()
     assert legibility("analyze", other.path, "--simulated").code == 0 and not (run.path / "human.json").exists()
     assert legibility("analyze", other.path, "--simulated", "--run", run.path).code == 0
-    assert judges(read_run(run))[0] == "simulated_raters"
+    assert checkers(read_run(run))[0] == "simulated_raters"
     assert "SIMULATED" in tax_figure(read_run(run)).axes[0].get_title(loc="left")
     (run.path / "human.json").write_text("{}")
     assert legibility("report", run.path).code == 2
