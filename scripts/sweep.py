@@ -38,7 +38,7 @@ from legibility.evaluation.headline import (
 )
 from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.files import write_atomic
-from legibility.game.base import BASE, WARM_START
+from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.play import train
 from legibility.reporting.drawing import LIGHT, end_labels, themed

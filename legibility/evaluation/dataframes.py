@@ -11,6 +11,7 @@ from legibility.evaluation.sections.matrix import METRICS
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.evaluation.text_sets import text_key
 from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.phases import BASE, arm_collection
 from legibility.game.prover_phase import phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
@@ -43,9 +44,9 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
 
 
 def _solutions(run: RunFolder) -> pd.DataFrame:
-    parts = [read_solutions(run.verified("base") / "solutions.parquet")] if run.is_done("base") else []
+    parts = [read_solutions(run.verified(BASE) / "solutions.parquet")] if run.is_done(BASE) else []
     parts += [round_solutions(run, index) for index in run.rounds()]
-    others = [phase_name(CORRECTNESS, 0), f"arms/{CORRECTNESS}/collection"]
+    others = [phase_name(CORRECTNESS, 0), arm_collection(CORRECTNESS)]
     others += [
         p
         for p in run.finished_phases()

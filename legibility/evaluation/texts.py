@@ -6,6 +6,7 @@ import pandas as pd
 
 from legibility.game.condition import (
     BASE_ROLE,
+    CORRECTNESS,
     CORRECTNESS_ONLY,
     HALFWAY,
     LENGTH_PENALISED,
@@ -15,11 +16,12 @@ from legibility.game.condition import (
     helpful,
     sneaky,
 )
+from legibility.game.phases import BASE, arm_collection, arm_prover
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.prompts import HELPFUL, SNEAKY
 
-BASE, COLLECTION, CORRECTNESS_PROVER = "base", "arms/correctness/collection", "arms/correctness/prover"
+COLLECTION, CORRECTNESS_PROVER = arm_collection(CORRECTNESS), arm_prover(CORRECTNESS)
 SHORT = "evaluation/arms/correctness_short"
 """The length-penalised correctness arm; only an evaluation trains it."""
 

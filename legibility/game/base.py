@@ -14,6 +14,7 @@ from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.condition import INIT
 from legibility.game.context import Game
+from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
 from legibility.game.solutions import read_solutions, write_solutions
@@ -21,8 +22,6 @@ from legibility.models.prover import Prover, lora_config
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
 from legibility.stored import write_stored
-
-WARM_START, BASE = "warm_start", "base"
 
 
 def warm_start(game: Game) -> None:

@@ -16,8 +16,8 @@ from legibility.config import Config
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.mixture import BASE, component_weights
+from legibility.game.phases import arm_collection, checkpoints, round_collection
 from legibility.game.prover_phase import phase_name
-from legibility.game.run_folder import round_name
 from legibility.game.solutions import Solution, merge_round, write_solutions
 from legibility.models.verifier import Verifier
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
@@ -25,12 +25,12 @@ from legibility.prompts import HELPFUL, ROLES, SNEAKY
 
 def collect_round(game: Game, index: int, verifier: Verifier) -> None:
     """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them)."""
-    phase = f"{round_name(index)}/collection"
+    phase = round_collection(index)
     if not game.run.is_done(phase):
         folder = game.run.verified(phase_name(GAME, index))
         provers: list[tuple[int | None, Path]] = [(None, folder)]  # the step each was saved at; None: the last
         if game.config.mixture.checkpoints == "all":
-            provers = [*((int(p.name.split("_")[1]), p) for p in sorted(folder.glob("step_*"))), *provers]
+            provers = [*checkpoints(folder), *provers]
         samples, sizes = game.config.evaluation.samples, collection_sizes(game.config, index)
         jobs = [
             (step, place, "verifier", role, max(1, sizes[role] // len(provers)))
@@ -92,7 +92,7 @@ def collection_sizes(config: Config, index: int) -> dict[str, int]:
 
 def collect_correctness(game: Game) -> None:
     """Sample the correctness-only prover on validation and test problems, scored by the last round's verifier."""
-    phase = f"arms/{CORRECTNESS}/collection"
+    phase = arm_collection(CORRECTNESS)
     if game.run.is_done(phase):
         return
     prover = game.saved_prover(game.run.verified(phase_name(CORRECTNESS, 0)))

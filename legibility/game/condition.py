@@ -15,7 +15,8 @@ from typing import Literal
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.phases import JUDGE, round_verifier
+from legibility.game.run_folder import RunFolder
 from legibility.prompts import HELPFUL, SNEAKY
 
 INIT, GAME, CORRECTNESS = "init", "game", "correctness"
@@ -156,7 +157,7 @@ class Judge:
     @property
     def phase(self) -> str:
         """The phase of the run folder that trains this judge."""
-        return "judge" if self.round is None else f"{round_name(self.round)}/verifier"
+        return JUDGE if self.round is None else round_verifier(self.round)
 
 
 HELD_OUT_JUDGE = Judge("held_out_judge")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from legibility.config import Config
+from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution
 from legibility.grading import Verdict, grade
@@ -67,7 +68,7 @@ class Game:
 
     def saved_verifier(self, index: int) -> Verifier:
         """The verifier of a finished verifier phase, after checking its hashes."""
-        folder = self.run.verified(f"rounds/{index:02d}/verifier")
+        folder = self.run.verified(round_verifier(index))
         return Verifier.load(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
         )

@@ -10,9 +10,11 @@ evaluation's attackers and its length-penalised arm are other plans for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,14 +22,14 @@ import numpy as np
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
+from legibility.game.phases import arm_prover, checkpoint_name, round_prover
 from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, verifier_rewards
-from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions
 from legibility.game.stop import FooledTracker, Tracker
 from legibility.metrics import number
 from legibility.models.prover import Prover
-from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.prompts import HELPFUL, ROLES
@@ -74,7 +76,7 @@ class Plan:
 
 def phase_name(arm: str, index: int) -> str:
     """The phase in which an arm's prover of round `index` is trained: its folder inside the run."""
-    return f"{round_name(index)}/prover" if arm == GAME else f"arms/{arm}/prover"
+    return round_prover(index) if arm == GAME else arm_prover(arm)
 
 
 def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, steps: int) -> None:
@@ -111,91 +113,152 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
 
 
 def run_prover_phase(game: Game, plan: Plan) -> None:
-    """Run a prover phase as planned, unless it is done already."""
+    """Run a prover phase as planned, unless it is done already.
+
+    Raises GateClosed where the first batch of a gated phase leaves nothing to learn from, UserError for a score
+    that is no number.
+    """
     if game.run.is_done(plan.phase):
         return
-    settings = game.config.ppo
     game.progress.phase(plan.title, plan.steps)
-    prover = plan.prover()
-    ppo = PPO(prover, settings, game.team)
-    members = (prover, ppo, ppo.value_head, plan.verifier)
-    scale = ScoreScale(plan.scale)
-    rows: list[Solution] = []
-    stopped = "all steps done"
+    training = _Training(game, plan)
     with game.run.phase(plan.phase) as work:
-        with (
-            game.team.together(*members, gradients=sum(p.numel() for p in ppo.trained)),
-            open(work / "metrics.jsonl", "w", encoding="utf-8") as log,
-        ):
+        with training.together(), open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
             for step in range(1, plan.steps + 1):
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
-                drawn = _draw_batch(game, prover, plan, step, rng, ppo.sampling_head)
-                if plan.verifier is not None:
-                    game.score(plan.verifier, drawn.rows)
+                drawn = training.sample(step, rng)
                 rollouts = Rollouts.of(drawn.rows)
-                if rollouts.scored:
-                    scale.update(rollouts.scores, rollouts.group, first=step == 1)
-                paid = plan.pay(rollouts, scale.value)
-                metrics = {**describe(rollouts, paid), "score_scale": scale.value}
-                if step == 1 and plan.gated:
-                    reasons = gates.check_rewards(game.config.gates, metrics["flat_groups"])
-                    gates.enforce(
-                        game.config.gates, f"{plan.title}, first batch", reasons, game.force, game.progress.warn
-                    )
-                metrics.update(ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng))
-                for row, value in zip(drawn.rows, paid.tolist(), strict=True):
-                    row.reward, row.logprob_gap = value, metrics["logprob_gap"]
-                rows += drawn.rows
-                if plan.tracker is not None:
-                    plan.tracker.observe(step, metrics)
-                    metrics["smoothed_gap"] = plan.tracker.gap
+                paid = training.pay(rollouts, step)
+                metrics = training.measure(rollouts, paid)
+                if step == 1:
+                    training.check_gate(metrics)
+                metrics |= training.update(drawn, paid, rng)
+                metrics |= training.watch(step, metrics)
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
-                shown = {name: metrics[key] for key, name in SHOWN.items() if not np.isnan(metrics[key])}
-                game.progress.step(step, shown, metrics)
-                if plan.keep_weights and settings.save_every and step % settings.save_every == 0 and step < plan.steps:
-                    prover.save(work / f"step_{step:05d}")
-                fooled = plan.tracker is not None and plan.tracker.should_stop(step)
-                if plan.extra is not None:
-                    rows += plan.extra(prover, step, fooled or step == plan.steps)
-                if plan.tracker is not None and fooled:
-                    stopped = plan.tracker.reason
+                training.show(step, metrics)
+                training.save_checkpoint(step, work)
+                if training.ends(step):
                     break
-        if plan.keep_weights:
-            ppo.save(work)
-        write_solutions(work / "solutions.parquet", rows)
-        exploited_at = plan.tracker.exploited_at if plan.tracker is not None else None
-        facts = plan.record(
+        training.store(step, work)
+    training.show_end(step)
+
+
+class _Training:
+    """A prover phase under way, one method for each thing a step does; the loop above has their order."""
+
+    def __init__(self, game: Game, plan: Plan) -> None:
+        self.game, self.plan = game, plan
+        self.prover = plan.prover()
+        self.ppo = PPO(self.prover, game.config.ppo, game.team)
+        self.scale = ScoreScale(plan.scale)
+        self.rows: list[Solution] = []
+        self.stopped = "all steps done"
+        self.shown: dict[str, float] = {}
+
+    def together(self) -> AbstractContextManager[None]:
+        """The team's processes, each with the models of the phase."""
+        members = (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
+        return self.game.team.together(*members, gradients=sum(p.numel() for p in self.ppo.trained))
+
+    def sample(self, step: int, rng: np.random.Generator) -> Drawn:
+        """Completions of fresh problems, each in every role of the plan, scored by the frozen verifier if there is one."""
+        problems, plan, settings = self.game.splits.prover, self.plan, self.game.config.ppo
+        size = min(plan.problems_per_step, len(problems))
+        drawn = self.game.draw(
+            self.prover,
+            [problems[i] for i in rng.choice(len(problems), size=size, replace=False)],
+            plan.roles,
+            settings.samples_per_role,
             arm=plan.arm,
-            round=plan.index,
-            steps=step,
-            stopped=stopped,
-            score_scale=scale.value,
-            steps_to_exploit=exploited_at,
+            round_index=plan.index,
+            phase="ppo",
+            split="prover",
+            step=step,
+            value_head=self.ppo.sampling_head,
+        )
+        if plan.verifier is not None:
+            self.game.score(plan.verifier, drawn.rows)
+        return drawn
+
+    def pay(self, rollouts: Rollouts, step: int) -> np.ndarray:
+        """Rewards (n,) of the completions; the scale of scores follows the batch first."""
+        if rollouts.scored:
+            self.scale.update(rollouts.scores, rollouts.group, first=step == 1)
+        return self.plan.pay(rollouts, self.scale.value)
+
+    def measure(self, rollouts: Rollouts, paid: np.ndarray) -> dict[str, float]:
+        """Metrics of the batch before the update."""
+        return {**describe(rollouts, paid), "score_scale": self.scale.value}
+
+    def check_gate(self, metrics: Mapping[str, float]) -> None:
+        """Refuse to go on where hardly any group of the first batch has differing rewards."""
+        if self.plan.gated:
+            settings, where = self.game.config.gates, f"{self.plan.title}, first batch"
+            reasons = gates.check_rewards(settings, metrics["flat_groups"])
+            gates.enforce(settings, where, reasons, self.game.force, self.game.progress.warn)
+
+    def update(self, drawn: Drawn, paid: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+        """One PPO step; the completions are kept with their rewards. Returns its metrics."""
+        metrics = self.ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng)
+        for row, value in zip(drawn.rows, paid.tolist(), strict=True):
+            row.reward, row.logprob_gap = value, metrics["logprob_gap"]
+        self.rows += drawn.rows
+        return metrics
+
+    def watch(self, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Show the step to the stop rule. Returns how far the verifier is from being fooled."""
+        tracker = self.plan.tracker
+        if tracker is None:
+            return {}
+        tracker.observe(step, metrics)
+        return {"smoothed_gap": tracker.gap}
+
+    def show(self, step: int, metrics: Mapping[str, float]) -> None:
+        """The step on screen and in the trackers."""
+        self.shown = {name: metrics[key] for key, name in SHOWN.items() if not np.isnan(metrics[key])}
+        self.game.progress.step(step, self.shown, metrics)
+
+    def save_checkpoint(self, step: int, work: Path) -> None:
+        """Save the prover as it is now, every `ppo.save_every` steps."""
+        every = self.game.config.ppo.save_every
+        if self.plan.keep_weights and every and step % every == 0 and step < self.plan.steps:
+            self.prover.save(work / checkpoint_name(step))
+
+    def ends(self, step: int) -> bool:
+        """Whether the stop rule ends the phase here. What the plan wants drawn after the step is drawn first."""
+        tracker = self.plan.tracker
+        fooled = tracker is not None and tracker.should_stop(step)
+        if self.plan.extra is not None:
+            self.rows += self.plan.extra(self.prover, step, fooled or step == self.plan.steps)
+        if tracker is not None and fooled:
+            self.stopped = tracker.reason
+        return fooled
+
+    def store(self, steps: int, work: Path) -> None:
+        """Weights, completions and training.json."""
+        if self.plan.keep_weights:
+            self.ppo.save(work)
+        write_solutions(work / "solutions.parquet", self.rows)
+        facts = self.plan.record(
+            arm=self.plan.arm,
+            round=self.plan.index,
+            steps=steps,
+            stopped=self.stopped,
+            score_scale=self.scale.value,
+            steps_to_exploit=self._exploited_at,
         )
         write_stored(work / TRAINING, facts)
-    exploited = f", fooled at step {exploited_at}" if exploited_at else ""
-    game.progress.done(f"{step} steps ({stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in shown.items()))
 
+    def show_end(self, steps: int) -> None:
+        """The phase's last line on screen."""
+        exploited = f", fooled at step {self._exploited_at}" if self._exploited_at else ""
+        self.game.progress.done(
+            f"{steps} steps ({self.stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in self.shown.items())
+        )
 
-def _draw_batch(
-    game: Game, prover: Prover, plan: Plan, step: int, rng: np.random.Generator, value_head: ValueHead | None
-) -> Drawn:
-    """Completions of one step: each of its problems in every role of the plan."""
-    problems = game.splits.prover
-    size = min(plan.problems_per_step, len(problems))
-    chosen = [problems[i] for i in rng.choice(len(problems), size=size, replace=False)]
-    return game.draw(
-        prover,
-        chosen,
-        plan.roles,
-        game.config.ppo.samples_per_role,
-        arm=plan.arm,
-        round_index=plan.index,
-        phase="ppo",
-        split="prover",
-        step=step,
-        value_head=value_head,
-    )
+    @property
+    def _exploited_at(self) -> int | None:
+        return None if self.plan.tracker is None else self.plan.tracker.exploited_at
 
 
 def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from legibility.config import Config
-from legibility.game.base import WARM_START
 from legibility.game.context import Game
+from legibility.game.phases import WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.models.loading import pick_device
 from legibility.problems import ProblemSplits

@@ -1,8 +1,8 @@
 """The run folder: one directory that holds everything a run made, written phase by phase.
 
 A phase works in a temporary folder beside its final place; then DONE (with the SHA-256 of every
-file) is written last and the folder is synced and renamed, so a killed run never leaves half a phase. Loading a phase checks
-those hashes. Nothing is overwritten: a finished phase is never opened for writing again.
+file) is written last and the folder is synced and renamed, so a killed run never leaves half a phase.
+Loading a phase checks those hashes. A finished phase is never opened for writing again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +19,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, overload
 
+import torch
 import yaml
 
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sha256, sync_folder, write_atomic
+from legibility.game.phases import round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
@@ -181,7 +184,7 @@ class RunFolder:
     def rounds(self) -> list[int]:
         """Rounds that are completely finished, in order."""
         found: list[int] = []
-        while self.is_done(f"{round_name(len(found))}/collection"):
+        while self.is_done(round_collection(len(found))):
             found.append(len(found))
         return found
 
@@ -190,15 +193,9 @@ def _is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def round_name(index: int) -> str:
-    """A round's folder inside the run."""
-    return f"rounds/{index:02d}"
-
-
 def peak_memory_mb() -> float:
     """Peak resident memory of this process and its team so far, in MiB (GPU memory is not counted)."""
-    import resource
-    import sys
+    import resource  # not on Windows, where a finished run can still be read
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
@@ -217,8 +214,6 @@ def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "
 
 
 def _environment() -> dict[str, Any]:
-    import torch
-
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

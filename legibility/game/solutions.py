@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from legibility.errors import UserError
 from legibility.files import sha256, write_atomic
-from legibility.game.run_folder import RunFolder, round_name
+from legibility.game.phases import round_collection, round_folder, round_prover
+from legibility.game.run_folder import RunFolder
 
 
 @dataclass
@@ -79,9 +80,9 @@ def read_solutions(path: Path) -> pd.DataFrame:
 
 def merge_round(run: RunFolder, index: int) -> None:
     """Join the round's parts into rounds/NN/solutions.parquet and drop the parts. Safe to repeat."""
-    folder = run.folder(round_name(index))
+    folder = run.folder(round_folder(index))
     target = folder / "solutions.parquet"
-    parts = [folder / phase / "solutions.parquet" for phase in ("prover", "collection")]
+    parts = [run.folder(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
     if not target.exists():
         temporary = folder / ".solutions.parquet.tmp"
         pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), temporary)
@@ -93,11 +94,9 @@ def merge_round(run: RunFolder, index: int) -> None:
 
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
     """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts."""
-    file = run.folder(round_name(index)) / "solutions.parquet"
+    file = run.folder(round_folder(index)) / "solutions.parquet"
     if not file.exists():
-        parts = [
-            run.verified(f"{round_name(index)}/{phase}") / "solutions.parquet" for phase in ("prover", "collection")
-        ]
+        parts = [run.verified(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
     if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):

@@ -18,7 +18,7 @@ from legibility.game.base import base_solutions
 from legibility.game.condition import HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.mixture import BASE, build_mixture
-from legibility.game.run_folder import round_name
+from legibility.game.phases import round_verifier
 from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
 from legibility.metrics import auroc, number, pairwise_accuracy
@@ -30,14 +30,14 @@ from legibility.verifier_training import LabelledSolution, train_verifier
 
 def train_round_verifier(game: Game, index: int) -> Verifier:
     """The verifier of round `index`, trained now or loaded; its gates are checked either way."""
-    phase = f"{round_name(index)}/verifier"
+    phase = round_verifier(index)
     if not game.run.is_done(phase):
         components = {BASE: _labelled(game, base_solutions(game), BASE)}
         for past in range(index):
             components[f"round {past}"] = _labelled(game, round_solutions(game.run, past), f"round {past}")
         source = None
         if game.config.verifier.init == "persist" and index > 0:
-            source = str(game.run.verified(f"{round_name(index - 1)}/verifier"))
+            source = str(game.run.verified(round_verifier(index - 1)))
         _train(
             game,
             phase,

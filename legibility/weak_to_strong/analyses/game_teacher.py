@@ -20,6 +20,7 @@ from pydantic import Field
 from scipy.special import expit
 
 from legibility.errors import UserError
+from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import round_solutions
 from legibility.models.verifier import Verifier
@@ -178,7 +179,7 @@ def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeach
 
 def _scores(experiment: Experiment, game: GameRun, index: int, items: Sequence[Item]) -> Logits:
     """Raw scores of a round's verifier by part; the calibration items stand for the trusted part."""
-    folder = game.run.verified(f"rounds/{index:02d}/verifier")
+    folder = game.run.verified(round_verifier(index))
     verifier = Verifier.load(game.run.config().verifier, experiment.device, source=str(folder))
     parts = {"student": items, "trusted": game.calibration, **game.tested}
     return {

@@ -1,0 +1,55 @@
+"""Where each phase of a game stands in the run folder. No other module of the game spells these paths.
+
+A phase goes by its folder's path inside the run: "warm_start", "rounds/02/prover".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WARM_START, BASE, JUDGE = "warm_start", "base", "judge"
+
+
+def round_folder(index: int) -> str:
+    """A round's folder. It holds the round's phases and is none itself."""
+    return f"rounds/{index:02d}"
+
+
+def round_verifier(index: int) -> str:
+    """The phase that trains a round's verifier."""
+    return f"{round_folder(index)}/verifier"
+
+
+def round_prover(index: int) -> str:
+    """The phase that trains a round's prover."""
+    return f"{round_folder(index)}/prover"
+
+
+def round_collection(index: int) -> str:
+    """The phase in which a round's prover writes for later verifiers and for the reports."""
+    return f"{round_folder(index)}/collection"
+
+
+def arm_prover(arm: str) -> str:
+    """The phase that trains the prover of an arm beside the game."""
+    return f"arms/{arm}/prover"
+
+
+def arm_collection(arm: str) -> str:
+    """The phase in which the prover of an arm beside the game writes for the reports."""
+    return f"arms/{arm}/collection"
+
+
+# --- Inside a prover phase -------------------------------------------------------------------------
+
+_CHECKPOINT = "step_"
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder of an intermediate prover, inside its prover phase."""
+    return f"{_CHECKPOINT}{step:05d}"
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Step and folder of every intermediate prover saved in a prover phase, in order."""
+    return [(int(p.name.removeprefix(_CHECKPOINT)), p) for p in sorted(folder.glob(f"{_CHECKPOINT}*"))]
