@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, RootModel
 
-from legibility.evaluation.text_sets import ArmKey, JudgeKey, TextKey, VerdictKey
+from legibility.evaluation.text_sets import ArmKey, TextKey, VerdictKey
+from legibility.game.condition import JudgeKey
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import AttackSetup
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, write_stored

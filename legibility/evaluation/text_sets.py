@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from legibility.errors import UserError
 from legibility.game.condition import (
     CORRECTNESS_ONLY,
     GAME,
@@ -20,7 +19,6 @@ from legibility.game.condition import (
     START,
     START_SNEAKY,
     Condition,
-    Judge,
     helpful,
     sneaky,
 )
@@ -111,21 +109,6 @@ def parse_arm(key: str) -> Condition:
 
 # --- In stored models: a record inside, its key in the file ----------------------------------------
 
-
-def _judge(value: Any) -> Any:
-    try:
-        return Judge.parse(value) if isinstance(value, str) else value
-    except UserError as error:
-        raise ValueError(str(error)) from None
-
-
-JudgeKey = Annotated[
-    Judge,
-    BeforeValidator(_judge),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^(verifier [0-9]+|held_out_judge)$"}),
-]
-"""A judge: "verifier 3" or "held_out_judge"."""
 
 TextKey = Annotated[
     TextSet,

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from legibility.errors import UserError
 from legibility.game.phases import JUDGE, round_verifier
@@ -175,3 +176,37 @@ def judges_of(run: RunFolder, rounds: Iterable[int] | None = None) -> list[Judge
     """
     verifiers = [verifier(index) for index in (run.rounds() if rounds is None else rounds)]
     return verifiers + ([HELD_OUT_JUDGE] if run.is_done(HELD_OUT_JUDGE.phase) else [])
+
+
+# --- In stored models: a record inside, its text in the file ----------------------------------------
+
+
+def _condition(value: Any) -> Any:
+    try:
+        return Condition.parse(value) if isinstance(value, str) else value
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def _judge(value: Any) -> Any:
+    try:
+        return Judge.parse(value) if isinstance(value, str) else value
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+ConditionKey = Annotated[
+    Condition,
+    BeforeValidator(_condition),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["init:-1:base", "game:0:helpful", "correctness:0:helpful"]}),
+]
+"""A condition: "game:0:helpful"."""
+
+JudgeKey = Annotated[
+    Judge,
+    BeforeValidator(_judge),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^(verifier [0-9]+|held_out_judge)$"}),
+]
+"""A judge: "verifier 3" or "held_out_judge"."""

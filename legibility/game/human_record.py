@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from legibility.game.condition import Condition
 from legibility.stored import Interval, Stored, read_stored
@@ -42,7 +42,10 @@ class HumanRecord(Stored):
     schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     simulated: bool = Field(description="Whether made-up raters judged; then the record says nothing about people.")
     study_id: str = Field(description="Study the judgments come from.")
-    confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
+    confidence_level: float = Field(
+        validation_alias=AliasChoices("confidence_level", "confidence"),  # its name in earlier files
+        description="Confidence level of every interval.",
+    )
     conditions: list[HumanAccuracy] = Field(description="Conditions with judgments, in order.")
 
     def accuracy(self, condition: Condition) -> Interval | None:

@@ -80,9 +80,7 @@ def differences(
         "differences",
     )
     return [
-        ConditionDifference(
-            first=str(conditions[a]), second=str(conditions[b]), difference=_estimate(found, k, judgments, rules)
-        )
+        ConditionDifference(first=conditions[a], second=conditions[b], difference=_estimate(found, k, judgments, rules))
         for k, (a, b) in enumerate(pairs)
     ]
 
@@ -121,9 +119,7 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
     return LengthMatched(
         coverage=coverage,
         conditions=[
-            MatchedAccuracy(
-                condition=str(c), accuracy=_estimate(found, i, data[data.condition == c], rules, share=True)
-            )
+            MatchedAccuracy(condition=c, accuracy=_estimate(found, i, data[data.condition == c], rules, share=True))
             for i, c in enumerate(fair)
         ],
     )

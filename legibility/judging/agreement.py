@@ -6,7 +6,6 @@ import krippendorff
 import numpy as np
 import pandas as pd
 
-from legibility.game.condition import Judge
 from legibility.judging.protocol import AnalysisRules
 from legibility.judging.results_schema import JudgeAgreement
 from legibility.metrics import auroc, bootstrap, number
@@ -38,12 +37,12 @@ def verifier_agreement(judgments: pd.DataFrame, key: pd.DataFrame, rules: Analys
     solutions, where it asks whether what convinces the verifier also convinces people. `people` is the share
     of accepting raters, used as a score. Intervals are bootstraps over problems.
 
-    judgments: rater, item_id, verdict; key: problem_id, correct, scores, indexed by item_id.
+    judgments: rater, item_id, verdict; key: problem_id, correct, scores (by judge), indexed by item_id.
     """
     accepted = judgments.groupby("item_id").verdict.mean().astype(float)
     items = key.loc[accepted.index].assign(people=accepted)
-    judges = sorted({Judge.parse(name) for scores in items.scores for name in scores})
-    columns = {str(j): np.array([scores.get(str(j), np.nan) for scores in items.scores]) for j in judges}
+    judges = sorted({judge for scores in items.scores for judge in scores})
+    columns = {str(judge): np.array([scores.get(judge, np.nan) for scores in items.scores]) for judge in judges}
     people = accepted.to_numpy()
     majority, decided = people > 0.5, people != 0.5
     correct = items.correct.to_numpy(dtype=bool)

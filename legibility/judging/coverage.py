@@ -34,6 +34,8 @@ def coverage(
         for rater, excluded in out.items():
             (caught if careless[rater] else wronged).append(excluded)
         kept = judged[~judged.rater.map(out) & judged.condition.isin(conditions)]
+        if kept.empty:  # every rater was excluded: nothing is estimated, so nothing is covered
+            continue
         found = [result.accuracy for result in condition_results(kept, conditions, rules)]
         estimates[:, k] = [
             [np.nan if x is None else x for x in numbers]
@@ -44,9 +46,14 @@ def coverage(
     return Coverage(
         repeats=repeats,
         covered=float(inside.mean()),
-        by_condition={str(c): float(s) for c, s in zip(conditions, inside.mean(0), strict=True)},
-        bias=float(np.nanmean(value - truth)),
-        width=float(np.nanmean(high - low)),
+        by_condition={c: float(s) for c, s in zip(conditions, inside.mean(0), strict=True)},
+        bias=_mean(value - truth),
+        width=_mean(high - low),
         recall=float(np.mean(caught)) if caught else None,
         false_exclusion=float(np.mean(wronged)) if wronged else None,
     )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Mean of the known numbers; None where there is none."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))

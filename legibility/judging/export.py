@@ -6,15 +6,16 @@ import os
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
+from legibility.game.condition import Condition, Judge
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
 from legibility.judging.candidates import Candidates, chosen_conditions
@@ -83,7 +84,7 @@ def export_study(
         run_path=str(candidates.origin) if candidates.origin else None,
         seed=seed,
         secret=f"{secret:032x}",
-        conditions=[str(c) for c in wanted],
+        conditions=wanted,
         per_condition=per_condition,
         raters=raters,
         per_rater=per_rater,
@@ -141,17 +142,38 @@ def _blind(
     entries: list[KeyEntry] = []
     items: list[StudyItem] = []
 
-    def add(problem: str, solution: str, **facts: Any) -> None:
+    def add(
+        problem: str,
+        solution: str,
+        *,
+        kind: Literal["study", "attention"],
+        problem_id: str,
+        writer: Condition,
+        correct: bool,
+        score: float | None = None,
+        scores: Mapping[Judge, float] | None = None,
+        tokens: int | None = None,
+        first_wrong_line: int | None = None,
+    ) -> None:
         name = names[len(items)]
         items.append(StudyItem(item_id=name, problem=problem, solution=solution))
         entries.append(
             KeyEntry(
                 item_id=name,
+                problem_id=problem_id,
+                arm=writer.arm,
+                round=writer.round,
+                role=writer.role,
+                correct=correct,
+                score=score,
+                scores=dict(scores or {}),
                 problem_chars=len(problem),
                 solution_chars=len(solution),
+                solution_tokens=tokens,
+                first_wrong_line=first_wrong_line,
+                kind=kind,
                 run=candidates.run,
                 content_sha256=content_hash(problem, solution),
-                **facts,
             )
         )
 
@@ -159,30 +181,23 @@ def _blind(
         add(
             candidates.problems[row.problem_id].question,
             row.text,
+            kind=STUDY,
             problem_id=row.problem_id,
-            arm=row.arm,
-            round=int(row.round),
-            role=row.role,
+            writer=Condition(row.arm, int(row.round), row.role),
             correct=bool(row.correct),
             score=None if pd.isna(row.score) else float(row.score),
-            scores={str(judge): score for judge, score in found.items()},
-            kind=STUDY,
-            solution_tokens=_whole(row.completion_tokens),
+            scores=found,
+            tokens=_whole(row.completion_tokens),
             first_wrong_line=_whole(row.first_wrong_line),
         )
     for k, check in enumerate(checks):
         add(
             check.problem,
             check.solution,
-            problem_id=f"{ATTENTION}-{k}",
-            arm=ATTENTION,
-            round=-1,
-            role=ATTENTION,
-            correct=check.correct,
-            score=None,
-            scores={},
             kind=ATTENTION,
-            solution_tokens=None,
+            problem_id=f"{ATTENTION}-{k}",
+            writer=Condition(ATTENTION, -1, ATTENTION),
+            correct=check.correct,
             first_wrong_line=None if check.correct else 1,
         )
     return entries, [items[i] for i in rng.permutation(total)]

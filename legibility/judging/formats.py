@@ -35,8 +35,8 @@ def write_formats(study: StudyFolder) -> None:
         for slot, ids in enumerate(study.slots, start=1):
             text = write([study.items[i] for i in ids])
             (folder / name / f"slot-{slot:02d}.{suffix}").write_text(text, encoding="utf-8", newline="")
-    instructions = study.protocol.public()["instructions"]
-    (folder / "label-studio" / "labeling-config.xml").write_text(label_studio_config(instructions), encoding="utf-8")
+    config = label_studio_config(study.protocol.told)
+    (folder / "label-studio" / "labeling-config.xml").write_text(config, encoding="utf-8")
     (folder / "form.html").write_text(disk_page(study), encoding="utf-8", newline="\n")
 
 

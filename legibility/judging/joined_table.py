@@ -8,11 +8,11 @@ from legibility.game.condition import Condition, conditions_of
 from legibility.judging.protocol import AnalysisRules
 from legibility.judging.study_schema import ATTENTION
 
-_OF_THE_KEY = ["problem_id", "arm", "round", "role", "correct", "kind", "solution_chars", "first_wrong_line"]
+_OF_THE_KEY = ["problem_id", "condition", "correct", "kind", "solution_chars", "first_wrong_line"]
 
 
 def joined_table(table: pd.DataFrame, key: pd.DataFrame, rules: AnalysisRules) -> pd.DataFrame:
-    """Judgments with what the key knows of their items, plus `condition` and `right` (the verdict is true).
+    """Judgments with what the key knows of their items, plus `right` (the verdict is true).
 
     table: item_id, rater, verdict, perhaps timed_out and more columns. Late judgments go if the rules say so. Of a
     rater's judgments of one problem only the first stays (tools without our assignment may repeat problems).
@@ -26,7 +26,6 @@ def joined_table(table: pd.DataFrame, key: pd.DataFrame, rules: AnalysisRules) -
     judged["verdict"] = judged.verdict.astype(bool)
     judged["correct"] = judged.correct.astype(bool)
     judged["right"] = judged.verdict == judged.correct
-    judged["condition"] = [Condition(*c) for c in judged[["arm", "round", "role"]].itertuples(index=False)]
     return judged
 
 

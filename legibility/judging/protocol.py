@@ -111,12 +111,17 @@ class Protocol(Settings):
     planned: Planned = Field(default_factory=Planned)
 
     def public(self) -> dict[str, Any]:
-        """What the judging page is told. The completion code is not among it: a rater gets that when done."""
+        """What the judging page is told, as JSON. Not the completion code: a rater gets that when done."""
         shown = self.model_dump(
             include={"study_id", "title", "time_limit_seconds", "ask_confidence", "ask_first_wrong_step", "practice"}
         )
+        return {**shown, "instructions": self.told}
+
+    @property
+    def told(self) -> list[str]:
+        """The instructions as raters read them, with the time limit in its place."""
         seconds = f"{self.time_limit_seconds:g}"
-        return {**shown, "instructions": [line.replace("{seconds}", seconds) for line in self.instructions]}
+        return [line.replace("{seconds}", seconds) for line in self.instructions]
 
     def to_yaml(self) -> str:
         """The text of study.yaml, every setting written out."""

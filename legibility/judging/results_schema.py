@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from legibility.game.condition import Condition
+from legibility.game.condition import Condition, ConditionKey
 from legibility.stored import Interval, Number, Stored
 
 
@@ -66,15 +66,15 @@ class ConditionResult(Stored):
 class ConditionDifference(Stored):
     """Accuracy on the second condition minus the first."""
 
-    first: str = Field(description="ARM:ROUND:ROLE.")
-    second: str = Field(description="ARM:ROUND:ROLE.")
+    first: ConditionKey = Field(description="The first condition.")
+    second: ConditionKey = Field(description="The second condition.")
     difference: Interval = Field(description="Accuracy on the second minus accuracy on the first.")
 
 
 class MatchedAccuracy(Stored):
     """Accuracy on a condition if its solutions had the common lengths."""
 
-    condition: str = Field(description="ARM:ROUND:ROLE.")
+    condition: ConditionKey = Field(description="Who wrote the solutions.")
     accuracy: Interval = Field(description="Standardised to the common lengths.")
 
 
@@ -134,7 +134,10 @@ class StudyResults(Stored):
     simulated: bool = Field(description="Whether made-up raters judged.")
     study_id: str = Field(description="Study the judgments belong to.")
     run: str = Field(description="Name of the run or problem file the solutions came from.")
-    confidence_level: float = Field(alias="confidence", description="Confidence level of every interval.")
+    confidence_level: float = Field(
+        validation_alias=AliasChoices("confidence_level", "confidence"),  # its name in earlier files
+        description="Confidence level of every interval.",
+    )
     judgments: JudgmentCounts
     raters: list[RaterResult] = Field(description="Every rater, excluded or not.")
     raters_kept: int = Field(description="Raters behind the numbers.")
@@ -149,6 +152,7 @@ class StudyResults(Stored):
         description='Judge ("verifier 0", "held_out_judge") -> agreement; "people": the share of raters who accept, as a score.'
     )
     by_confidence: list[ConfidenceResult] = Field(
-        alias="confidence_levels", description="Accuracy by stated confidence."
+        validation_alias=AliasChoices("by_confidence", "confidence_levels"),  # its name in earlier files
+        description="Accuracy by stated confidence.",
     )
     first_wrong_step: FirstWrongStep

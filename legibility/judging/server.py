@@ -79,14 +79,14 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
         found = store.show(body.token)
         if found is None:
             return {"finished": True, "completion_code": study.protocol.completion_code}
-        item = study.items[found[0]]
+        item = study.items[found.item_id]
         number = len(store.sessions[body.token].judged) + 1
         return {
             "item_id": item.item_id,
             "problem": item.problem,
             "solution": item.solution,
             "number": number,
-            "elapsed": found[1],
+            "elapsed": found.elapsed,
         }
 
     def answer(body: AnswerRequest) -> dict[str, Any]:

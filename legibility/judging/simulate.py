@@ -62,7 +62,7 @@ def simulate_study(
         lapse=lapse,
         careless=careless,
         raters=count,
-        truth={str(c): model.truth(c) for c in model.accuracy},
+        truth={c: model.truth(c) for c in model.accuracy},
         careless_raters=sorted(drawn.rater[drawn.careless].unique().tolist()),
     )
     write_stored(folder / "truth.json", truth)

@@ -78,12 +78,11 @@ def draw(
 
     key: the study's sealed key (`StudyFolder.key`).
     """
-    conditions = [Condition(*c) for c in key[["arm", "round", "role"]].itertuples(index=False)]
     spread = float(np.hypot(raters.rater_sd, raters.problem_sd))
     mu = {c: _centre(a, spread) for c, a in raters.accuracy.items()}
     problem_code, problems = pd.factorize(key.problem_id)
     problem_effect = rng.normal(0, raters.problem_sd, len(problems))
-    base = np.array([mu.get(c, 0.0) for c in conditions]) + problem_effect[problem_code]
+    base = np.array([mu.get(c, 0.0) for c in key.condition]) + problem_effect[problem_code]
     place = {item: i for i, item in enumerate(key.index)}
     is_check = (key.kind == ATTENTION).to_numpy()
     correct = key.correct.to_numpy(dtype=bool)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -41,6 +42,13 @@ class Session:
     visitor: dict[str, str]
     shown: dict[str, float] = field(default_factory=dict)
     judged: list[str] = field(default_factory=list)
+
+
+class OnScreen(NamedTuple):
+    """The item a rater has on their screen, and the seconds since it was first shown."""
+
+    item_id: str
+    elapsed: float
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,8 @@ class Store:
                 session = self._write(ClaimEvent(slot=slot + 1, token=token, visitor=dict(visitor), at=_now()))
             return session
 
-    def show(self, token: str) -> tuple[str, float] | None:
-        """(item id, seconds since it was first shown) of the rater's open or next item; None when done."""
+    def show(self, token: str) -> OnScreen | None:
+        """Put the rater's open or next item on the screen; None when they are done. Raises Refused for an unknown token."""
         with self._lock:
             session = self._session(token)
             item = self._next(session)
@@ -104,8 +112,8 @@ class Store:
             if item not in session.shown:
                 shown = time.time()
                 self._write(ShownEvent(slot=session.slot + 1, token=token, item_id=item, time=shown, at=_now()))
-                return item, 0.0
-            return item, time.time() - session.shown[item]
+                return OnScreen(item, 0.0)
+            return OnScreen(item, time.time() - session.shown[item])
 
     def answer(self, token: str, given: RaterAnswer) -> None:
         """Store a judgment. Sending it twice is harmless: the first one stands. Raises Refused for any other item."""

@@ -104,8 +104,12 @@ class StudyFolder:
         return entries
 
     def key(self) -> pd.DataFrame:
-        """The sealed key as a table: the fields of `KeyEntry`, indexed by item_id. Raises UserError likewise."""
-        return pd.DataFrame([entry.model_dump() for entry in self.key_entries()]).set_index("item_id")
+        """The sealed key as a table: the fields of `KeyEntry` and `condition`, indexed by item_id.
+
+        Raises UserError as `key_entries` does.
+        """
+        rows = [{**dict(entry), "condition": entry.condition} for entry in self.key_entries()]
+        return pd.DataFrame(rows).set_index("item_id")
 
     def provenance(self) -> Provenance:
         """Where the items came from (sealed). Raises UserError where the file is missing or damaged."""

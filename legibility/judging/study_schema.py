@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter
 
-from legibility.game.condition import Condition, Judge
+from legibility.game.condition import Condition, ConditionKey, JudgeKey
 from legibility.stored import Number, Stored
 
-STUDY, ATTENTION = "study", "attention"
-"""The two kinds of items."""
+STUDY: Final = "study"
+ATTENTION: Final = "attention"
+"""The two kinds of items: what is studied, and checks that a rater reads."""
 
 
 # --- Items and who judges them ----------------------------------------------------------------------
@@ -47,9 +48,7 @@ class KeyEntry(Stored):
     role: str = Field(description="Role of the writer: base, helpful, sneaky, reference; attention for checks.")
     correct: bool = Field(description="Whether the final answer is right.")
     score: Number = Field(description="Raw score of the verifier of the writer's own round, where there is one.")
-    scores: dict[str, float] = Field(
-        description='Raw scores of all judges of the run: "verifier 0", …, "held_out_judge".'
-    )
+    scores: dict[JudgeKey, float] = Field(description="Raw score of every judge of the run.")
     problem_chars: int = Field(description="Characters of the problem.")
     solution_chars: int = Field(description="Characters of the solution.")
     solution_tokens: int | None = Field(description="Tokens of the prover's tokenizer; null where no model wrote it.")
@@ -57,12 +56,6 @@ class KeyEntry(Stored):
     kind: Literal["study", "attention"] = Field(description="Study item or attention check.")
     run: str = Field(description="Name of the run folder or problem file.")
     content_sha256: str = Field(description="Ties the entry to the item's text (`content_hash`).")
-
-    @field_validator("scores", mode="before")
-    @classmethod
-    def _one_spelling(cls, scores: Any) -> Any:
-        """Studies exported earlier call the held-out judge by another name."""
-        return {str(Judge.parse(name)): score for name, score in scores.items()} if isinstance(scores, dict) else scores
 
     @property
     def condition(self) -> Condition:
@@ -93,7 +86,7 @@ class Provenance(Stored):
     run_path: str | None = Field(description="Path of the run folder; null for a problem file.")
     seed: int = Field(description="Seed of the choice of solutions.")
     secret: str = Field(description="What ids, file order and assignments were drawn from: 32 hex digits.")
-    conditions: list[str] = Field(description="Conditions as ARM:ROUND:ROLE, in order.")
+    conditions: list[ConditionKey] = Field(description="Conditions that were asked for, in order.")
     per_condition: int = Field(description="Solutions asked for per condition.")
     raters: int = Field(description="Rater slots.")
     per_rater: int | None = Field(description="Items per rater, where a number was asked for.")
@@ -170,7 +163,7 @@ class SimulationTruth(Stored):
     lapse: float = Field(description="Share of judgments that are coin flips.")
     careless: float = Field(description="Share of raters who flip a coin for everything.")
     raters: int = Field(description="How many raters there are.")
-    truth: dict[str, float] = Field(description="Condition -> expected accuracy of a rater who is not careless.")
+    truth: dict[ConditionKey, float] = Field(description="Expected accuracy of a rater who is not careless.")
     careless_raters: list[str] = Field(description="Names of the careless ones in judgments.csv.")
 
 
@@ -180,17 +173,19 @@ class Coverage(Stored):
     simulation: Literal[True] = Field(True, description="No person judged anything.")
     repeats: int = Field(description="Simulated studies.")
     covered: float = Field(description="Share of (study, condition) intervals of accuracy that hold the truth.")
-    by_condition: dict[str, float] = Field(description="The same by condition.")
-    bias: float = Field(description="Mean error of accuracy.")
-    width: float = Field(description="Mean width of the intervals.")
+    by_condition: dict[ConditionKey, float] = Field(description="The same by condition.")
+    bias: Number = Field(description="Mean error of accuracy; null where every rater was always excluded.")
+    width: Number = Field(description="Mean width of the intervals; null likewise.")
     recall: float | None = Field(description="Share of careless raters excluded; null where there are none.")
     false_exclusion: float | None = Field(description="Share of the others excluded; null where there are none.")
 
     def lines(self) -> list[str]:
         """For the terminal."""
-        rules = "" if self.recall is None else f"; exclusion rules: recall {self.recall:.3f}"
+        bias, width = ("–" if x is None else f"{x:{form}}" for x, form in ((self.bias, "+.4f"), (self.width, ".3f")))
+        rates = [] if self.false_exclusion is None else [f"false-exclusion rate {self.false_exclusion:.3f}"]
+        rates += [] if self.recall is None else [f"exclusion rules: recall {self.recall:.3f}"]
         return [
             f"{self.repeats} simulated studies: intervals cover the true accuracy in {self.covered:.1%}, "
-            f"bias {self.bias:+.4f}, mean width {self.width:.3f}",
-            f"false-exclusion rate {self.false_exclusion:.3f}{rules}",
+            f"bias {bias}, mean width {width}",
+            "; ".join(rates),
         ]

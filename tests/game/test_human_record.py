@@ -29,8 +29,8 @@ def test_the_record_keeps_the_keys_of_the_file(tmp_path):
     record = HumanRecord(simulated=False, study_id="abc", confidence_level=0.95, conditions=[accuracy])
     write_stored(tmp_path / HUMAN, record)
     stored = json.loads((tmp_path / HUMAN).read_text())
-    assert list(stored) == ["schema", "simulated", "study_id", "confidence", "conditions"]
-    assert stored["schema"] == 1 and stored["confidence"] == 0.95
+    assert list(stored) == ["schema", "simulated", "study_id", "confidence_level", "conditions"]
+    assert stored["schema"] == 1 and stored["confidence_level"] == 0.95
     assert stored["conditions"] == [
         {
             "arm": "game",
@@ -47,6 +47,13 @@ def test_the_record_keeps_the_keys_of_the_file(tmp_path):
     assert found == record
     assert found.accuracy(Condition("game", 1, "helpful")) == Interval(**ACCURACY)
     assert found.accuracy(Condition("game", 0, "helpful")) is None
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path):
+    """It called the level of its intervals `confidence`."""
+    record = {"schema": 1, "simulated": False, "study_id": "abc", "confidence": 0.9, "conditions": []}
+    (tmp_path / HUMAN).write_text(json.dumps(record))
+    assert read_human_record(tmp_path).confidence_level == 0.9
 
 
 def test_a_run_nobody_judged_has_no_record(tmp_path):

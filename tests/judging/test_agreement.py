@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from legibility.game.condition import HELD_OUT_JUDGE, verifier
 from legibility.judging.agreement import alpha, verifier_agreement
 from tests.judging.world import RULES
 
@@ -38,7 +39,7 @@ def test_agreement_with_verifiers_by_hand():
         {
             "problem_id": list("abcd"),
             "correct": [True, True, False, False],
-            "scores": [{"verifier 0": s, "held_out_judge": -s} for s in (3.0, 1.0, 2.0, 0.0)],
+            "scores": [{verifier(0): s, HELD_OUT_JUDGE: -s} for s in (3.0, 1.0, 2.0, 0.0)],
         },
         index=list("ABCD"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from legibility.judging.coverage import coverage
-from tests.judging.world import model_of
+from tests.judging.world import made_up_study, model_of
 
 
 def check_coverage(found):
@@ -19,6 +19,13 @@ def test_intervals_cover_the_truth_quick(planned):
     assert 0.85 <= found.covered <= 1.0 and abs(found.bias) < 0.02
     assert found.recall > 0.8 and found.false_exclusion < 0.1
     assert any("simulated" in line for line in found.lines()) and found.model_dump()["simulation"] is True
+
+
+def test_a_study_whose_raters_are_all_excluded_covers_nothing(tmp_path):
+    study = made_up_study(tmp_path / "study", "exclusion: {min_median_seconds: 1000}\n", raters=2)
+    found = coverage(study, model_of(study, careless=0.0), 2, 2, bootstrap=100)
+    assert found.covered == 0 and found.bias is None and found.width is None
+    assert found.recall is None and found.false_exclusion == 1.0
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from legibility.errors import UserError
+from legibility.game.condition import HELD_OUT_JUDGE, verifier
 from legibility.judging.export import export_study
 from legibility.judging.study_folder import KEY, StudyFolder
 from legibility.metrics import auroc
@@ -103,9 +104,9 @@ def test_export_of_a_run(tiny_run, tmp_path):
     key = study.key()
     assert set(key.arm) == {"init", "game", "correctness", "attention"} and (key.run == "tiny").sum() == len(key)
     scores = key.scores[key.kind == "study"]
-    assert all(set(s) == {"verifier 0", "verifier 1", "held_out_judge"} for s in scores)
+    assert all(set(s) == {verifier(0), verifier(1), HELD_OUT_JUDGE} for s in scores)
     mine = key[(key.arm == "game") & (key["round"] == 1)]
-    assert np.allclose([s["verifier 1"] for s in mine.scores], mine.score.astype(float), atol=1e-4)
+    assert np.allclose([s[verifier(1)] for s in mine.scores], mine.score.astype(float), atol=1e-4)
     assert "judgments" in (out / "DATASHEET.md").read_text() and "power" in result.out
     assert legibility("export", tiny_run.path, "--out", out).code == 2
     again = legibility("export", tmp_path / "nothing", "--out", tmp_path / "s2")

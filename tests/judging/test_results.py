@@ -33,7 +33,7 @@ def test_analysis_writes_tables_figures_and_a_page(study):
         "held_out_judge",
         "people",
     }
-    assert results["first_wrong_step"]["share_right"] == 1 and results["confidence_levels"][0]["confidence"] == 3
+    assert results["first_wrong_step"]["share_right"] == 1 and results["by_confidence"][0]["confidence"] == 3
     table = pd.read_csv(folder / "conditions.csv")
     assert {"accuracy", "accuracy_low", "accuracy_high", "false_accept", "median_seconds"} <= set(table.columns)
     assert (folder / "figures/accuracy.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,4 +1,4 @@
-"""results.json: the keys it has had from the start."""
+"""results.json: its keys, and the names two of them had before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from legibility.judging.results_schema import JudgeAgreement, JudgmentCounts, St
 from legibility.stored import Interval
 
 
-def test_results_keep_the_keys_of_the_file():
+def test_results_keep_the_keys_of_the_file_and_are_read_under_earlier_ones():
     found = StudyResults(
         simulated=True,
         study_id="abc",
@@ -30,7 +30,7 @@ def test_results_keep_the_keys_of_the_file():
         "simulated",
         "study_id",
         "run",
-        "confidence",
+        "confidence_level",
         "judgments",
         "raters",
         "raters_kept",
@@ -40,9 +40,12 @@ def test_results_keep_the_keys_of_the_file():
         "krippendorff_alpha",
         "mixed_model",
         "verifiers",
-        "confidence_levels",
+        "by_confidence",
         "first_wrong_step",
     ]
-    assert stored["schema"] == 1 and stored["confidence"] == 0.9
+    assert stored["schema"] == 1 and stored["confidence_level"] == 0.9
     assert stored["verifiers"]["people"]["auroc_truth"] == {"value": None, "low": None, "high": None}
     assert StudyResults.model_validate(stored) == found
+    earlier = {**stored, "confidence": stored["confidence_level"], "confidence_levels": stored["by_confidence"]}
+    del earlier["confidence_level"], earlier["by_confidence"]
+    assert StudyResults.model_validate(earlier) == found

@@ -9,6 +9,7 @@ import pytest
 
 from legibility.errors import UserError
 from legibility.files import sha256
+from legibility.game.condition import HELD_OUT_JUDGE, verifier
 from legibility.judging.study_folder import CHECKSUMS, KEY, PROVENANCE, StudyFolder
 from tests.judging.world import made_up_study
 
@@ -56,7 +57,7 @@ def test_a_study_exported_earlier_stays_readable(study):
     old = StudyFolder.open(study.path)
     assert old.protocol.analysis.confidence_level == 0.9
     assert old.key_entries() == before and old.provenance() == study.provenance()
-    assert set(old.key().scores.iloc[0]) <= {"verifier 0", "held_out_judge"}
+    assert set(old.key().scores.iloc[0]) <= {verifier(0), HELD_OUT_JUDGE}
 
 
 def test_the_key_is_a_table_of_its_entries(study):
@@ -64,14 +65,8 @@ def test_the_key_is_a_table_of_its_entries(study):
     assert key.index.name == "item_id" and set(key.index) == set(study.items)
     for entry in entries:
         row = key.loc[entry.item_id]
-        assert (row.problem_id, row.arm, row["round"], row.role, row.correct, row.kind) == (
-            entry.problem_id,
-            entry.arm,
-            entry.round,
-            entry.role,
-            entry.correct,
-            entry.kind,
-        )
+        for field in ("problem_id", "arm", "round", "role", "condition", "correct", "kind", "scores"):
+            assert row[field] == getattr(entry, field), field
 
 
 @pytest.mark.parametrize("name, text", [(CHECKSUMS, "{}"), (PROVENANCE, "{"), (PROVENANCE, None)])

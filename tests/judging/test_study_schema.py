@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from legibility.game.condition import Condition
+from legibility.game.condition import HELD_OUT_JUDGE, Condition, verifier
 from legibility.judging.study_folder import json_lines
 from legibility.judging.study_schema import (
     Coverage,
@@ -51,6 +51,7 @@ def test_a_key_entry_knows_its_writer_and_reads_the_old_name_of_the_held_out_jud
     old = KEY_LINE | {"scores": {"verifier 0": 1.25, "held-out judge": -2.0}}
     assert KeyEntry(**old) == KeyEntry(**KEY_LINE)
     assert KeyEntry(**old).condition == Condition("game", 2, "sneaky")
+    assert KeyEntry(**old).scores == {verifier(0): 1.25, HELD_OUT_JUDGE: -2.0}
 
 
 def test_events_are_told_apart_and_checked():
@@ -83,3 +84,11 @@ def test_coverage_without_careless_raters_has_no_recall():
     first, second = found.lines()
     assert "95.0%" in first and "+0.0100" in first and second == "false-exclusion rate 0.125"
     assert next(iter(found.model_dump())) == "simulation"
+
+
+def test_coverage_of_careless_raters_alone_has_no_false_exclusions_and_no_error():
+    nothing = dict(bias=float("nan"), width=float("nan"), false_exclusion=None)
+    found = Coverage(repeats=2, covered=0.0, by_condition={}, recall=0.5, **nothing)
+    first, second = found.lines()
+    assert first.endswith("bias –, mean width –") and second == "exclusion rules: recall 0.500"
+    assert found.bias is None  # nan could not be written

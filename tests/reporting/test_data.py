@@ -76,7 +76,7 @@ def test_people_are_checkers_and_simulated_raters_are_not_people(run: RunFolder,
         | {"false_accept": known, "false_reject": known}
         for arm, index, role in (("init", -1, "base"), ("game", 1, "helpful"), ("game", 1, "sneaky"))
     ]
-    record = {"schema": 1, "simulated": simulated, "study_id": "s", "confidence": 0.95, "conditions": conditions}
+    record = {"schema": 1, "simulated": simulated, "study_id": "s", "confidence_level": 0.95, "conditions": conditions}
     (run.path / HUMAN).write_text(json.dumps(record))
     data = read_run(run)
     assert data.start.checkability[who] == data.game[1].checkability[who] == Interval(**known)
