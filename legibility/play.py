@@ -19,7 +19,7 @@ from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder, peak_memory_mb
-from legibility.game.run_records import RESOURCES, Resources
+from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.problems import load_problems
@@ -54,6 +54,7 @@ def train(
         progress.note(f"{out}: this run is finished; nothing to do")
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
+    assert splits.report is not None, "load_problems always checks the parts"
     device = pick_device(config.compute.device)
     check_models(config, device, base_dir)
     problems_file = out / "problems.jsonl"
@@ -67,10 +68,7 @@ def train(
         device=device,
         seed=config.seed,
         base_dir=None if base_dir is None else str(base_dir.resolve()),
-        problems={
-            "counts": {s: len(getattr(splits, s)) for s in ("prover", "verifier", "validation", "test")},
-            "contamination": splits.report,
-        },
+        problems=ProblemFacts(counts=splits.counts, contamination=splits.report),
     )
     if not problems_file.exists():
         write_problems(problems_file, splits)

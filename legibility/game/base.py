@@ -12,20 +12,24 @@ import pandas as pd
 
 from legibility.errors import UserError
 from legibility.game import gates
-from legibility.game.condition import INIT
+from legibility.game.condition import BASE_ROLE, INIT, START
 from legibility.game.context import Game
 from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
 from legibility.game.solutions import read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
+from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
 from legibility.stored import write_stored
 
 
 def warm_start(game: Game) -> None:
-    """Fine-tune the prover briefly on reference solutions of the prover half, if the settings ask for it."""
+    """Fine-tune the prover briefly on reference solutions of the prover half, if the settings ask for it.
+
+    Raises UserError where the problems carry no solutions, or the fine-tuning fails.
+    """
     settings = game.config.prover.warm_start
     if settings.steps == 0:
         return
@@ -67,12 +71,15 @@ def warm_start(game: Game) -> None:
 
 
 def sample_base(game: Game) -> None:
-    """Sample the verifier half, validation and test problems with the base policy; check its gate."""
+    """Sample the verifier half, validation and test problems with the base policy; check its gate.
+
+    Raises GateClosed where the base policy hardly ever succeeds.
+    """
     config = game.config
     if not game.run.is_done(BASE):
         prover = game.new_prover("base")
         count = max(config.verifier.solutions_per_problem, config.game.collection_samples)
-        jobs = [
+        jobs: list[tuple[Part, str, int]] = [
             ("verifier", HELPFUL, count),
             ("validation", HELPFUL, config.evaluation.samples),
             ("validation", SNEAKY, config.evaluation.samples),
@@ -85,16 +92,16 @@ def sample_base(game: Game) -> None:
             for k, (split, role, samples) in enumerate(jobs):
                 drawn = game.draw(
                     prover,
-                    getattr(game.splits, split),
+                    game.splits.part(split),
                     (role,),
                     samples,
                     arm=INIT,
-                    round_index=-1,
+                    round_index=START.round,
                     phase="base",
                     split=split,
                     step=0,
-                    label="base" if role == HELPFUL else SNEAKY,
-                    temperature=config.sampling.evaluation_temperature if split != "verifier" else 1.0,
+                    label=BASE_ROLE if role == HELPFUL else SNEAKY,
+                    temperature=game.temperature(split),
                 ).rows
                 accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
                 rows += drawn

@@ -7,6 +7,7 @@ test problems the reports. Test and validation text is scored by the round's own
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -15,52 +16,69 @@ import numpy as np
 from legibility.config import Config
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
-from legibility.game.mixture import BASE, component_weights
+from legibility.game.mixture import component, component_weights
 from legibility.game.phases import arm_collection, checkpoints, round_collection
 from legibility.game.prover_phase import phase_name
 from legibility.game.solutions import Solution, merge_round, write_solutions
 from legibility.models.verifier import Verifier
+from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
+
+REPORTED: tuple[Part, ...] = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Text to draw of one prover: `samples` completions of every problem of a part in one role."""
+
+    prover: Path
+    step: int  # at which the prover was saved; 0: at the end
+    split: Part
+    role: str
+    samples: int
 
 
 def collect_round(game: Game, index: int, verifier: Verifier) -> None:
-    """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them)."""
+    """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them).
+
+    Raises UserError where the prover's phase is unfinished or changed.
+    """
     phase = round_collection(index)
     if not game.run.is_done(phase):
         folder = game.run.verified(phase_name(GAME, index))
-        provers: list[tuple[int | None, Path]] = [(None, folder)]  # the step each was saved at; None: the last
+        provers = [(0, folder)]  # the step each was saved at; 0: the end
         if game.config.mixture.checkpoints == "all":
             provers = [*checkpoints(folder), *provers]
         samples, sizes = game.config.evaluation.samples, collection_sizes(game.config, index)
         jobs = [
-            (step, place, "verifier", role, max(1, sizes[role] // len(provers)))
+            _Job(place, step, "verifier", role, max(1, sizes[role] // len(provers)))
             for step, place in provers
             for role in ROLES
         ]
-        jobs += [(None, folder, split, role, samples) for split in ("validation", "test") for role in ROLES]
+        jobs += [_Job(folder, 0, split, role, samples) for split in REPORTED for role in ROLES]
         game.progress.phase(f"round {index} collection", len(jobs))
         rows: list[Solution] = []
         shown: dict[str, float] = {}
         with game.run.phase(phase) as work:
-            for place, own_jobs in groupby(enumerate(jobs, start=1), key=lambda job: job[1][1]):
+            for place, own_jobs in groupby(enumerate(jobs, start=1), key=lambda numbered: numbered[1].prover):
                 prover = game.saved_prover(place)
                 with game.team.together(prover, verifier):
-                    for k, (step, _, split, role, count) in own_jobs:
+                    for k, job in own_jobs:
                         drawn = game.draw(
                             prover,
-                            getattr(game.splits, split),
-                            (role,),
-                            count,
+                            game.splits.part(job.split),
+                            (job.role,),
+                            job.samples,
                             arm=GAME,
                             round_index=index,
                             phase="collection",
-                            split=split,
-                            step=step or 0,
-                            temperature=game.config.sampling.evaluation_temperature if split != "verifier" else 1.0,
+                            split=job.split,
+                            step=job.step,
+                            temperature=game.temperature(job.split),
                         ).rows
-                        if split != "verifier":
+                        if job.split in REPORTED:
                             game.score(verifier, drawn)
-                        shown[role] = float(np.mean([r.verdict == "correct" for r in drawn]))
+                        shown[job.role] = float(np.mean([r.verdict == "correct" for r in drawn]))
                         rows += drawn
                         game.progress.step(k, shown)
             write_solutions(work / "solutions.parquet", rows)
@@ -83,8 +101,8 @@ def collection_sizes(config: Config, index: int) -> dict[str, int]:
         return full
 
     def share(past: int) -> float:
-        later = ([BASE, *(str(i) for i in range(r))] for r in range(past + 1, settings.rounds))
-        return max((component_weights(components, mixture)[str(past)] for components in later), default=0.0)
+        later = ([component(i) for i in (None, *range(r))] for r in range(past + 1, settings.rounds))
+        return max((component_weights(names, mixture)[component(past)] for names in later), default=0.0)
 
     most = max(share(past) for past in range(settings.rounds)) or 1.0
     return {role: max(2, math.ceil(count * share(index) / most - 1e-9)) for role, count in full.items()}
@@ -100,10 +118,10 @@ def collect_correctness(game: Game) -> None:
     game.progress.phase("correctness-only collection", 2)
     rows: list[Solution] = []
     with game.run.phase(phase) as work, game.team.together(prover, verifier):
-        for k, split in enumerate(("validation", "test")):
+        for k, split in enumerate(REPORTED):
             drawn = game.draw(
                 prover,
-                getattr(game.splits, split),
+                game.splits.part(split),
                 (HELPFUL,),
                 game.config.evaluation.samples,
                 arm=CORRECTNESS,
@@ -111,7 +129,7 @@ def collect_correctness(game: Game) -> None:
                 phase="collection",
                 split=split,
                 step=0,
-                temperature=game.config.sampling.evaluation_temperature,
+                temperature=game.temperature(split),
             ).rows
             game.score(verifier, drawn)
             rows += drawn

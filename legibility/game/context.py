@@ -9,13 +9,14 @@ from pathlib import Path
 from legibility.config import Config
 from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import Solution
+from legibility.game.solutions import Solution, SolutionPhase
 from legibility.grading import Verdict, grade
 from legibility.models.prover import Prover
 from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
+from legibility.problems.splits import PARTS, Part
 from legibility.progress import Progress
 from legibility.randomness import derive_seed
 from legibility.rollouts import Completion, sample
@@ -51,8 +52,8 @@ class Game:
     problems: dict[str, Problem] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for split in ("prover", "verifier", "validation", "test"):
-            self.problems.update({p.id: p for p in getattr(self.splits, split)})
+        for part in PARTS:
+            self.problems.update({p.id: p for p in self.splits.part(part)})
 
     def new_prover(self, *purpose: int | str) -> Prover:
         """The base policy, fresh (with fresh adapters where LoRA is used)."""
@@ -81,6 +82,10 @@ class Game:
             text, problem.answer, settings.marker, truncated=completion.truncated, unparsed=settings.unparsed
         )
 
+    def temperature(self, split: Part) -> float:
+        """Training text is drawn at 1, as PPO's ratios ask for; validation and test text as evaluation does it."""
+        return self.config.sampling.evaluation_temperature if split in ("validation", "test") else 1.0
+
     def draw(
         self,
         prover: Prover,
@@ -90,8 +95,8 @@ class Game:
         *,
         arm: str,
         round_index: int,
-        phase: str,
-        split: str,
+        phase: SolutionPhase,
+        split: Part,
         step: int,
         label: str | None = None,
         temperature: float = 1.0,

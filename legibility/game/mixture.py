@@ -23,6 +23,11 @@ from legibility.verifier_training import LabelledSolution
 BASE = "base"
 
 
+def component(past: int | None) -> str:
+    """The name of a component: a past round's text, or the base policy's (None)."""
+    return BASE if past is None else f"round {past}"
+
+
 @dataclass
 class Mixture:
     """The chosen texts and, per (component, role), how many were wanted and taken."""
@@ -37,7 +42,7 @@ class Mixture:
 
 
 def component_weights(components: Sequence[str], settings: MixtureSettings) -> dict[str, float]:
-    """Share of each component, summing to 1. `components` are "base", then rounds in order."""
+    """Share of each component, summing to 1. `components` are the names of the base, then of rounds in order."""
     later = [c for c in components if c != BASE]
     if not later:
         return {BASE: 1.0}
@@ -62,7 +67,7 @@ def build_mixture(
     settings: MixtureSettings,
     rng: np.random.Generator,
 ) -> Mixture:
-    """Choose about `per_problem * len(problems)` texts from the components ("base", "round 0", …).
+    """Choose about `per_problem * len(problems)` texts from the components, by name.
 
     Components hold valid texts only. Inside a (component, role) cell correct and incorrect counts are
     equal; texts of problems that offer both are preferred, since only those make same-problem pairs.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
+from legibility.problems.contamination import Contamination, PartCounts
 from legibility.stored import Number, Sparse, Stored
 
 MANIFEST, DONE, TRAINING, METRICS, RESOURCES = (
@@ -30,22 +31,11 @@ class Versioned(Sparse):
 # --- The run ---------------------------------------------------------------------------------------
 
 
-class PartCounts(Stored):
-    """Problems of each part of the data."""
-
-    prover: int = Field(description="Problems that provers train on.")
-    verifier: int = Field(description="Problems whose solutions verifiers train on.")
-    validation: int = Field(description="Problems for gates and thresholds.")
-    test: int = Field(description="Problems that only reports use.")
-
-
 class ProblemFacts(Stored):
     """The problems of a run, and what was done to keep its parts apart."""
 
     counts: PartCounts = Field(description="Problems used, by part.")
-    contamination: dict[str, JsonValue] = Field(
-        description="Exact and near duplicates between the parts: how many were dropped, with examples."
-    )
+    contamination: Contamination = Field(description="Duplicates between the parts, and what was dropped for them.")
 
 
 class Manifest(Versioned):
@@ -194,6 +184,11 @@ class VerifierTraining(Versioned):
     final: LastUpdates = Field(description="Training metrics at the end.")
     test: dict[str, Discrimination] = Field(description='On test text of "base" and of past rounds ("0", "1", …).')
 
+    @staticmethod
+    def key(past: int | None) -> str:
+        """The key in `test` of a past round's text, or of the base policy's (None)."""
+        return "base" if past is None else str(past)
+
     def on(self, past: int | None) -> Discrimination:
-        """Discrimination on a past round's test text (None: the base policy's)."""
-        return self.test["base" if past is None else str(past)]
+        """Discrimination on a past round's test text, or on the base policy's (None)."""
+        return self.test[self.key(past)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -15,10 +16,13 @@ from legibility.files import sha256, write_atomic
 from legibility.game.phases import round_collection, round_folder, round_prover
 from legibility.game.run_folder import RunFolder
 
+SolutionPhase = Literal["base", "ppo", "collection", "halfway", "attack", "pool", "ask", "assistant"]
+"""What a completion was drawn for."""
+
 
 @dataclass
 class Solution:
-    """One completion. `role` is base, helpful or sneaky; `split` prover, verifier, validation or test.
+    """One completion. `role` is base, helpful or sneaky; `split` the part of its problem; `phase` what it was drawn for.
 
     `score` is the raw score of the round's verifier (null where none was asked); `reward` what PPO was
     paid; `logprob_gap` the largest difference between the sampler's and the trainer's log-probs of the

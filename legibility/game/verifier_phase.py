@@ -15,26 +15,31 @@ from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.base import base_solutions
-from legibility.game.condition import HELD_OUT_JUDGE
+from legibility.game.condition import BASE_ROLE, HELD_OUT_JUDGE
 from legibility.game.context import Game
-from legibility.game.mixture import BASE, build_mixture
+from legibility.game.mixture import BASE, build_mixture, component
 from legibility.game.phases import round_verifier
 from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
 from legibility.metrics import auroc, number, pairwise_accuracy
 from legibility.models.verifier import Verifier
+from legibility.problems.splits import Part
+from legibility.prompts import HELPFUL, ROLES, SNEAKY
 from legibility.randomness import derive_seed, stream
 from legibility.stored import write_stored
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 
 def train_round_verifier(game: Game, index: int) -> Verifier:
-    """The verifier of round `index`, trained now or loaded; its gates are checked either way."""
+    """The verifier of round `index`, trained now or loaded; its gates are checked either way.
+
+    Raises UserError where there is nothing to learn from, GateClosed where the verifier is of no use.
+    """
     phase = round_verifier(index)
     if not game.run.is_done(phase):
         components = {BASE: _labelled(game, base_solutions(game), BASE)}
         for past in range(index):
-            components[f"round {past}"] = _labelled(game, round_solutions(game.run, past), f"round {past}")
+            components[component(past)] = _labelled(game, round_solutions(game.run, past), component(past))
         source = None
         if game.config.verifier.init == "persist" and index > 0:
             source = str(game.run.verified(round_verifier(index - 1)))
@@ -49,11 +54,9 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
             range(index),
         )
     verifier = game.saved_verifier(index)
-    held_out = _valid(base_solutions(game), "validation", ("base",))
+    held_out = _valid(base_solutions(game), "validation", (BASE_ROLE,))
     if index > 0:
-        held_out = pd.concat(
-            [held_out, _valid(round_solutions(game.run, index - 1), "validation", ("helpful", "sneaky"))]
-        )
+        held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1), "validation", ROLES)])
     scores = _scores(game, verifier, held_out)
     reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy())
     gates.enforce(game.config.gates, f"round {index} verifier", reasons, game.force, game.progress.warn)
@@ -91,7 +94,7 @@ def _train(
 ) -> None:
     """Train a verifier on a mixture of the components, measure it on held-out text and store it.
 
-    purpose keys its random numbers; source is a saved verifier to start from, None for a fresh one.
+    `purpose` keys its random numbers; `source` is a saved verifier to start from, None for a fresh one.
     """
     seed = game.config.seed
     if settings.reference_solutions:
@@ -136,9 +139,9 @@ def _train(
             final = train_verifier(
                 verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update, game.team
             )
-            held_out = {"base": _valid(base_solutions(game), "test", ("base",))}
+            held_out = {VerifierTraining.key(None): _valid(base_solutions(game), "test", (BASE_ROLE,))}
             for past in past_rounds:
-                held_out[str(past)] = _valid(round_solutions(game.run, past), "test", ("helpful", "sneaky"))
+                held_out[VerifierTraining.key(past)] = _valid(round_solutions(game.run, past), "test", ROLES)
             evaluation = {
                 name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()
             }
@@ -166,10 +169,10 @@ def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> Discrimination:
     same-problem accuracy inside roles. A role detector does well on pooled only.
     """
     role, correct = frame.role.to_numpy(), (frame.verdict == "correct").to_numpy()
-    roles = [r for r in ("base", "helpful", "sneaky") if (role == r).any()]
+    roles = [r for r in (BASE_ROLE, *ROLES) if (role == r).any()]
     inside = {r: auroc(scores[role == r], correct[role == r]) for r in roles}
-    if "helpful" in roles and "sneaky" in roles:
-        cells = ((role == "helpful") & correct) | ((role == "sneaky") & ~correct)
+    if set(roles) >= set(ROLES):
+        cells = ((role == HELPFUL) & correct) | ((role == SNEAKY) & ~correct)
     else:
         cells = np.ones(len(frame), dtype=bool)
     known = [v for v in inside.values() if not np.isnan(v)]
@@ -186,7 +189,7 @@ def _scores(game: Game, verifier: Verifier, frame: pd.DataFrame) -> np.ndarray:
     return verifier.score([game.problems[p] for p in frame.problem_id], list(frame.text), game.team)
 
 
-def _valid(frame: pd.DataFrame, split: str, roles: tuple[str, ...]) -> pd.DataFrame:
+def _valid(frame: pd.DataFrame, split: Part, roles: tuple[str, ...]) -> pd.DataFrame:
     keep = (frame.split == split) & frame.role.isin(roles) & (frame.verdict != "invalid") & (frame.phase != "ppo")
     return frame[keep]
 
@@ -204,7 +207,7 @@ def _with_references(game: Game, texts: list[LabelledSolution]) -> list[Labelled
     solved = {x.problem.id for x in texts if x.correct}
     tried = {x.problem.id for x in texts}
     added = [
-        LabelledSolution(p, p.solution, True, BASE, "base")
+        LabelledSolution(p, p.solution, True, BASE, BASE_ROLE)
         for p in game.splits.verifier
         if p.id in tried and p.id not in solved and p.solution
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from legibility.problems.problem_settings import ProblemSettings
 from legibility.problems.records import Problem, Step
 from legibility.problems.sources import load_source
-from legibility.problems.splits import ProblemSplits, split_problems
+from legibility.problems.splits import Part, ProblemSplits, split_problems
 
 __all__ = ["Problem", "ProblemSettings", "ProblemSplits", "Step", "load_problems"]
 
@@ -20,10 +20,11 @@ def load_problems(config: ProblemSettings, *, base_dir: str | Path | None = None
     """The prover, verifier, validation and test problems of `config`; a pure function of it and the data.
 
     base_dir: where relative paths in the config start (default: the working directory).
+    Raises UserError where a source cannot be read or holds too few problems.
     """
     train = load_source(config.train, base_dir=base_dir)
     test = None if config.test is None else load_source(config.test, base_dir=base_dir)
-    sizes = {
+    sizes: dict[Part, int | None] = {
         "prover": config.prover,
         "verifier": config.verifier,
         "validation": config.validation,

@@ -15,14 +15,28 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 
 from legibility.errors import UserError
+from legibility.problems.contamination import (
+    Contamination,
+    DuplicatePair,
+    ExactChecks,
+    ExactDuplicates,
+    LoadedCounts,
+    NearChecks,
+    NearDuplicates,
+    NearPair,
+    PartCounts,
+    SameWording,
+    WordingChecks,
+)
 from legibility.problems.records import Problem
 
-PARTS = ("prover", "verifier", "validation", "test")
+Part = Literal["prover", "verifier", "validation", "test"]
+PARTS: tuple[Part, ...] = get_args(Part)
 SHINGLE = 5  # words
 EXAMPLES = 5  # id pairs per finding in the report
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -31,20 +45,31 @@ TOKEN = re.compile(rf"{NUMBER.pattern}|\w+|[-+*/×÷=<>^%−]")  # signs are wor
 
 @dataclass(frozen=True)
 class ProblemSplits:
-    """The four parts; no question is in two of them. `report` is JSON-ready, for the manifest."""
+    """The four parts; no question is in two of them. `report`: what was dropped for that; None if it is not known."""
 
     prover: list[Problem]
     verifier: list[Problem]
     validation: list[Problem]
     test: list[Problem]
-    report: dict[str, Any] = field(default_factory=dict, repr=False)
+    report: Contamination | None = field(default=None, repr=False)
+
+    def part(self, name: Part) -> list[Problem]:
+        """The problems of one part."""
+        return {"prover": self.prover, "verifier": self.verifier, "validation": self.validation, "test": self.test}[
+            name
+        ]
+
+    @property
+    def counts(self) -> PartCounts:
+        """Problems of each part."""
+        return PartCounts(**{name: len(self.part(name)) for name in PARTS})
 
 
 def split_problems(
     train: Sequence[Problem],
     test: Sequence[Problem] | None,
     *,
-    sizes: Mapping[str, int | None] | None = None,
+    sizes: Mapping[Part, int | None] | None = None,
     seed: int,
     threshold: float = 0.8,
 ) -> ProblemSplits:
@@ -57,41 +82,48 @@ def split_problems(
     threshold: Jaccard overlap from which two questions count as near duplicates.
     Raises UserError where a part cannot be filled.
     """
-    wanted: dict[str, int | None] = dict.fromkeys(PARTS) | dict(sizes or {})
+    wanted: dict[Part, int | None] = {**dict.fromkeys(PARTS), **(sizes or {})}
     if set(wanted) > set(PARTS):
         raise ValueError(f"sizes must be for {', '.join(PARTS)}, got {sorted(wanted)}")
     shingles = _Shingles(threshold)
-    report: dict[str, Any] = {
-        "near_duplicate_threshold": threshold,
-        "loaded": {"train": len(train), "test": None if test is None else len(test)},
-        "exact_duplicates": {},
-        "near_duplicates": {},
-    }
     train_rng, test_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
 
-    pool = _distinct(train, "within_train", report)
+    loaded = LoadedCounts(train=len(train), test=None if test is None else len(test))
+    pool, within_train = _distinct(train)
     tenth = max(1, len(pool) // 10)
     if test is None:
         pool = _shuffled(pool, train_rng)
         test_part = _take("test", pool, tenth if wanted["test"] is None else wanted["test"])
-        pool = shingles.clean(pool[len(test_part) :], test_part, "train_against_test", report)
+        pool, near_test = shingles.clean(pool[len(test_part) :], test_part)
+        exact = ExactChecks(within_train=within_train)
     else:
-        test = _distinct(_with_own_ids(test, train), "within_test", report)
-        pool = _without_copies(pool, test, report)
-        pool = shingles.clean(pool, test, "train_against_test", report)
+        test, within_test = _distinct(_with_own_ids(test, train))
+        pool, copies = _without_copies(pool, test)
+        pool, near_test = shingles.clean(pool, test)
+        exact = ExactChecks(within_train=within_train, within_test=within_test, train_against_test=copies)
         pool = _shuffled(pool, train_rng)
         test_part = _take("test", _shuffled(test, test_rng), wanted["test"])
     validation = _take("validation", pool, tenth if wanted["validation"] is None else wanted["validation"])
-    pool = shingles.clean(pool[len(validation) :], validation, "train_against_validation", report)
-    prover, verifier = _halves(pool, wanted["prover"], wanted["verifier"], shingles, report)
+    pool, near_validation = shingles.clean(pool[len(validation) :], validation)
+    prover, verifier, near_halves = _halves(pool, wanted["prover"], wanted["verifier"], shingles)
 
-    parts = {"prover": prover, "verifier": verifier, "validation": validation, "test": test_part}
-    report["used"] = {part: len(parts[part]) for part in PARTS}
-    report["same_wording_different_numbers"] = {
-        f"{one}_in_{other}": _same_wording(parts[one], parts[other])
-        for one, other in [("prover", "test"), ("verifier", "test"), ("validation", "test"), ("prover", "verifier")]
-    }
-    return ProblemSplits(**parts, report=report)
+    splits = ProblemSplits(prover, verifier, validation, test_part)
+    report = Contamination(
+        near_duplicate_threshold=threshold,
+        loaded=loaded,
+        exact_duplicates=exact,
+        near_duplicates=NearChecks(
+            train_against_test=near_test, train_against_validation=near_validation, prover_against_verifier=near_halves
+        ),
+        used=splits.counts,
+        same_wording_different_numbers=WordingChecks(
+            prover_in_test=_same_wording(prover, test_part),
+            verifier_in_test=_same_wording(verifier, test_part),
+            validation_in_test=_same_wording(validation, test_part),
+            prover_in_verifier=_same_wording(prover, verifier),
+        ),
+    )
+    return replace(splits, report=report)
 
 
 def normalise(question: str) -> str:
@@ -151,39 +183,36 @@ class _Shingles:
             out.append(self.cache[problem.question])
         return out
 
-    def clean(
-        self, problems: Sequence[Problem], kept: Sequence[Problem], name: str, report: dict[str, Any]
-    ) -> list[Problem]:
-        """`problems` without near duplicates of `kept`, noting in `report` what was dropped."""
+    def clean(self, problems: Sequence[Problem], kept: Sequence[Problem]) -> tuple[list[Problem], NearDuplicates]:
+        """`problems` without near duplicates of `kept`, and what was dropped."""
         found = near_duplicates(self.of(problems), self.of(kept), self.threshold)
         pairs = [(problems[i], kept[j], jaccard) for i, (j, jaccard) in found.items()]
-        report["near_duplicates"][name] = {
-            "dropped": len(pairs),
-            "only_numbers_differ": sum(_wording(a.question) == _wording(b.question) for a, b, _ in pairs),
-            "examples": [{"dropped": a.id, "kept": b.id, "jaccard": round(j, 3)} for a, b, j in pairs[:EXAMPLES]],
-        }
-        return [problem for i, problem in enumerate(problems) if i not in found]
+        dropped = NearDuplicates(
+            dropped=len(pairs),
+            only_numbers_differ=sum(_wording(a.question) == _wording(b.question) for a, b, _ in pairs),
+            examples=[NearPair(dropped=a.id, kept=b.id, jaccard=round(j, 3)) for a, b, j in pairs[:EXAMPLES]],
+        )
+        return [problem for i, problem in enumerate(problems) if i not in found], dropped
 
 
 def _halves(
-    pool: list[Problem], prover: int | None, verifier: int | None, shingles: _Shingles, report: dict[str, Any]
-) -> tuple[list[Problem], list[Problem]]:
-    """Prover and verifier problems out of `pool`, no near duplicates between them."""
-    name = "prover_against_verifier"
+    pool: list[Problem], prover: int | None, verifier: int | None, shingles: _Shingles
+) -> tuple[list[Problem], list[Problem], NearDuplicates]:
+    """Prover and verifier problems out of `pool` without near duplicates between them, and what was dropped for that."""
     if verifier is None and prover is not None:  # the part with a set size is filled first
         prover_part = _take("prover", pool, prover)
-        rest = shingles.clean(pool[len(prover_part) :], prover_part, name, report)
-        return prover_part, _take("verifier", rest, None)
+        rest, dropped = shingles.clean(pool[len(prover_part) :], prover_part)
+        return prover_part, _take("verifier", rest, None), dropped
     half = len(pool) // 2
     verifier_part = _take("verifier", pool, half if verifier is None else verifier)
-    rest = shingles.clean(pool[len(verifier_part) :], verifier_part, name, report)
+    rest, dropped = shingles.clean(pool[len(verifier_part) :], verifier_part)
     if prover is None and verifier is None:  # equal halves stay equal when near duplicates were dropped
         half = min(half, len(rest))
-        return _take("prover", rest, half), verifier_part[:half]
-    return _take("prover", rest, prover), verifier_part
+        return _take("prover", rest, half), verifier_part[:half], dropped
+    return _take("prover", rest, prover), verifier_part, dropped
 
 
-def _take(part: str, pool: Sequence[Problem], count: int | None) -> list[Problem]:
+def _take(part: Part, pool: Sequence[Problem], count: int | None) -> list[Problem]:
     """The first `count` problems (None: all of them, at least one)."""
     if len(pool) < (1 if count is None else count):
         raise UserError(
@@ -197,28 +226,28 @@ def _shuffled(problems: Sequence[Problem], rng: np.random.Generator) -> list[Pro
     return [problems[i] for i in rng.permutation(len(problems))]
 
 
-def _distinct(problems: Sequence[Problem], name: str, report: dict[str, Any]) -> list[Problem]:
-    """The first problem of each question text."""
+def _distinct(problems: Sequence[Problem]) -> tuple[list[Problem], ExactDuplicates]:
+    """The first problem of each question text, and what was dropped."""
     first: dict[str, Problem] = {}
     pairs = []
     for problem in problems:
         original = first.setdefault(normalise(problem.question), problem)
         if original is not problem:
             pairs.append((problem, original))
-    report["exact_duplicates"][name] = _dropped(pairs)
-    return list(first.values())
+    return list(first.values()), _dropped(pairs)
 
 
-def _without_copies(pool: Sequence[Problem], test: Sequence[Problem], report: dict[str, Any]) -> list[Problem]:
+def _without_copies(pool: Sequence[Problem], test: Sequence[Problem]) -> tuple[list[Problem], ExactDuplicates]:
+    """`pool` without the questions of `test`, and what was dropped."""
     originals = {normalise(problem.question): problem for problem in test}
     keys = [normalise(problem.question) for problem in pool]
     pairs = [(problem, originals[key]) for problem, key in zip(pool, keys, strict=True) if key in originals]
-    report["exact_duplicates"]["train_against_test"] = _dropped(pairs)
-    return [problem for problem, key in zip(pool, keys, strict=True) if key not in originals]
+    return [problem for problem, key in zip(pool, keys, strict=True) if key not in originals], _dropped(pairs)
 
 
-def _dropped(pairs: Sequence[tuple[Problem, Problem]]) -> dict[str, Any]:
-    return {"dropped": len(pairs), "examples": [{"dropped": a.id, "kept": b.id} for a, b in pairs[:EXAMPLES]]}
+def _dropped(pairs: Sequence[tuple[Problem, Problem]]) -> ExactDuplicates:
+    examples = [DuplicatePair(dropped=a.id, kept=b.id) for a, b in pairs[:EXAMPLES]]
+    return ExactDuplicates(dropped=len(pairs), examples=examples)
 
 
 def _with_own_ids(test: Sequence[Problem], train: Sequence[Problem]) -> list[Problem]:
@@ -232,8 +261,8 @@ def _wording(question: str) -> str:
     return NUMBER.sub("#", normalise(question))
 
 
-def _same_wording(one: Sequence[Problem], other: Sequence[Problem]) -> dict[str, Any]:
+def _same_wording(one: Sequence[Problem], other: Sequence[Problem]) -> SameWording:
     """How many problems of `one` differ from some problem of `other` in their numbers only."""
     wordings = {_wording(problem.question): problem for problem in other}
     pairs = [(p, wordings[w]) for p in one if (w := _wording(p.question)) in wordings]
-    return {"problems": len(pairs), "of": len(one), "examples": [[a.id, b.id] for a, b in pairs[:EXAMPLES]]}
+    return SameWording(problems=len(pairs), of=len(one), examples=[(a.id, b.id) for a, b in pairs[:EXAMPLES]])

@@ -9,14 +9,14 @@ from pathlib import Path
 from legibility.errors import UserError
 from legibility.files import write_atomic
 from legibility.problems.records import Problem, Step
-from legibility.problems.splits import ProblemSplits
+from legibility.problems.splits import PARTS, Part, ProblemSplits
 
 
 def problem_lines(splits: ProblemSplits) -> str:
     """All problems of the run with their split, as JSON lines (the run's problems.jsonl)."""
     lines = []
-    for split in ("prover", "verifier", "validation", "test"):
-        for problem in getattr(splits, split):
+    for split in PARTS:
+        for problem in splits.part(split):
             record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
             lines.append(json.dumps(record, ensure_ascii=False) + "\n")
     return "".join(lines)
@@ -29,7 +29,7 @@ def write_problems(path: Path, splits: ProblemSplits) -> None:
 
 def read_splits(path: Path) -> ProblemSplits:
     """The four parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
-    parts: dict[str, list[Problem]] = {"prover": [], "verifier": [], "validation": [], "test": []}
+    parts: dict[Part, list[Problem]] = {part: [] for part in PARTS}
     try:
         for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
             record = json.loads(line)
@@ -43,9 +43,9 @@ def read_splits(path: Path) -> ProblemSplits:
 
 
 def read_problems(path: Path) -> dict[str, Problem]:
-    """Problem id -> Problem, from a run's problems.jsonl."""
+    """Problem id -> Problem, from a run's problems.jsonl. Raises UserError where it cannot be read."""
     splits = read_splits(path)
-    return {p.id: p for part in (splits.prover, splits.verifier, splits.validation, splits.test) for p in part}
+    return {p.id: p for part in PARTS for p in splits.part(part)}
 
 
 def _step(text: str) -> Step:

@@ -16,11 +16,12 @@ from legibility.config import Config, ProverSettings, SamplingSettings
 from legibility.errors import UserError
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import Solution, read_solutions, round_solutions
+from legibility.game.solutions import Solution, SolutionPhase, read_solutions, round_solutions
 from legibility.models.prover import Prover
 from legibility.problems import ProblemSplits, load_problems
 from legibility.problems.generator import flawed_solution, pick_style, worked_solution
 from legibility.problems.records import Problem
+from legibility.problems.splits import Part
 from legibility.problems.storage import read_problems
 from legibility.progress import Progress
 from legibility.prompts import HELPFUL, SNEAKY
@@ -28,7 +29,7 @@ from legibility.randomness import stream
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.task_settings import TextTask
 
-SPLITS = ("verifier", "validation", "test")
+SPLITS: tuple[Part, ...] = ("verifier", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,13 @@ def write_texts(config: ExperimentSettings, task: TextTask, base_dir: Path | Non
     )
     prover = Prover.load(game.config.prover, device, base_dir=base_dir)
 
-    def draw(role: str, samples: int, phase: str, label: str) -> list[Solution]:
+    def draw(role: str, samples: int, phase: SolutionPhase, label: str) -> list[Solution]:
         return [
             row
             for split in SPLITS
             for row in game.draw(
                 prover,
-                getattr(splits, split),
+                splits.part(split),
                 (role,),
                 samples,
                 arm="init",
@@ -134,7 +135,7 @@ def _generated(splits: ProblemSplits, samples: int) -> list[Solution]:
     """Worked and flawed solutions in one style per pair, so that style says nothing; the generator's truth is exact."""
     rows = []
     for split in SPLITS:
-        for problem in getattr(splits, split):
+        for problem in splits.part(split):
             if not problem.steps:
                 raise UserError("task.writer: generator needs generated problems (task.problems.train.kind: generated)")
             rng = stream("generator", problem.id)

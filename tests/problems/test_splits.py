@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legibility.errors import UserError
+from legibility.problems.contamination import Contamination
 from legibility.problems.records import Problem
 from legibility.problems.splits import PARTS, near_duplicates, normalise, shingles_of, split_problems
+from legibility.stored import stored_text
 
 LONG = (
     "Every morning before school {who} walks along the river to the old mill and counts the boats that lie there. "
@@ -32,7 +34,12 @@ def different(n: int, seed: int = 0, prefix: str = "p") -> list[Problem]:
 
 
 def parts_of(splits) -> dict[str, list[Problem]]:
-    return {part: getattr(splits, part) for part in PARTS}
+    return {part: splits.part(part) for part in PARTS}
+
+
+def report(splits) -> dict:
+    """The report as the manifest stores it."""
+    return splits.report.model_dump(mode="json")
 
 
 def sizes(splits) -> list[int]:
@@ -69,7 +76,7 @@ def test_test_problems_come_only_from_the_test_source():
     splits = split_problems(different(50), different(20, 1, "t"), sizes={"test": 15}, seed=0)
     assert len(splits.test) == 15
     assert all(p.id.startswith("t") for p in splits.test)
-    assert not any(p.id.startswith("t") for part in PARTS[:3] for p in getattr(splits, part))
+    assert not any(p.id.startswith("t") for part in PARTS[:3] for p in splits.part(part))
 
 
 @pytest.mark.parametrize(
@@ -129,13 +136,14 @@ def test_exact_duplicates_leave_the_training_side():
     test = [Problem(f"t{i}", p.question.replace(" ", "\n "), "1") for i, p in enumerate(train[3:6])]
     splits = split_problems(train + copies, test, seed=0)
     assert len(splits.test) == 3
-    used = {p.id for part in PARTS[:3] for p in getattr(splits, part)}
+    used = {p.id for part in PARTS[:3] for p in splits.part(part)}
     assert used.isdisjoint({"p3", "p4", "p5", "again"})
-    found = splits.report["exact_duplicates"]
+    found = report(splits)["exact_duplicates"]
     assert found["within_train"] == {"dropped": 1, "examples": [{"dropped": "again", "kept": "p0"}]}
     assert found["train_against_test"]["dropped"] == 3
     assert found["train_against_test"]["examples"][0] == {"dropped": "p3", "kept": "t0"}
     assert found["within_test"]["dropped"] == 0
+    assert list(report(split_problems(train, None, seed=0))["exact_duplicates"]) == ["within_train"]
 
 
 def test_numbers_are_part_of_the_question():
@@ -148,13 +156,13 @@ def test_near_duplicates_of_test_problems_leave_the_training_side():
     assert 0.8 < jaccard(text, near) < 1
     train = [*different(30), Problem("near", near, "17")]
     splits = split_problems(train, [Problem("t", text, "17")], seed=0)
-    assert all(p.id != "near" for part in PARTS for p in getattr(splits, part))
-    found = splits.report["near_duplicates"]["train_against_test"]
+    assert all(p.id != "near" for part in PARTS for p in splits.part(part))
+    found = report(splits)["near_duplicates"]["train_against_test"]
     assert found["dropped"] == 1
     assert found["only_numbers_differ"] == 0
     assert found["examples"] == [{"dropped": "near", "kept": "t", "jaccard": round(jaccard(text, near), 3)}]
     loose = split_problems(train, [Problem("t", text, "17")], seed=0, threshold=1.0)
-    assert loose.report["near_duplicates"]["train_against_test"]["dropped"] == 0
+    assert report(loose)["near_duplicates"]["train_against_test"]["dropped"] == 0
 
 
 def test_same_wording_with_other_numbers_is_counted_and_kept():
@@ -162,11 +170,11 @@ def test_same_wording_with_other_numbers_is_counted_and_kept():
     test = make(["Ann has 90 pens and buys 91 more. How many pens has Ann?"], "t")
     splits = split_problems(train, test, sizes={"validation": 2}, seed=0)
     assert sizes(splits) == [9, 9, 2, 1]
-    counts = splits.report["same_wording_different_numbers"]
+    counts = report(splits)["same_wording_different_numbers"]
     assert counts["prover_in_test"]["problems"] == counts["prover_in_test"]["of"] == 9
     assert counts["validation_in_test"]["problems"] == 2
     assert counts["prover_in_test"]["examples"][0][1] == "t0"
-    assert splits.report["near_duplicates"]["train_against_test"]["dropped"] == 0
+    assert report(splits)["near_duplicates"]["train_against_test"]["dropped"] == 0
 
 
 def test_signs_tell_short_questions_apart():
@@ -178,7 +186,7 @@ def test_halves_stay_equal_when_near_duplicates_fall():
     texts = [p.question for p in different(30)]
     pairs = [f"{word} {text}" for text in texts for word in ("well", "now")]  # 30 near-duplicate pairs
     splits = split_problems(make(pairs), None, sizes={"validation": 0, "test": 0}, seed=0, threshold=0.6)
-    dropped = splits.report["near_duplicates"]["prover_against_verifier"]["dropped"]
+    dropped = report(splits)["near_duplicates"]["prover_against_verifier"]["dropped"]
     assert dropped > 0
     assert len(splits.prover) == len(splits.verifier) == 30 - dropped
 
@@ -190,9 +198,9 @@ def test_two_sources_that_number_alike_get_distinct_ids():
 
 def test_the_report_is_plain_json():
     splits = split_problems(different(40), different(9, 1, "t"), seed=np.int64(3))
-    assert json.loads(json.dumps(splits.report)) == splits.report
-    assert splits.report["loaded"] == {"train": 40, "test": 9}
-    assert splits.report["used"] == {"prover": 18, "verifier": 18, "validation": 4, "test": 9}
+    assert Contamination(**json.loads(stored_text(splits.report))) == splits.report
+    assert report(splits)["loaded"] == {"train": 40, "test": 9}
+    assert report(splits)["used"] == {"prover": 18, "verifier": 18, "validation": 4, "test": 9}
 
 
 # ---------------------------------------------------------------- properties
