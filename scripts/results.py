@@ -11,21 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from legibility.config_file import load_config
 from legibility.evaluation.claims import claims
-from legibility.evaluation.compare import (
-    ComparedFigure,
-    Comparison,
-    OverSeeds,
-    merge,
-    over_seeds,
-    read_summaries,
-    steps_by_seed,
-)
+from legibility.evaluation.compare import ComparedFigure, Comparison, merge, over_seeds, read_summaries, steps_by_seed
 from legibility.evaluation.headline import STEPS_TO_EXPLOIT, attacks_of
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
@@ -34,7 +26,8 @@ from legibility.game.run_folder import RunFolder, different_settings
 from legibility.reporting.comparison import rounds_figure
 from legibility.reporting.drawing import LIGHT, themed
 from legibility.reporting.evaluation_figures import attacks_figure
-from legibility.reporting.page import png, write_bytes
+from legibility.reporting.images import png
+from legibility.reporting.markdown import markdown_table
 
 OTHER = "<!-- weak-to-strong: begin"
 WORDS_BEGIN, WORDS_END = "<!-- in words: begin (by hand) -->", "<!-- in words: end -->"
@@ -103,7 +96,7 @@ def in_words(page: str) -> str:
 def picture(out: Path, name: str, caption: str, content: bytes) -> str:
     """A link to an image, which is written beside the page."""
     (out.parent / "figures").mkdir(parents=True, exist_ok=True)
-    write_bytes(out.parent / "figures" / name, content)
+    write_atomic(out.parent / "figures" / name, content)
     return f"![{caption}](figures/{name})\n"
 
 
@@ -133,11 +126,9 @@ def head(runs: Sequence[Path], summaries: Sequence[Summary], config: Path) -> st
     ]
     for run, summary in zip(runs, summaries, strict=True):
         base = load_config(config).model_dump(mode="json")
-        changed = [c for c in different_settings(base, RunFolder.existing(run).config().model_dump(mode="json"))]
+        changed = different_settings(base, RunFolder.existing(run).config().model_dump(mode="json"))
         settings = " ".join(
-            c.split(":")[0] + "=" + c.rsplit(" -> ", 1)[1].strip("'")
-            for c in changed
-            if not c.startswith(("compute.", "attack."))
+            f"{c.name}={_on_one_line(c.after)}" for c in changed if not c.name.startswith(("compute.", "attack."))
         )
         commit = RunFolder.existing(run).manifest().git_commit or "–"
         lines.append(
@@ -145,6 +136,11 @@ def head(runs: Sequence[Path], summaries: Sequence[Summary], config: Path) -> st
             f"{summary.wall_seconds / 60:.1f} | {summary.peak_memory_mb:,.0f} | {commit} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _on_one_line(value: object) -> str:
+    """A setting's value as on the command line; the line breaks of a template stay escaped."""
+    return repr(value).strip("'")
 
 
 def attack_settings(summary: Summary, config: Path) -> str:
@@ -170,7 +166,7 @@ def claim_table(summaries: Sequence[Summary]) -> str:
 
 def figure_table(merged: Comparison) -> str:
     """Numbers of whole runs by seed."""
-    rows = [(f.label, *map(number, f.values), estimate(f)) for f in merged.figures if f.round is None and f.n]
+    rows = [(f.label, *map(number, f.values), f.text()) for f in merged.figures if f.round is None and f.n]
     return table(("", *(f"seed {s}" for s in merged.seeds), "mean"), rows)
 
 
@@ -180,7 +176,7 @@ def round_table(merged: Comparison) -> str:
     for figure in merged.figures:
         if figure.round is not None and figure.verifier is None and figure.name != STEPS_TO_EXPLOIT:
             shown.setdefault(figure.label, []).append(figure)
-    rows: list[Sequence[Any]] = [(label, *map(estimate, figures)) for label, figures in shown.items()]
+    rows: list[Sequence[object]] = [(label, *(f.text() for f in figures)) for label, figures in shown.items()]
     rows.append(("steps to exploit in the game, by seed", *(steps_by_seed(merged, r) for r in merged.rounds)))
     return table(("", *(f"round {r}" for r in merged.rounds)), rows)
 
@@ -194,7 +190,7 @@ def matrix_table(summaries: Sequence[Summary], metric: Literal["auroc", "fpr"]) 
     rows = []
     for texts in matrices[0].solutions:
         values = ([getattr(m, metric).get(v, {}).get(texts) for m in matrices] for v in verifiers)
-        rows.append((text_key(texts), *(estimate(over_seeds(found, 0.95), 2) for found in values)))
+        rows.append((text_key(texts), *(over_seeds(found, 0.95).text(2) for found in values)))
     return table(("text", *(v.label for v in verifiers)), rows)
 
 
@@ -224,7 +220,7 @@ def best_of_n_table(summaries: Sequence[Summary]) -> str:
 
     def cell(index: int, n: int) -> str:
         chosen = [r for r in rows if (r.round, r.n) == (index, n) and r.problems >= 20]
-        return estimate(over_seeds([r.value for r in chosen], 0.95)) if chosen else "–"
+        return over_seeds([r.value for r in chosen], 0.95).text() if chosen else "–"
 
     return table(("n", *(f"round {r}" for r in rounds)), [(n, *(cell(r, n) for r in rounds)) for n in sizes])
 
@@ -236,7 +232,7 @@ def subtlety_table(summaries: Sequence[Summary]) -> str:
     keys = ("with_steps", "arithmetic_holds", "validity", "least_validity", "wrong_steps", "first_wrong_place")
 
     def cell(text: VerdictText, key: str) -> str:
-        return estimate(over_seeds([getattr(r, key).value for r in rows if r.text == text], 0.95), 2)
+        return over_seeds([getattr(r, key).value for r in rows if r.text == text], 0.95).text(2)
 
     lines = [(verdict_key(t), *(cell(t, k) for k in keys)) for t in texts]
     return table(("text", *(k.replace("_", " ") for k in keys)), lines)
@@ -252,7 +248,7 @@ def hacking_table(summaries: Sequence[Summary]) -> str:
             cells = []
             for v in verifiers:
                 found = [getattr(r, key) for r in rows if (r.kind, r.change, r.verifier) == (kind, change, v)]
-                cells.append(estimate(over_seeds([f.value if f else None for f in found], 0.95), 2))
+                cells.append(over_seeds([f.value if f else None for f in found], 0.95).text(2))
             lines.append((f"{change}: {title}", *cells))
     return table(("", *(v.label for v in verifiers)), lines)
 
@@ -263,18 +259,9 @@ def test_table(merged: Comparison) -> str:
     return table(("first against second", "mean difference", "p", "seeds"), rows)
 
 
-def table(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(map(str, header)) + " |", "|---" * len(header) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
-
-
-def estimate(figure: OverSeeds, digits: int = 3) -> str:
-    """A mean with its interval."""
-    if figure.mean is None:
-        return "–"
-    interval = f" [{number(figure.low, digits)}, {number(figure.high, digits)}]" if figure.low is not None else ""
-    return number(figure.mean, digits) + interval
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown, as a paragraph of its own."""
+    return markdown_table(header, rows) + "\n"
 
 
 def number(value: float | None, digits: int = 3) -> str:

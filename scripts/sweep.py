@@ -1,7 +1,7 @@
 """Verifier sizes and rewards side by side: a game per point and seed, one table, one figure.
 
     python scripts/sweep.py configs/nano-full.yaml --out runs/sweep                 # sizes and rewards, seed 0
-    python scripts/sweep.py configs/nano-full.yaml --out runs/sweep --points sizes --seeds 0,1,2 --workers 2 game.rounds=2
+    python scripts/sweep.py configs/nano-full.yaml --out runs/sweep --points sizes --seeds 0,1,2 --parallel 2 game.rounds=2
 
 Every game is an ordinary run folder, evaluated with --quick; finished ones are not played again, so the
 sweep goes on where it stopped. The base policy's text depends on neither verifier nor reward: it is drawn
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from legibility.config import Config
 from legibility.config_file import load_config
-from legibility.evaluation.compare import Comparison, OverSeeds, merge, steps_by_seed
+from legibility.evaluation.compare import Comparison, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
 from legibility.evaluation.headline import (
     AUROC_POOLED,
@@ -42,6 +42,7 @@ from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.play import train
 from legibility.reporting.drawing import LIGHT, end_labels, themed
+from legibility.reporting.markdown import markdown_table
 from legibility.stored import Stored, write_stored
 
 SIZES = ("xs", "s", "m", "equal")
@@ -60,7 +61,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the sweep.")] = Path("runs/sweep"),
     points: Annotated[Literal["sizes", "rewards", "all"], typer.Option(help="What to vary.")] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
-    workers: Annotated[
+    parallel: Annotated[
         int, typer.Option(help="Games played side by side, each with its share of the CPU threads.", min=1)
     ] = 1,
 ) -> None:
@@ -79,7 +80,7 @@ def main(
     played: dict[str, Summary] = {}
     for draws_base in (True, False):
         stage = {settings: plan for settings, plan in plans.items() if (plan.base is None) == draws_base}
-        played.update(zip(stage, _all(list(stage.values()), workers), strict=True))
+        played.update(zip(stage, _all(list(stage.values()), parallel), strict=True))
     results = []
     for name in found:
         chosen = [played[settings_of[name, seed]] for seed in seeds.split(",")]
@@ -125,12 +126,13 @@ class Plan(NamedTuple):
     base: Path | None
 
 
-def _all(plans: list[Plan], workers: int) -> list[Summary]:
-    if workers == 1:
+def _all(plans: list[Plan], parallel: int) -> list[Summary]:
+    """The summaries of all games, `parallel` of them played side by side."""
+    if parallel == 1:
         return [play_and_evaluate(plan) for plan in plans]
-    threads = max(1, torch.get_num_threads() // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        return list(pool.map(play_and_evaluate, plans))
+    threads = max(1, torch.get_num_threads() // parallel)
+    with ProcessPoolExecutor(parallel, get_context("spawn"), torch.set_num_threads, (threads,)) as processes:
+        return list(processes.map(play_and_evaluate, plans))
 
 
 def play_and_evaluate(plan: Plan) -> Summary:
@@ -169,17 +171,13 @@ def render(results: Sequence[SweepPoint]) -> str:
     if rounds > 1:
         columns["of verifier 1"] = (AUROC_POOLED, 0, 1)
     columns = {title: key for title, key in columns.items() if any(point.merged.figure(*key).n for point in results)}
-    lines = [
-        "| point | verifier parameters | steps to exploit in the game by seed; by round | "
-        + " | ".join(columns)
-        + " |",
-        "|---" * (len(columns) + 3) + "|",
-    ]
+    rows = []
     for point in results:
         steps = "; ".join(steps_by_seed(point.merged, r) for r in range(rounds))
-        cells = [_cell(point.merged.figure(*key)) for key in columns.values()]
-        lines.append(f"| {point.name} | {point.parameters:,} | {steps} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        cells = [point.merged.figure(*key).text() for key in columns.values()]
+        rows.append([point.name, f"{point.parameters:,}", steps, *cells])
+    header = ["point", "verifier parameters", "steps to exploit in the game by seed; by round", *columns]
+    return markdown_table(header, rows) + "\n"
 
 
 def draw(results: Sequence[SweepPoint]) -> Figure:
@@ -217,13 +215,6 @@ def draw(results: Sequence[SweepPoint]) -> Figure:
 
 def _rounds(results: Sequence[SweepPoint]) -> int:
     return min(len(point.merged.rounds) for point in results)
-
-
-def _cell(figure: OverSeeds, digits: int = 3) -> str:
-    if figure.mean is None:
-        return "–"
-    interval = f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]" if figure.low is not None else ""
-    return f"{figure.mean:.{digits}f}{interval}"
 
 
 if __name__ == "__main__":

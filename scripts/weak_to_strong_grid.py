@@ -19,7 +19,7 @@ import typer
 from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
-from legibility.reporting.page import png
+from legibility.reporting.images import png
 from legibility.weak_to_strong.experiment_figures import pgr_figure
 from legibility.weak_to_strong.experiment_page import write_report
 from legibility.weak_to_strong.experiment_run import weak_to_strong

@@ -19,6 +19,13 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
     assert target.read_text() == "old"
 
 
+def test_text_is_written_as_utf_8_and_bytes_as_they_are(tmp_path):
+    files.write_atomic(tmp_path / "a.txt", "é\n")
+    files.write_atomic(tmp_path / "a.png", b"\x89PNG\r\n")
+    assert (tmp_path / "a.txt").read_bytes() == "é\n".encode()
+    assert (tmp_path / "a.png").read_bytes() == b"\x89PNG\r\n"
+
+
 def test_json_refuses_what_json_cannot_say(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})

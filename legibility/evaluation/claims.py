@@ -138,8 +138,7 @@ def _verdict(values: list[float | None], evidence: str, confidence_level: float)
     found = over_seeds(values, confidence_level)
     if found.mean is None:
         return evidence, UNKNOWN
-    interval = f" [{found.low:.3f}, {found.high:.3f}]" if found.low is not None else ""
-    text = f"{evidence}: {found.mean:.3f}{interval}, {found.n} seed{'s' if found.n > 1 else ''}"
+    text = f"{evidence}: {found.text()}, {found.n} seed{'s' if found.n > 1 else ''}"
     if found.mean <= 0:
         return text, FAILED
     return text, HELD if found.low is not None and found.low > 0 else UNCLEAR

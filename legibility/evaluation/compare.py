@@ -34,6 +34,13 @@ class OverSeeds(Stored):
     high: Number = Field(description="Upper bound.")
     n: int = Field(description="Seeds that have the number.")
 
+    def text(self, digits: int = 3) -> str:
+        """The mean and its interval, for people; a dash where no seed has the number."""
+        if self.mean is None:
+            return "–"
+        interval = "" if self.low is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.mean:.{digits}f}{interval}"
+
 
 class ComparedFigure(OverSeeds):
     """A headline number over seeds. `name`, `round` and `verifier` tell it from all others."""
@@ -198,5 +205,5 @@ def pooled_survival(summaries: Sequence[Summary], confidence_level: float) -> li
 def _settings_differ(paths: Sequence[Path]) -> list[str]:
     """Settings other than the seed in which the runs differ from the first."""
     first, *others = (RunFolder.existing(p).config().model_dump(mode="json") for p in paths)
-    found = {d for other in others for d in different_settings(first, other) if not d.startswith("seed:")}
+    found = {str(d) for other in others for d in different_settings(first, other) if d.name != "seed"}
     return sorted(found)

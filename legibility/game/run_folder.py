@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 import yaml
@@ -61,7 +61,7 @@ class RunFolder:
             )  # new settings count as their defaults
             if different:
                 raise UserError(
-                    f"{path}: settings changed since the run began ({', '.join(different[:3])}); "
+                    f"{path}: settings changed since the run began ({', '.join(map(str, different[:3]))}); "
                     "resume with the same settings or choose another --out"
                 )
         else:
@@ -201,15 +201,26 @@ def peak_memory_mb() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
 
 
-def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Settings in which two dumped configurations differ, as "section.key: old -> new"."""
-    changed = []
+class ChangedSetting(NamedTuple):
+    """A setting, as section.key, with its value in either of two configurations."""
+
+    name: str
+    before: object
+    after: object
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before!r} -> {self.after!r}"
+
+
+def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[ChangedSetting]:
+    """The settings in which two dumped configurations differ, in the order of their names."""
+    changed: list[ChangedSetting] = []
     for key in sorted(set(old) | set(new)):
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             changed += different_settings(a, b, f"{prefix}{key}.")
         elif a != b:
-            changed.append(f"{prefix}{key}: {a!r} -> {b!r}")
+            changed.append(ChangedSetting(f"{prefix}{key}", a, b))
     return changed
 
 

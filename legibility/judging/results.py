@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -17,7 +16,8 @@ from legibility.judging.agreement import PEOPLE
 from legibility.judging.protocol import Protocol
 from legibility.judging.results_schema import ConditionResult, StudyResults
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
-from legibility.reporting.page import CSS_INCH, Image, data_url, interval, number, percent, png
+from legibility.reporting.images import save_image
+from legibility.reporting.page import accuracy_bounds, environment
 from legibility.stored import Interval, Stored, write_stored
 
 WATERMARK = "SIMULATED RATERS, NOT PEOPLE"
@@ -32,25 +32,12 @@ def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
     write_atomic(folder / "raters.csv", _flat(results.raters).to_csv(index=False))
     images = {}
     for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
-        light, dark = draw(results, LIGHT), draw(results, DARK)
-        content = png(light)
-        (folder / "figures" / f"{name}.png").write_bytes(content)
-        images[name] = Image(round(CSS_INCH * light.get_figwidth()), data_url(content), data_url(png(dark)))
-    environment = Environment(
-        loader=PackageLoader("legibility.judging"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent, bounds=_bounds, judge=_judge)
-    page = environment.get_template("results.html.j2").render(r=results, rules=rules, images=images)
+        images[name] = save_image(folder / "figures" / f"{name}.png", draw(results, LIGHT), draw(results, DARK))
+    templates = environment("legibility.judging")
+    templates.filters.update(bounds=accuracy_bounds, judge=_judge)
+    page = templates.get_template("results.html.j2").render(r=results, rules=rules, images=images)
     write_atomic(folder / "results.html", page)
     return folder / "results.html"
-
-
-def _bounds(estimate: Interval) -> str:
-    return interval([estimate.low, estimate.high])
 
 
 def _judge(name: str) -> str:

@@ -20,7 +20,8 @@ from legibility.evaluation.headline import (
 )
 from legibility.files import write_atomic
 from legibility.reporting.drawing import DARK, LIGHT, Theme, end_labels, or_nan, themed
-from legibility.reporting.page import CSS_INCH, Image, data_url, environment, png, write_bytes
+from legibility.reporting.images import save_image
+from legibility.reporting.page import environment
 
 PANELS = (  # title; figure, label and colour of each line; limits
     ("accuracy", ((HELPFUL_ACCURACY, "helpful", "helpful"), (SNEAKY_ACCURACY, "sneaky", "sneaky")), (0, 1)),
@@ -35,9 +36,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     """Write `<folder>/compare.html` and its figure; returns the page's path."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     light, dark = (rounds_figure(comparison, theme) for theme in (LIGHT, DARK))
-    content = png(light)
-    write_bytes(folder / "figures" / "seeds.png", content)
-    image = Image(round(CSS_INCH * light.get_figwidth()), data_url(content), data_url(png(dark)))
+    image = save_image(folder / "figures" / "seeds.png", light, dark)
     target = folder / "compare.html"
     write_atomic(target, environment().get_template("compare.html.j2").render(comparison=comparison, image=image))
     return target

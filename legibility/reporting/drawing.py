@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import matplotlib
 import pandas as pd
@@ -20,6 +20,9 @@ from matplotlib.ticker import MaxNLocator
 
 Colour: TypeAlias = str | tuple[float, float, float]
 """A name or hex code, or red, green and blue from 0 to 1."""
+
+LineStyle: TypeAlias = str | tuple[int, tuple[float, float]]
+"""A name, or an offset and the lengths of dash and gap, in points."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ DARK = Theme(
 )
 
 
-def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: Any = "-", *, offset: int = 0) -> float:
+def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: LineStyle = "-", *, offset: int = 0) -> float:
     """Raw points faintly, an exponential average on top; returns the last smoothed value (nan if none)."""
     x = values.index.to_numpy() + offset
     smooth = values.ewm(alpha=alpha, adjust=False, ignore_na=True).mean()  # as the stop rule smooths

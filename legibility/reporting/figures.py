@@ -16,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from legibility.game.condition import CORRECTNESS, verifier
 from legibility.game.run_records import Discrimination
 from legibility.reporting.data import CheckedBy, Phase, Policy, ReportData
-from legibility.reporting.drawing import LIGHT, Theme, end_labels, series, step_axis, themed
+from legibility.reporting.drawing import LIGHT, LineStyle, Theme, end_labels, or_nan, series, step_axis, themed
 from legibility.reporting.evaluation_figures import evaluation_figures
 from legibility.stored import Interval
 
@@ -171,8 +171,7 @@ def _tax_panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None
 
 def _point(policy: Policy, who: CheckedBy) -> Point:
     """Accuracy and checkability, nan where not known."""
-    x, y = policy.accuracy.value, policy.checked_by(who)
-    return math.nan if x is None else x, math.nan if y is None else y
+    return or_nan(policy.accuracy.value), or_nan(policy.checked_by(who))
 
 
 def _bounds(interval: Interval | None) -> list[float]:
@@ -343,7 +342,7 @@ def health_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
         return figure
 
 
-VERDICT_STYLES = {"correct": "-", "incorrect": (0, (4, 1.5)), "invalid": (0, (1, 1.2))}
+VERDICT_STYLES: dict[str, LineStyle] = {"correct": "-", "incorrect": (0, (4, 1.5)), "invalid": (0, (1, 1.2))}
 
 
 def _verdict_lines(

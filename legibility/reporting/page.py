@@ -6,15 +6,11 @@ characters are made visible, and the page forbids scripts by its own content pol
 
 from __future__ import annotations
 
-import base64
-import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
@@ -23,20 +19,11 @@ from legibility.reporting.data import ReportData, read_run
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.evaluation_figures import pooled_texts
 from legibility.reporting.figures import figures
+from legibility.reporting.images import Image, save_image
 from legibility.reporting.marked_solution import printable
 from legibility.stored import Interval
 
 UNDEFINED = "undefined"
-CSS_INCH = 104  # CSS pixels per inch of a figure, so that text has one size in all figures
-
-
-@dataclass(frozen=True)
-class Image:
-    """A figure as the page embeds it: width in CSS pixels, and a data URL for each colour scheme."""
-
-    width: int
-    light: str
-    dark: str
 
 
 def write_report(run: RunFolder) -> Path:
@@ -47,12 +34,8 @@ def write_report(run: RunFolder) -> Path:
     data = read_run(run)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
-    images = {}
-    dark = figures(data, DARK)
-    for name, figure in figures(data, LIGHT).items():
-        content = png(figure)
-        write_bytes(folder / f"{name}.png", content)
-        images[name] = Image(round(CSS_INCH * figure.get_figwidth()), data_url(content), data_url(png(dark[name])))
+    light, dark = figures(data, LIGHT), figures(data, DARK)
+    images = {name: save_image(folder / f"{name}.png", figure, dark[name]) for name, figure in light.items()}
     target = run.path / "report.html"
     write_atomic(target, render(data, images))
     return target
@@ -73,19 +56,15 @@ def render(data: ReportData, images: Mapping[str, Image]) -> str:
             settings=settings_line(data),
             decoding=decoding_line(data),
             duration=duration,
-            headline=headline(data),
+            cards=cards(data),
         )
     )
 
 
-def environment() -> Environment:
-    """The templates, their escaping and their filters."""
+def environment(package: str = "legibility.reporting") -> Environment:
+    """The templates of a package, their escaping and their filters."""
     made = Environment(
-        loader=PackageLoader("legibility.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
     made.filters.update(text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
@@ -103,11 +82,11 @@ class Card:
     meaning: str
 
 
-def headline(data: ReportData) -> list[Card]:
-    """The numbers on top."""
+def cards(data: ReportData) -> list[Card]:
+    """The numbers on top; one that the run has yet to compute says so."""
     last, correctness = data.summary_rounds[-1], data.correctness_only
     tax, retained = data.summary.legibility_tax, data.summary.retained_gain
-    cards = [
+    found = [
         Card(
             "start accuracy",
             percent(data.start.accuracy.value),
@@ -145,9 +124,9 @@ def headline(data: ReportData) -> list[Card]:
         ),
     ]
     if data.finished:
-        return cards
+        return found
     # undefined is a result; what is still to come is not
-    return [replace(card, value="not yet") if card.value == UNDEFINED else card for card in cards]
+    return [replace(card, value="not yet") if card.value == UNDEFINED else card for card in found]
 
 
 def settings_line(data: ReportData) -> str:
@@ -212,22 +191,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as PNG, without a date in it: the same figure is the same bytes."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None})
-    return out.getvalue()
-
-
-def data_url(content: bytes) -> str:
-    """A PNG as a data URL, which a page holds in itself."""
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write through a temporary name."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from legibility.reporting.drawing import LIGHT, Theme, end_labels, themed
+from legibility.reporting.drawing import LIGHT, Theme, end_labels, or_nan, themed
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_schema import (
     AutoAlignerSection,
@@ -55,14 +54,14 @@ def _draw_accuracy(ax: Axes, plain: Sequence[StudentEntry], ceilings: Sequence[C
         own = sorted((s for s in xent if s.sizes.weak == name), key=lambda s: s.sizes.strong_parameters)
         if own:
             x = [s.sizes.strong_parameters for s in own]
-            y = [_known(s.accuracy.value) for s in own]
+            y = [or_nan(s.accuracy.value) for s in own]
             ax.plot(x, y, "-", color=theme.helpful, alpha=1 - 0.28 * k)
             for s, place in zip(own, x, strict=True):
                 _bar(ax, place * 1.012 ** (k - 1), s.accuracy, theme.helpful, _marker(k))
             ends.append((y[-1], f"taught by {name}", theme.helpful))
     top = sorted((c for c in ceilings if c.objective == "xent"), key=lambda c: c.parameters)
     if top:
-        y = [_known(c.accuracy.value) for c in top]
+        y = [or_nan(c.accuracy.value) for c in top]
         ax.plot([c.parameters for c in top], y, color=theme.text, linewidth=1.2)
         ends.append((y[-1], "ceiling", theme.text))
     ax.set_xscale("log")
@@ -114,7 +113,7 @@ def curves_figure(summary: ExperimentSummary, theme: Theme = LIGHT) -> Figure:
         axes = figure.subplots(1, max(1, len(chosen)), sharey=True, squeeze=False)[0]
         for k, (ax, (objective, s)) in enumerate(zip(axes, chosen.items(), strict=False)):
             x = [p.share for p in s.curve]
-            true, weak = [_known(p.true) for p in s.curve], [_known(p.weak) for p in s.curve]
+            true, weak = [or_nan(p.true) for p in s.curve], [or_nan(p.weak) for p in s.curve]
             ax.plot(x, true, "-o", color=theme.correctness, markersize=3)
             ax.plot(x, weak, "-o", color=theme.sneaky, markersize=3)
             ax.set(title=objective, xlabel="share of training")
@@ -151,16 +150,11 @@ def _weak_names(students: Sequence[StudentEntry]) -> list[str]:
     return list(dict.fromkeys(s.sizes.weak for s in students))
 
 
-def _known(value: float | None) -> float:
-    """nan, which is not drawn, for what is not defined."""
-    return math.nan if value is None else value
-
-
 def _marker(weak_index: int) -> str:
     return MARKERS[weak_index % len(MARKERS)]
 
 
 def _bar(ax: Axes, x: float, estimate: Interval, colour: str, marker: str) -> None:
     if estimate.low is not None:
-        ax.plot([x, x], [estimate.low, _known(estimate.high)], color=colour, linewidth=1, alpha=0.5)
-    ax.plot(x, _known(estimate.value), marker, color=colour, markersize=5)
+        ax.plot([x, x], [estimate.low, or_nan(estimate.high)], color=colour, linewidth=1, alpha=0.5)
+    ax.plot(x, or_nan(estimate.value), marker, color=colour, markersize=5)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.drawing import DARK, LIGHT
-from legibility.reporting.marked_solution import printable
-from legibility.reporting.page import CSS_INCH, UNDEFINED, Image, data_url, number, percent, png
+from legibility.reporting.images import save_image
+from legibility.reporting.page import UNDEFINED, environment
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_figures import figures
 from legibility.weak_to_strong.experiment_schema import read_summary
@@ -21,20 +19,11 @@ def write_report(run: RunFolder) -> Path:
     summary = read_summary(run.path)
     folder = run.path / "figures"
     folder.mkdir(exist_ok=True)
-    images, dark = {}, figures(summary, DARK)
-    for name, figure in figures(summary, LIGHT).items():
-        content = png(figure)
-        (folder / f"{name}.png").write_bytes(content)
-        images[name] = Image(round(CSS_INCH * figure.get_figwidth()), data_url(content), data_url(png(dark[name])))
-    environment = Environment(
-        loader=PackageLoader("legibility.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=percent, printable=printable, accuracy=accuracy, gap=gap)
-    page = environment.get_template("weak_to_strong.html.j2").render(s=summary, images=images, manifest=run.manifest())
+    light, dark = figures(summary, LIGHT), figures(summary, DARK)
+    images = {name: save_image(folder / f"{name}.png", figure, dark[name]) for name, figure in light.items()}
+    templates = environment()
+    templates.filters.update(accuracy=accuracy, gap=gap)
+    page = templates.get_template("weak_to_strong.html.j2").render(s=summary, images=images, manifest=run.manifest())
     write_atomic(run.path / "report.html", page)
     return run.path / "report.html"
 

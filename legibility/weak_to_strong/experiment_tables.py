@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from legibility.reporting.markdown import markdown_table
 from legibility.weak_to_strong.experiment_page import accuracy, gap
 from legibility.weak_to_strong.experiment_schema import (
     AutoAlignerSection,
@@ -24,12 +24,6 @@ def experiment_tables(summary: ExperimentSummary) -> str:
     parts += [_in_context(summary.in_context)] if summary.in_context else []
     parts += [_generation(summary.generation)] if summary.generation else []
     return "\n\n".join(p for p in parts if p) + "\n"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
 
 def _intro(s: ExperimentSummary) -> str:
@@ -53,7 +47,7 @@ def _supervisors(s: ExperimentSummary) -> str:
         )
         for c in s.ceiling
     ]
-    return markdown(["model", "teacher", "oversight", "parameters", "test accuracy"], rows)
+    return markdown_table(["model", "teacher", "oversight", "parameters", "test accuracy"], rows)
 
 
 def _grid(s: ExperimentSummary) -> str:
@@ -65,7 +59,7 @@ def _grid(s: ExperimentSummary) -> str:
         (" → ".join(pair), *(cells.get((pair, objective), "–") for objective in objectives))
         for pair in dict.fromkeys(x.pair for x in plain)
     ]
-    return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown(
+    return "Accuracy; PGR of the last step (– : not run, or no size in between):\n\n" + markdown_table(
         ["weak → strong", *objectives], rows
     )
 
@@ -100,7 +94,7 @@ def _during(s: ExperimentSummary) -> str:
     ]
     return (
         f"{' → '.join(widest)} during training, test accuracies; the best step is chosen on validation, by weak labels (a choice open to a user) or by truth "
-        f"(open to nobody):\n\n{markdown(header, rows)}"
+        f"(open to nobody):\n\n{markdown_table(header, rows)}"
     )
 
 
@@ -132,7 +126,7 @@ def _focus(s: ExperimentSummary) -> str:
         "PGR over its supervisor",
         "agrees where supervisor right / wrong",
     ]
-    return "Better teachers and oversight:\n\n" + markdown(header, rows)
+    return "Better teachers and oversight:\n\n" + markdown_table(header, rows)
 
 
 def _aligner(a: AutoAlignerSection) -> str:
@@ -148,7 +142,7 @@ def _aligner(a: AutoAlignerSection) -> str:
         )
         for d in a.drift
     ]
-    drift = markdown(
+    drift = markdown_table(
         [
             "generation",
             "model",
@@ -166,7 +160,7 @@ def _aligner(a: AutoAlignerSection) -> str:
         ("one jump", a.one_jump),
         ("bootstrapping", a.bootstrapping),
     )
-    paths = markdown(
+    paths = markdown_table(
         ["path", "accuracy", "PGR"], [(n, accuracy(path.accuracy), gap(path.pgr)) for n, path in compared if path]
     )
     return f"Recursive auto-aligner ({' → '.join(a.generations)}):\n\n{drift}\n\n{paths}"
@@ -199,7 +193,7 @@ def _game(g: GameTeacherSection) -> str:
     said = ", ".join(f"round {r} {_share(a)}" for r, a in g.label_accuracy.items())
     return (
         f"The game as a teacher: {g.student} taught by the first and the last verifier on {g.student_items} prover-half solutions (label accuracy: {said}).\n\n"
-        + markdown(["test text", "teacher", "teacher's accuracy", "student's accuracy", "ceiling", "PGR"], rows)
+        + markdown_table(["test text", "teacher", "teacher's accuracy", "student's accuracy", "ceiling", "PGR"], rows)
     )
 
 
@@ -221,7 +215,7 @@ def _in_context(c: InContextSection) -> str:
     return (
         f"In context: {c.model}{taught}, with {c.demonstrations} demonstrations labelled by {c.weak} (itself {accuracy(c.weak_accuracy)}, "
         f"AUROC {c.weak_auroc:.2f}, on the {c.queries} queries):\n\n"
-        + markdown(
+        + markdown_table(
             [
                 "demonstrations",
                 "confidence shown",
@@ -254,7 +248,7 @@ def _generation(g: GenerationSection) -> str:
         "ceiling",
         "PGR",
     ]
-    return f"Generating answers ({g.test_problems} test problems):\n\n" + markdown(header, [row])
+    return f"Generating answers ({g.test_problems} test problems):\n\n" + markdown_table(header, [row])
 
 
 def _agreement(x: StudentEntry) -> str:

@@ -10,7 +10,7 @@ import yaml
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sha256
-from legibility.game.run_folder import RunFolder
+from legibility.game.run_folder import RunFolder, different_settings
 from legibility.problems.storage import read_problems
 
 
@@ -273,3 +273,15 @@ def test_checkpoints_load_with_transformers_alone(tiny_run):
         AutoModelForSequenceClassification.from_pretrained(tiny_run.path / "rounds/01/verifier").config.num_labels == 1
     )
     assert AutoTokenizer.from_pretrained(tiny_run.path / "rounds/01/verifier").pad_token is not None
+
+
+def test_changed_settings_are_named_with_both_values_in_order():
+    old = {"seed": 0, "ppo": {"steps": 4, "epochs": 1}, "prover": {"lora": None}}
+    new = {"seed": 1, "ppo": {"steps": 5, "epochs": 1}, "prover": {"lora": {"r": 8}}}
+    changed = different_settings(old, new)
+    assert [(c.name, c.before, c.after) for c in changed] == [
+        ("ppo.steps", 4, 5),
+        ("prover.lora", None, {"r": 8}),
+        ("seed", 0, 1),
+    ]
+    assert str(changed[0]) == "ppo.steps: 4 -> 5" and different_settings(old, old) == []

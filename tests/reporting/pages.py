@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 from legibility.game.run_folder import RunFolder
 from legibility.problems.records import Problem, Step
-from legibility.reporting.page import Image
+from legibility.reporting.images import Image
 
 PROBLEM = Problem(
     "p", "Tom has 5 pens and gets 3, then doubles them.", "16", steps=(Step(5, "+", 3, 8), Step(8, "*", 2, 16))

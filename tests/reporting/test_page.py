@@ -13,7 +13,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import SCHEMA
 from legibility.reporting import report, write_report
 from legibility.reporting.data import read_run
-from legibility.reporting.page import duration, headline, interval, number, percent, render, signed
+from legibility.reporting.page import cards, duration, interval, number, percent, render, signed
 from tests.reporting.pages import Page, fake_images, unfinish
 from tests.support import legibility
 
@@ -54,11 +54,11 @@ def test_the_page_says_what_the_summary_says(run: RunFolder) -> None:
     summary["arms"]["game"]["rounds"][0]["steps_to_exploit"] = 17
     (run.path / "summary.json").write_text(json.dumps(summary))
     data = read_run(run)
-    cards = {card.name: card for card in headline(data)}
-    assert cards["legibility tax"].value == "+12.5 points" and cards["legibility tax"].interval == "5.0 to 20.0"
-    assert cards["retained gain"].value == "undefined" and cards["retained gain"].interval == ""
-    assert cards["start accuracy"].value == f"{100 * summary['arms']['init']['accuracy']:.1f}%"
-    assert all(card.meaning.endswith(".") for card in cards.values())
+    shown = {card.name: card for card in cards(data)}
+    assert shown["legibility tax"].value == "+12.5 points" and shown["legibility tax"].interval == "5.0 to 20.0"
+    assert shown["retained gain"].value == "undefined" and shown["retained gain"].interval == ""
+    assert shown["start accuracy"].value == f"{100 * summary['arms']['init']['accuracy']:.1f}%"
+    assert all(card.meaning.endswith(".") for card in shown.values())
     text = Page(render(data, {})).text
     assert "17" in text and "20 test problems × 2 samples per role" in text and f"Seed {summary['seed']}" in text
     assert "legibility train tiny/config.yaml --out tiny-again" in text and str(run.path) not in text
