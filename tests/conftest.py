@@ -119,6 +119,12 @@ def tiny_bert_dir(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", params=["decoder", "encoder"])
+def scorer_dir(request, tiny_verifier_dir, tiny_bert_dir) -> Path:
+    """Saved models that a verifier may start from, one of each kind."""
+    return {"decoder": tiny_verifier_dir, "encoder": tiny_bert_dir}[request.param]
+
+
 @pytest.fixture(scope="session")
 def tiny_overrides(tiny_prover_dir, tiny_verifier_dir, tmp_path_factory) -> list[str]:
     """Settings of a game of two rounds that takes a few seconds, on top of an empty config file."""

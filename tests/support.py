@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from legibility.models.nano import HELPFUL
 from legibility.problems.generator import NAMES
+from legibility.problems.records import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
 GSM8K = Path(os.environ.get("LEGIBILITY_GSM8K") or ROOT.parent / "shared/data/gsm8k")
@@ -164,3 +166,54 @@ def beats(pairs) -> float:
     """Share of (correct, incorrect) score pairs won, ties half; nan without pairs."""
     pairs = list(pairs)
     return sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs) if pairs else float("nan")
+
+
+PACKED_PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]  # id 0 is the pad token: here it is text
+PACKED_COMPLETIONS = [
+    [[20, 21, 22], [23], [20, 0, 0, 25, 26, 27]],
+    [[30, 31], [0]],
+    [[1], [33, 34, 35, 36], [37, 0], [38]],
+]
+
+
+# --- Finished games ----------------------------------------------------------------------------
+
+
+def play_with(config_file, overrides, out, *more):
+    """A whole game with more overrides; its run folder."""
+    from legibility.config_file import load_config
+    from legibility.play import train
+
+    return train(load_config(config_file, [*overrides, *more]), out, progress=quiet())
+
+
+def metrics(run, place: str) -> list[dict]:
+    """The step metrics of a phase."""
+    return [json.loads(line) for line in (run.path / place / "metrics.jsonl").read_text().splitlines()]
+
+
+def training(run, place: str) -> dict:
+    """training.json of a phase, as it stands in the file."""
+    return json.loads((run.path / place / "training.json").read_text())
+
+
+def ppo_rows(run, index: int):
+    """The completions that a round's PPO steps were made of."""
+    from legibility.game.solutions import round_solutions
+
+    frame = round_solutions(run, index)
+    return frame[frame.phase == "ppo"]
+
+
+# --- Verifiers ---------------------------------------------------------------------------------
+
+PENS = [Problem(f"p{i}", f"Tom has {i} pens. Ann has {i + 1}.", str(2 * i + 1)) for i in range(6)]
+PEN_TEXTS = ["#### 1", "1 + 2 = 3\n#### 3", "2 + 3 = 5\n" * 4 + "#### 5", "", "#### 9", "é ≠ ∞ 漢字"]
+
+
+def load_verifier(folder, batch: int = 256, seed: int = 0, **changes):
+    """A verifier from a model folder, with other settings."""
+    from legibility.config import VerifierSettings
+    from legibility.models.verifier import Verifier
+
+    return Verifier.load(VerifierSettings(model=str(folder), **changes), "cpu", seed=seed, batch=batch)

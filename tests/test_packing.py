@@ -8,13 +8,11 @@ import pytest
 import torch
 
 from legibility.errors import UserError
-from legibility.models import flat, flex
-from legibility.models.flex import BLOCK, flex_tree_attention
 from legibility.packing import pack
 from tests.support import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
+from tests.support import PACKED_COMPLETIONS as COMPLETIONS
+from tests.support import PACKED_PROMPTS as PROMPTS
 
-PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]  # id 0 is the pad token: here it is text
-COMPLETIONS = [[[20, 21, 22], [23], [20, 0, 0, 25, 26, 27]], [[30, 31], [0]], [[1], [33, 34, 35, 36], [37, 0], [38]]]
 FLAT = [(p, c) for p, group in zip(PROMPTS, COMPLETIONS, strict=True) for c in group]
 
 
@@ -85,67 +83,6 @@ def test_reduced_precision_masks_are_finite():
         batch = pack(PROMPTS, COMPLETIONS)
         for mask in (batch.padded(dtype).mask, *batch.masks(dtype)):
             assert mask.dtype == dtype and torch.isfinite(mask).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_padded_attention_equals_the_one_by_group(dtype):
-    """What a GPU runs, with gradients: all places, and the chosen places of the last layer."""
-    batch = pack(PROMPTS, COMPLETIONS)
-    draw = torch.Generator().manual_seed(0)
-    assert batch.counts == [sum(map(len, group)) for group in COMPLETIONS]
-    for layer, queries in ((0, len(batch.ids)), (1, len(batch.chosen))):
-        inputs = [torch.randn(n, heads, 8, generator=draw, dtype=dtype, requires_grad=True)
-                  for n, heads in ((queries, 4), (len(batch.ids), 2), (len(batch.ids), 2))]  # fmt: skip
-        out, gradients = [], []
-        for kind in (flat._by_group, flat._at_once):
-            out.append(kind(batch, dtype, 2)(layer, *inputs))
-            gradients.append(torch.autograd.grad(out[-1].square().sum(), inputs))
-        torch.testing.assert_close(out[0], out[1])
-        torch.testing.assert_close(gradients[0], gradients[1])
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("groups", [1, 12])
-def test_flex_attention_equals_the_one_by_group(groups, monkeypatch):
-    """Its masks and its filling up, with gradients through torch's reference implementation; over one block and over several."""
-    import torch.nn.attention.flex_attention as torch_flex
-
-    monkeypatch.setattr(
-        torch_flex, "_validate_device", lambda *inputs: None
-    )  # it trains on a GPU only; the reference runs anywhere
-    prompts = [[5] * (3 + g) for g in range(groups)]
-    completions = [[[6] * (1 + (g + j) % 7) for j in range(3)] for g in range(groups)]
-    batch = pack(prompts, completions)
-    assert (len(batch.ids) > BLOCK) == (groups > 1)
-    draw = torch.Generator().manual_seed(0)
-    for layer, queries in ((0, len(batch.ids)), (1, len(batch.chosen))):
-        inputs = [torch.randn(n, heads, 16, generator=draw, requires_grad=True)
-                  for n, heads in ((queries, 4), (len(batch.ids), 2), (len(batch.ids), 2))]  # fmt: skip
-        out, gradients = [], []
-        for attend in (flat._by_group(batch, torch.float32, 2), flex_tree_attention(batch, 2)):
-            out.append(attend(layer, *inputs))
-            gradients.append(torch.autograd.grad(out[-1].square().sum(), inputs))
-        torch.testing.assert_close(out[0], out[1])
-        torch.testing.assert_close(gradients[0], gradients[1])
-
-
-@pytest.mark.parametrize(
-    ("device", "implementation", "chosen"),
-    [
-        ("cpu", "flex_attention", "_by_group"),
-        ("cpu", "sdpa", "_by_group"),
-        ("meta", "sdpa", "_at_once"),
-        ("meta", "flex_attention", "flex"),
-    ],
-)
-def test_which_attention_runs_where(device, implementation, chosen, byte_tokenizer, monkeypatch):
-    """The meta device stands in for a GPU."""
-    decoder = flat.flat_decoder(tiny_model("llama", byte_tokenizer))
-    decoder.decoder.config._attn_implementation = implementation
-    for name in ("_by_group", "_at_once"):
-        monkeypatch.setattr(flat, name, lambda *_, name=name: name)
-    monkeypatch.setattr(flex, "flex_tree_attention", lambda *_: "flex")
-    assert decoder.attention(pack(PROMPTS, COMPLETIONS).to(device)) == chosen
 
 
 def test_chosen_masks_by_hand():

@@ -10,31 +10,11 @@ import pytest
 from safetensors.torch import load_file
 
 from legibility import rewards
-from legibility.config_file import load_config
 from legibility.game.solutions import round_solutions
 from legibility.models.prover import Prover
 from legibility.packing import pack
-from legibility.play import train
 from legibility.problems.storage import read_problems
-from tests.support import quiet
-
-
-def metrics(run, place: str) -> list[dict]:
-    return [json.loads(line) for line in (run.path / place / "metrics.jsonl").read_text().splitlines()]
-
-
-def training(run, place: str) -> dict:
-    return json.loads((run.path / place / "training.json").read_text())
-
-
-def ppo_rows(run, index: int) -> pd.DataFrame:
-    frame = round_solutions(run, index)
-    return frame[frame.phase == "ppo"]
-
-
-def play_with(config_file, overrides, out, *more):
-    return train(load_config(config_file, [*overrides, *more]), out, progress=quiet())
-
+from tests.support import metrics, play_with, ppo_rows, training
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")
 

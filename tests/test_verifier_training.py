@@ -12,6 +12,7 @@ from legibility.config import VerifierSettings
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.verifier_training import LabelledSolution, cross_entropy_loss, pairwise_loss, train_verifier
+from tests.support import PEN_TEXTS, PENS, load_verifier
 
 T, F = True, False
 
@@ -77,19 +78,6 @@ def test_losses_are_finite_for_huge_scores(loss):
         assert torch.isfinite(loss(torch.tensor([scale, -scale]), torch.tensor([T, F])))
 
 
-PROBLEMS = [Problem(f"p{i}", f"Tom has {i} pens. Ann has {i + 1}.", str(2 * i + 1)) for i in range(6)]
-TEXTS = ["#### 1", "1 + 2 = 3\n#### 3", "2 + 3 = 5\n" * 4 + "#### 5", "", "#### 9", "é ≠ ∞ 漢字"]
-
-
-@pytest.fixture(scope="session", params=["decoder", "encoder"])
-def folder(request, tiny_verifier_dir, tiny_bert_dir):
-    return {"decoder": tiny_verifier_dir, "encoder": tiny_bert_dir}[request.param]
-
-
-def load(folder, batch: int = 256, seed: int = 0, **changes) -> Verifier:
-    return Verifier.load(VerifierSettings(model=str(folder), **changes), "cpu", seed=seed, batch=batch)
-
-
 def separable(count: int = 24) -> list[LabelledSolution]:
     """Correct solutions say so; the rest of the text is noise."""
     rng = np.random.default_rng(0)
@@ -103,8 +91,8 @@ def separable(count: int = 24) -> list[LabelledSolution]:
 
 
 @pytest.mark.parametrize("loss", ["pairwise", "cross_entropy"])
-def test_training_separates_what_can_be_separated(folder, loss):
-    settings = VerifierSettings(model=str(folder), loss=loss, updates=40, batch_problems=8, learning_rate=1e-2)
+def test_training_separates_what_can_be_separated(scorer_dir, loss):
+    settings = VerifierSettings(model=str(scorer_dir), loss=loss, updates=40, batch_problems=8, learning_rate=1e-2)
     verifier = Verifier.load(settings, "cpu", seed=0)
     seen: list[int] = []
     metrics = train_verifier(
@@ -118,15 +106,15 @@ def test_training_separates_what_can_be_separated(folder, loss):
     assert right > wrong + 1
 
 
-def test_training_is_a_function_of_its_generator(folder):
+def test_training_is_a_function_of_its_generator(scorer_dir):
     """Also for models with dropout: a resumed run starts with another global random state."""
-    settings = VerifierSettings(model=str(folder), updates=4, batch_problems=5)
+    settings = VerifierSettings(model=str(scorer_dir), updates=4, batch_problems=5)
     results = []
     for seed, elsewhere in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(elsewhere)
         verifier = Verifier.load(settings, "cpu", seed=0)
         train_verifier(verifier, separable(12), settings, np.random.default_rng(seed))
-        results.append(verifier.score(PROBLEMS, TEXTS))
+        results.append(verifier.score(PENS, PEN_TEXTS))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
 
@@ -134,12 +122,12 @@ def test_training_is_a_function_of_its_generator(folder):
 def test_training_needs_something_to_learn_from(tiny_verifier_dir):
     settings = VerifierSettings(model=str(tiny_verifier_dir), updates=2)
     with pytest.raises(ValueError, match="no labelled solutions"):
-        train_verifier(load(tiny_verifier_dir), [], settings, np.random.default_rng(0))
+        train_verifier(load_verifier(tiny_verifier_dir), [], settings, np.random.default_rng(0))
 
 
 def test_a_pass_sees_every_problem_once_with_all_its_solutions(tiny_verifier_dir):
     settings = VerifierSettings(model=str(tiny_verifier_dir), updates=6, batch_problems=5)
-    verifier, items, batches = load(tiny_verifier_dir), separable(13), []
+    verifier, items, batches = load_verifier(tiny_verifier_dir), separable(13), []
     forward = verifier.forward
     verifier.forward = lambda groups: batches.append([tuple(t) for g in groups for t in g]) or forward(groups)
     train_verifier(verifier, items, settings, np.random.default_rng(0))

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
-from legibility.rollouts import Completion, sample
+from legibility.rollouts import sample
 from legibility.rollouts.cache import group_width
-from tests.support import prover_of, tiny_model
-
-ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/rollouts/test_vllm.py
-END = 1
-SMALL = [[5, 2, 3, 4, 5], [2], [5, 0, 3], [3, 3, 3, 3, 3, 3, 3]]
-
-
-@pytest.fixture
-def small():
-    """A prover with six tokens: 0 is also the pad id, 1 ends a completion."""
-    tokenizer = SimpleNamespace(eos_token_id=END, pad_token_id=0, chat_template=None)
-    model = tiny_model("llama", tokenizer, vocab_size=6, initializer_range=0.1, tie_word_embeddings=False)
-    model.generation_config.eos_token_id = END
-    return prover_of(model, tokenizer)
-
-
-def ids(completions) -> list[list[list[int]]]:
-    return [[c.ids for c in group] for group in completions]
-
-
-def flat(completions) -> list[Completion]:
-    return [c for group in completions for c in group]
+from tests.rollouts.drawn import ENGINES, SMALL, flat, ids
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5, 7, 8, 10])
