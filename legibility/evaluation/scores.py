@@ -54,6 +54,7 @@ class Scorer:
         self._verifier: Verifier | None = None
 
     def __call__(self, frame: pd.DataFrame) -> np.ndarray:
+        """Scores (n,) float32 of the rows of a frame (columns problem_id, text); only new texts are scored."""
         keys = [_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
         missing = {k: i for i, k in enumerate(keys) if k not in self.known}
         if missing:
