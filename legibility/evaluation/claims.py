@@ -15,6 +15,7 @@ import numpy as np
 
 from legibility.evaluation.compare import over_seeds, pooled_survival
 from legibility.evaluation.headline import (
+    Form,
     attacks_of,
     auroc_of,
     best_of,
@@ -24,10 +25,13 @@ from legibility.evaluation.headline import (
     sneaky_validity,
 )
 from legibility.evaluation.summary_schema import Summary
-from legibility.evaluation.text_sets import BothRoles, TextSet
+from legibility.evaluation.text_sets import REWARDS, BothRoles, TextSet, reward_label
 from legibility.game.condition import CORRECTNESS_ONLY, helpful, sneaky, verifier
 
 HELD, FAILED, UNCLEAR, UNKNOWN = "held", "failed", "not clear", "not measured"
+
+
+_FORMS: tuple[tuple[str, Form], ...] = (("raw", "difference"), ("at equal length", "difference_matched"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Claim:
 def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list[Claim]:
     """Every claim that these runs can speak to."""
     last = rounds_of(summaries) - 1
-    found = [_survival_claim(summaries, reward, last, confidence_level) for reward in ("src", "cgc", "goodhart")]
+    found = [_survival_claim(summaries, reward, last, confidence_level) for reward in REWARDS]
     table: list[tuple[str, str, str, Callable[[Summary], float | None]]] = [
         (
             "Within the game, the last verifier takes more steps to fool than verifier 0",
@@ -101,7 +105,7 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
                 "pairwise accuracy of the held-out judge, game - correctness-only",
                 lambda s, form=form: _minus(0.0, checkability(s, "held_out_judge", CORRECTNESS_ONLY, form)),
             )
-            for title, form in (("raw", "difference"), ("at equal length", "difference_matched"))
+            for title, form in _FORMS
         ),
         (
             "Sneaky flaws get subtler over the rounds",
@@ -145,14 +149,12 @@ def _verdict(values: list[float | None], evidence: str, confidence_level: float)
 
 
 def _survival_claim(summaries: Sequence[Summary], reward: str, last: int, confidence_level: float) -> Claim:
-    text, paper = (
-        f"The last verifier withstands {reward.upper() if reward != 'goodhart' else 'Goodhart'} attacks for longer than verifier 0",
-        "4.3.1, Fig. 6a",
-    )
+    text = f"The last verifier withstands {reward_label(reward)} attacks for longer than verifier 0"
+    paper = "4.3.1, Fig. 6a"
     rows = {r.verifier: r for r in pooled_survival(summaries, confidence_level) if r.reward == reward}
     if 0 not in rows or last not in rows or last == 0:
         return Claim(text, paper, "median steps to exploit", UNKNOWN)
-    from lifelines.statistics import logrank_test
+    from lifelines.statistics import logrank_test  # of the extra `evaluate`; without attacks nobody needs it
 
     records = [r for r in attacks_of(summaries) if r.reward == reward]
     first, final = ([r for r in records if r.verifier == v] for v in (0, last))

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,13 +20,13 @@ from legibility.evaluation.attacks.suite import make_attacks, plan_suite
 from legibility.evaluation.attacks.survival import survival
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import AttackRecord, Evaluation, SurvivalRow, write_section
+from legibility.evaluation.schema import AttackRecord, Evaluation, Section, SurvivalRow, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.progress import Progress
 
-SECTIONS: dict[str, Callable[[EvaluationRun], Any]] = {
+SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
     "matrix": matrix.compute,
     "soundness": soundness.compute,
     "best_of_n": best_of_n.compute,
@@ -54,14 +53,14 @@ def evaluate(
         short_arm.train(run)
         run = open_run(path, overrides, run.progress)  # what was trained is there now
     records, medians = write_attacks(run)
-    found: dict[str, Any] = {"attacks": records, "survival": medians}
+    found: dict[str, Section] = {"attacks": records, "survival": medians}
     for name, compute in SECTIONS.items():
         started = time.time()
         found[name] = compute(run)
         write_section(run.folder, name, found[name])
         run.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
     refresh_summary(run)
-    return Evaluation(**found)
+    return Evaluation.model_validate(found)
 
 
 def attack(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from legibility.evaluation.schema import AttackRecord, Matrix, Tax
 from legibility.evaluation.summary_schema import RoundSummary, Summary
@@ -23,6 +24,12 @@ from legibility.game.condition import (
 )
 
 Read = Callable[[Summary], float | None]
+
+Measure = Literal["held_out_judge", "last_verifier", "step_validity", "human"]
+"""What tells how well a text can be checked: a key of `checkability` in tax.json."""
+
+Form = Literal["raw", "matched", "difference", "difference_matched"]
+"""A text as it is, at the lengths of the last round's text, and both of these less the last round's."""
 
 # Names that other modules ask for
 STEPS, STEPS_TO_EXPLOIT = "steps", "steps_to_exploit"
@@ -72,46 +79,38 @@ def headline(summaries: Sequence[Summary]) -> list[Headline]:
 def contrasts(summaries: Sequence[Summary]) -> list[Contrast]:
     """Every pair of numbers to test, in the order of reports."""
     last = rounds_of(summaries) - 1
-    first = {h.name: h.read for h in _of_round(0, last + 1)}
-    final = {h.name: h.read for h in _of_round(last, last + 1)}
-    run = {h.name: h.read for h in _of_the_run()}
-    ours, theirs = "checkability_held_out_judge_last_round", "checkability_held_out_judge_correctness"
+    final_accuracy = _in_round(last, lambda row: row.helpful_accuracy)
     found = [
         Contrast(
             "accuracy_correctness_against_game",
             "correctness-only against the game: accuracy",
-            run["correctness_accuracy"],
-            final[HELPFUL_ACCURACY],
+            _correctness_accuracy,
+            final_accuracy,
         ),
-        Contrast(
-            "accuracy_game_against_start",
-            "game against the start: accuracy",
-            final[HELPFUL_ACCURACY],
-            run["start_accuracy"],
-        ),
+        Contrast("accuracy_game_against_start", "game against the start: accuracy", final_accuracy, _start_accuracy),
         Contrast(
             "checkability_game_against_correctness",
             "game against correctness-only: checkability, held-out judge",
-            run[ours],
-            run[theirs],
+            _checkability("held_out_judge", None, "raw"),
+            _checkability("held_out_judge", CORRECTNESS_ONLY, "raw"),
         ),
         Contrast(
             "checkability_game_against_correctness_equal_length",
             "game against correctness-only: checkability, held-out judge, equal length",
-            run[f"{ours}_equal_length"],
-            run[f"{theirs}_equal_length"],
+            _checkability("held_out_judge", None, "matched"),
+            _checkability("held_out_judge", CORRECTNESS_ONLY, "matched"),
         ),
         Contrast(
             "steps_to_exploit_last_against_first",
             "last round against round 0: steps to exploit in the game",
-            final[STEPS_TO_EXPLOIT],
-            first[STEPS_TO_EXPLOIT],
+            _in_round(last, lambda row: row.steps_to_exploit),
+            _in_round(0, lambda row: row.steps_to_exploit),
         ),
         Contrast(
             "best_of_16_last_against_first",
             "last round against round 0: balanced best-of-16",
-            final[BEST_OF_16],
-            first[BEST_OF_16],
+            lambda summary: best_of(summary, last, 16),
+            lambda summary: best_of(summary, 0, 16),
         ),
     ]
     for r in range(last):
@@ -129,17 +128,17 @@ _ARMS = (  # name, for people, whose text (None: the last round's)
     ("correctness", "correctness-only", CORRECTNESS_ONLY),
     ("length_penalised", "length-penalised", LENGTH_PENALISED),
 )
-_MEASURES = ("held_out_judge", "last_verifier", "step_validity")
+_MEASURES: tuple[tuple[Measure, str], ...] = (  # with its name for people
+    ("held_out_judge", "held-out judge"),
+    ("last_verifier", "last verifier"),
+    ("step_validity", "step validity"),
+)
 
 
 def _of_the_run() -> list[Headline]:
     found = [
-        Headline("start_accuracy", "start accuracy", lambda s: s.arms.init.accuracy),
-        Headline(
-            "correctness_accuracy",
-            "correctness-only accuracy",
-            lambda s: s.arms.correctness.accuracy if s.arms.correctness else None,
-        ),
+        Headline("start_accuracy", "start accuracy", _start_accuracy),
+        Headline("correctness_accuracy", "correctness-only accuracy", _correctness_accuracy),
         Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value),
         Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value),
         Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length),
@@ -151,9 +150,9 @@ def _of_the_run() -> list[Headline]:
     ]
     for name, title, arm in _ARMS:
         found.append(Headline(f"length_{name}", f"length in tokens, {title}", _mean_length(arm)))
-    for measure in _MEASURES:
+    for measure, measured in _MEASURES:
         for name, title, arm in _ARMS:
-            label = f"checkability, {measure.replace('_', ' ')}, {title}"
+            label = f"checkability, {measured}, {title}"
             found += [
                 Headline(f"checkability_{measure}_{name}", label, _checkability(measure, arm, "raw")),
                 Headline(
@@ -163,6 +162,14 @@ def _of_the_run() -> list[Headline]:
                 ),
             ]
     return found
+
+
+def _start_accuracy(summary: Summary) -> float | None:
+    return summary.arms.init.accuracy
+
+
+def _correctness_accuracy(summary: Summary) -> float | None:
+    return summary.arms.correctness.accuracy if summary.arms.correctness else None
 
 
 def _tax(summary: Summary) -> Tax | None:
@@ -190,7 +197,9 @@ def _mean_length(arm: Condition | None) -> Read:
     return read
 
 
-def _checkability(measure: str, arm: Condition | None, form: str) -> Read:
+def _checkability(measure: Measure, arm: Condition | None, form: Form) -> Read:
+    """Reads how well an arm's text (None: the last round's) can be checked."""
+
     def read(summary: Summary) -> float | None:
         tax = _tax(summary)
         return checkability(summary, measure, arm or tax.reference, form) if tax else None
@@ -198,12 +207,8 @@ def _checkability(measure: str, arm: Condition | None, form: str) -> Read:
     return read
 
 
-def checkability(summary: Summary, measure: str, arm: Condition, form: str) -> float | None:
-    """How well an arm's text can be checked, by one measure of tax.json.
-
-    form: "raw", "matched" (at the lengths of the last round's text), or "difference" and "difference_matched" (the
-    same, less the last round's).
-    """
+def checkability(summary: Summary, measure: Measure, arm: Condition, form: Form) -> float | None:
+    """How well an arm's text can be checked, by one measure of tax.json; None where that was not measured."""
     tax = _tax(summary)
     found = tax.arms.get(arm) if tax else None
     measured = found.checkability.get(measure) if found else None
@@ -214,15 +219,16 @@ def checkability(summary: Summary, measure: str, arm: Condition, form: str) -> f
 # --- Of a round ------------------------------------------------------------------------------------
 
 
-def _of_round(r: int, rounds: int) -> list[Headline]:
-    def row(summary: Summary) -> RoundSummary:
-        return summary.arms.game.rounds[r]
+def _in_round(r: int, read: Callable[[RoundSummary], float | None]) -> Read:
+    return lambda summary: read(summary.arms.game.rounds[r])
 
+
+def _of_round(r: int, rounds: int) -> list[Headline]:
     found = [
-        Headline(HELPFUL_ACCURACY, "helpful accuracy", lambda s: row(s).helpful_accuracy, r),
-        Headline(SNEAKY_ACCURACY, "sneaky accuracy", lambda s: row(s).sneaky_accuracy, r),
-        Headline(STEPS, "PPO steps", lambda s: row(s).steps, r),
-        Headline(STEPS_TO_EXPLOIT, "steps to exploit in the game", lambda s: row(s).steps_to_exploit, r),
+        Headline(HELPFUL_ACCURACY, "helpful accuracy", _in_round(r, lambda row: row.helpful_accuracy), r),
+        Headline(SNEAKY_ACCURACY, "sneaky accuracy", _in_round(r, lambda row: row.sneaky_accuracy), r),
+        Headline(STEPS, "PPO steps", _in_round(r, lambda row: row.steps), r),
+        Headline(STEPS_TO_EXPLOIT, "steps to exploit in the game", _in_round(r, lambda row: row.steps_to_exploit), r),
     ]
     for name, part, texts in _parts(r):
         for v in (r, r + 1):

@@ -6,7 +6,7 @@ evaluated on the problems verifiers learn from: asking for that is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from legibility.game.condition import GAME, Condition, Judge, helpful, judges_of
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
-from legibility.game.solutions import read_solutions, write_solutions
+from legibility.game.solutions import Solution, SolutionPhase, read_solutions, write_solutions
+from legibility.models.prover import Prover
 from legibility.progress import Progress
 from legibility.prompts import HELPFUL
 
@@ -144,6 +145,32 @@ class EvaluationRun:
                 write_solutions(work / "solutions.parquet", drawn.rows)
             self.progress.done(f"{len(drawn.rows)} completions")
         return read_solutions(self.folder.verified(phase) / "solutions.parquet")
+
+    def last_text(
+        self, role: str, *, arm: str, round_index: int, phase: SolutionPhase, step: int | None = None
+    ) -> Callable[[Prover, int, bool], list[Solution]]:
+        """What a prover that is trained here writes for the test problems when its training ends (`Plan.extra`).
+
+        arm, round_index, phase: what the text is stored under. step: likewise (None: the step at which it ended).
+        """
+
+        def extra(prover: Prover, at: int, last: bool) -> list[Solution]:
+            if not last:
+                return []
+            return self.game.draw(
+                prover,
+                self.game.splits.test,
+                (role,),
+                self.settings.evaluation.samples,
+                arm=arm,
+                round_index=round_index,
+                phase=phase,
+                split="test",
+                step=at if step is None else step,
+                temperature=self.settings.sampling.evaluation_temperature,
+            ).rows
+
+        return extra
 
     def decoding(self, samples: int | None = None, problems: int | None = None) -> Decoding:
         """How the text behind a figure was sampled; by default the run's own test text."""

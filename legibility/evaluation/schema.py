@@ -1,14 +1,16 @@
 """What an evaluation writes: a model per file.
 
 Every section of an evaluation is a file of its own, `evaluation/<name>.json`, and stands in the summary's
-`evaluation` too (legibility.evaluation.summary_schema); `SECTION_FILES` names the model of each. Units: accuracies, shares and
-AUROC are fractions of 1, lengths are tokens, scores are raw values of V. A number that is not defined is null.
+`evaluation` too (legibility.evaluation.summary_schema); `SECTION_FILES` names the model of each. Units: accuracies,
+shares and AUROC are fractions of 1, lengths are tokens, scores are raw values of V. A number that is not defined is
+null.
 Judges, sets of text and arms are records here and keys in the files (legibility.evaluation.text_sets).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, Field, RootModel
 
@@ -303,8 +305,11 @@ SECTION_FILES: dict[str, type[BaseModel]] = {
 }
 """The model of evaluation/<name>.json, by name."""
 
+Section: TypeAlias = BaseModel | Sequence[BaseModel]
+"""What a section computes: a model, or rows."""
 
-def write_section(run: RunFolder, name: str, section: Any) -> None:
+
+def write_section(run: RunFolder, name: str, section: Section) -> None:
     """Write a section (a model, or a list of rows) as evaluation/<name>.json."""
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)

@@ -15,8 +15,6 @@ from legibility.game.condition import CORRECTNESS, CORRECTNESS_SHORT
 from legibility.game.prover_phase import Plan, load_training, phase_name, run_prover_phase
 from legibility.game.rollout_columns import correctness_rewards
 from legibility.game.run_records import TRAINING, LengthPenalisedTraining
-from legibility.game.solutions import Solution
-from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL
 
 
@@ -37,22 +35,6 @@ def train(opened: EvaluationRun) -> None:
     if not run.is_done(phase_name(CORRECTNESS, 0)):
         return
 
-    def last_text(prover: Prover, step: int, last: bool) -> list[Solution]:
-        if not last:
-            return []
-        return game.draw(
-            prover,
-            game.splits.test,
-            (HELPFUL,),
-            settings.evaluation.samples,
-            arm=CORRECTNESS_SHORT,
-            round_index=0,
-            phase="collection",
-            split="test",
-            step=0,
-            temperature=settings.sampling.evaluation_temperature,
-        ).rows
-
     run_prover_phase(
         game,
         Plan(
@@ -65,7 +47,7 @@ def train(opened: EvaluationRun) -> None:
             problems_per_step=2 * settings.ppo.problems_per_step,
             prover=lambda: game.new_prover(CORRECTNESS_SHORT),
             pay=lambda rollouts, _: correctness_rewards(rollouts) - penalty * (rollouts.length / limit),
-            extra=last_text,
+            extra=opened.last_text(HELPFUL, arm=CORRECTNESS_SHORT, round_index=0, phase="collection", step=0),
             gated=False,
             record=partial(LengthPenalisedTraining, reward=CORRECTNESS_SHORT, length_penalty=penalty),
         ),

@@ -23,6 +23,16 @@ from legibility.game.condition import (
     sneaky,
 )
 
+GOODHART = "goodhart"
+"""The attacker's reward that knows no role: it writes helpful text, and right text is not what it is paid for."""
+REWARDS = ("src", "cgc", GOODHART)
+"""What attackers are paid, in the order of reports."""
+
+
+def reward_label(reward: str) -> str:
+    """An attacker's reward for people: "SRC", "CGC", "Goodhart"."""
+    return reward.capitalize() if reward == GOODHART else reward.upper()
+
 
 @dataclass(frozen=True)
 class BothRoles:

@@ -21,7 +21,7 @@ from legibility.evaluation.schema import (
     Survival,
 )
 from legibility.evaluation.sections.best_of_n import common_sizes
-from legibility.evaluation.text_sets import Attackers, BothRoles, TextSet
+from legibility.evaluation.text_sets import GOODHART, REWARDS, Attackers, BothRoles, TextSet, reward_label
 from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, themed
@@ -134,7 +134,7 @@ _SHORT: dict[TextSet, str] = {START: "base", CORRECTNESS_ONLY: "corr.", LENGTH_P
 def _short(texts: TextSet) -> str:
     """What stands below a column; the panel's title has the role."""
     if isinstance(texts, Attackers):
-        return f"{'goodh.' if texts.reward == 'goodhart' else texts.reward} {texts.verifier}"
+        return f"{'goodh.' if texts.reward == GOODHART else texts.reward} {texts.verifier}"
     return _SHORT.get(texts, f"round {texts.round}")
 
 
@@ -143,7 +143,7 @@ def _short(texts: TextSet) -> str:
 
 def attacks_figure(records: Sequence[AttackRecord], medians: Sequence[Survival], theme: Theme) -> Figure:
     """Steps to exploit per verifier, one panel per reward: every attack, and the Kaplan–Meier median with its interval."""
-    rewards = [r for r in ("src", "cgc", "goodhart") if any(x.reward == r for x in records)]
+    rewards = [r for r in REWARDS if any(x.reward == r for x in records)]
     figure = Figure(figsize=(max(2.9 * len(rewards) + 0.5, 4.2), 3.3), layout="constrained")
     for ax, reward in zip(figure.subplots(1, len(rewards), sharey=True, squeeze=False)[0], rewards, strict=True):
         for row in (m for m in medians if m.reward == reward):
@@ -168,7 +168,7 @@ def attacks_figure(records: Sequence[AttackRecord], medians: Sequence[Survival],
                 markeredgecolor=theme.sneaky,
                 markersize=6,
             )
-        ax.set_title(reward.upper() if reward != "goodhart" else "Goodhart", loc="left")
+        ax.set_title(reward_label(reward), loc="left")
         verifiers = sorted({r.verifier for r in records})
         ax.set_xticks(verifiers)
         ax.set_xlim(verifiers[0] - 0.5, verifiers[-1] + 0.5)

@@ -66,8 +66,8 @@ def environment(package: str = "legibility.reporting") -> Environment:
     made = Environment(
         loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(number=number, signed=signed, percent=percent, interval=interval, printable=printable)
-    made.filters.update(text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
+    made.filters.update(number=number, signed=signed, percent=percent, interval=interval, points=points)
+    made.filters.update(printable=printable, text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
     return made
 
 
@@ -184,6 +184,16 @@ def _range(estimate: Interval, factor: float, unit: str = "") -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{factor * estimate.low:.1f} to {factor * estimate.high:.1f}{unit}".replace("-", "−")
+
+
+def points(difference: Interval) -> str:
+    """A difference of accuracies in points, with its interval where that is known."""
+    bounds = "" if difference.low is None else f" [{_points(difference.low)}, {_points(difference.high)}]"
+    return UNDEFINED if difference.value is None else f"{_points(difference.value)} points{bounds}"
+
+
+def _points(share: float | None) -> str:
+    return number(None if share is None else 100 * share, 1)
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from legibility.evaluation import load_run
 from tests.evaluation.helpers import section
 
 
-def test_load_run(evaluated):
+def test_an_evaluated_run_gives_a_frame_per_section(evaluated):
     frames = load_run(evaluated.path)
     assert {
         "solutions",
@@ -39,7 +39,7 @@ def test_load_run(evaluated):
     assert list(frames["tax"].arm) == ["start", "game 0", "game 1", "correctness"]
 
 
-def test_load_run_of_a_run_not_evaluated(tiny_run, tmp_path):
+def test_a_run_not_evaluated_has_the_frames_of_its_game(tiny_run, tmp_path):
     assert set(load_run(tiny_run.path)) == {"solutions", "steps", "rounds"}
     with pytest.raises(UserError, match="no run folder"):
         load_run(tmp_path)

@@ -36,7 +36,7 @@ def test_every_section_is_written_and_in_the_summary(evaluated, tiny_run):
         assert title in page
 
 
-def test_promised_keys(evaluated):
+def test_sections_have_the_keys_that_others_read(evaluated):
     evaluation = json.loads((evaluated.path / "summary.json").read_text())["evaluation"]
     matrix = evaluation["matrix"]
     assert matrix["verifiers"] == ["verifier 0", "verifier 1", "held_out_judge"]

@@ -10,6 +10,8 @@ import pytest
 
 from legibility.evaluation.summary import write_summary
 from legibility.game.run_folder import RunFolder
+from legibility.models.verifier import Verifier
+from legibility.problems.storage import read_problems
 from tests.support import beats
 
 
@@ -41,8 +43,7 @@ def accuracy(frame) -> float:
     return float((frame.verdict == "correct").mean())
 
 
-def test_keys(summary):
-    """The ones the issue promises to others."""
+def test_the_summary_has_the_keys_that_others_read(summary):
     assert summary["schema"] == 2
     assert summary["wall_seconds"] > 0 and summary["peak_memory_mb"] > 50
     for arm in ("init", "correctness", "game"):
@@ -58,7 +59,7 @@ def test_keys(summary):
         assert set(summary[name]) == {"value", "low", "high"}
 
 
-def test_accuracies(summary, texts):
+def test_accuracies_are_those_of_the_stored_text(summary, texts):
     for name, frame in texts.items():
         assert len(frame) == 40 and frame.problem_id.nunique() == 20, name
     arms = summary["arms"]
@@ -76,7 +77,7 @@ def test_accuracies(summary, texts):
     assert arms["game"]["accuracy"] == arms["game"]["rounds"][-1]["helpful_accuracy"]
 
 
-def test_tax_and_retained_gain(summary, texts):
+def test_tax_and_retained_gain_are_differences_of_accuracies(summary, texts):
     init, corr, game = (accuracy(texts[n]) for n in ("init", "correctness", "helpful 1"))
     assert summary["legibility_tax"]["value"] == pytest.approx(corr - game)
     assert summary["legibility_tax_equal_helpful_samples"]["value"] == pytest.approx(accuracy(texts["halfway"]) - game)
@@ -99,11 +100,8 @@ def test_tax_interval_is_paired_over_problems(summary, texts):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_verifier_discrimination(summary, texts, tiny_run, index):
+def test_auroc_of_a_verifier_is_that_of_its_saved_weights(summary, texts, tiny_run, index):
     """pooled: helpful-correct against sneaky-incorrect; within_role: the mean over roles; on held-out test problems."""
-    from legibility.models.verifier import Verifier
-    from legibility.problems.storage import read_problems
-
     config = tiny_run.config()
     verifier = Verifier.load(config.verifier, "cpu", source=str(tiny_run.path / f"rounds/{index:02d}/verifier"))
     problems = read_problems(tiny_run.path / "problems.jsonl")
@@ -139,11 +137,8 @@ def test_verifier_discrimination(summary, texts, tiny_run, index):
     assert reported["parameters"] == verifier.parameter_count()
 
 
-def test_checkability(summary, texts, tiny_run):
+def test_checkability_is_that_of_the_saved_weights(summary, texts, tiny_run):
     """Same-problem pairwise accuracy of the last verifier and of the judge no prover was trained against."""
-    from legibility.models.verifier import Verifier
-    from legibility.problems.storage import read_problems
-
     problems = read_problems(tiny_run.path / "problems.jsonl")
     arms = summary["arms"]
     places = {"last_verifier": "rounds/01/verifier", "held_out_judge": "judge"}

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from legibility.evaluation.text_sets import (
+    REWARDS,
     ArmKey,
     Attackers,
     BothRoles,
@@ -16,6 +17,7 @@ from legibility.evaluation.text_sets import (
     parse_arm,
     parse_text,
     parse_verdict_text,
+    reward_label,
     text_key,
     verdict_key,
 )
@@ -79,6 +81,10 @@ def test_what_is_no_key_of_an_arm_is_refused():
 def test_text_without_a_key_has_none():
     with pytest.raises(KeyError):
         text_key(HALFWAY)
+
+
+def test_rewards_have_a_name_for_people():
+    assert [reward_label(reward) for reward in REWARDS] == ["SRC", "CGC", "Goodhart"]
 
 
 class Cells(Stored):

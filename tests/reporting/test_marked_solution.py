@@ -32,5 +32,5 @@ def test_percentile_counts_ties_half() -> None:
     assert show(PROBLEM, "x", "correct", float("nan"), np.array([1.0])).score is None
 
 
-def test_printable() -> None:
+def test_control_and_direction_characters_are_made_visible() -> None:
     assert printable("a\tb\nc\x00\x1b[1m\u200b\u202eé") == "a\tb\nc��[1m��é"

@@ -13,7 +13,8 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import SCHEMA
 from legibility.reporting import report, write_report
 from legibility.reporting.data import read_run
-from legibility.reporting.page import cards, duration, interval, number, percent, render, signed
+from legibility.reporting.page import cards, duration, interval, number, percent, points, render, signed
+from legibility.stored import Interval
 from tests.reporting.pages import Page, fake_images, unfinish
 from tests.support import legibility
 
@@ -88,7 +89,7 @@ def test_model_text_is_never_markup(run: RunFolder) -> None:
     assert "\x1b" not in page and "\u202e" not in page
 
 
-def test_command_line(run: RunFolder) -> None:
+def test_the_command_prints_the_page_it_wrote(run: RunFolder) -> None:
     result = legibility("report", run.path)
     assert result.code == 0 and result.out.strip() == str(run.path / "report.html")
     assert legibility("report", run.path / "rounds").code == 2
@@ -109,5 +110,7 @@ def test_numbers_are_written_for_people() -> None:
     assert (number(-0.126), number(1.0, 3), number(None)) == ("−0.13", "1.000", "undefined")
     assert (signed(0.125, 100, " points"), signed(-0.5), signed(None)) == ("+12.5 points", "−0.5", "undefined")
     assert (percent(0.0625), percent(None)) == ("6.2%", "undefined")
+    assert points(Interval(value=-0.0125, low=-0.05, high=0.025)) == "−1.2 points [−5.0, 2.5]"
+    assert (points(Interval(value=0.125)), points(Interval())) == ("12.5 points", "undefined")
     assert (interval((0.25, 0.5)), interval((None, 0.5))) == ("25.0 to 50.0", "")
     assert (duration(59.4), duration(61), duration(3660)) == ("59 s", "1 min 1 s", "1 h 1 min")

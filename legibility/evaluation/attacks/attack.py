@@ -24,17 +24,16 @@ from legibility.errors import UserError
 from legibility.evaluation.finished_attacks import FOLDER, finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import AttackRecord
+from legibility.evaluation.text_sets import GOODHART
 from legibility.evaluation.texts import COLLECTION, of_verdict, validation_texts
 from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS, verifier
 from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
 from legibility.game.rollout_columns import verifier_rewards
 from legibility.game.run_records import AttackSetup, AttackTraining
-from legibility.game.solutions import Solution, read_solutions
+from legibility.game.solutions import read_solutions
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL, SNEAKY
-
-GOODHART = "goodhart"
 
 
 @dataclass(frozen=True)
@@ -120,22 +119,6 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
     )
     reference = _reference(run, attack.verifier)
 
-    def last_text(prover: Prover, step: int, last: bool) -> list[Solution]:
-        if not last:
-            return []
-        return game.draw(
-            prover,
-            game.splits.test,
-            (attack.role,),
-            settings.evaluation.samples,
-            arm=attack.arm,
-            round_index=attack.verifier,
-            phase="attack",
-            split="test",
-            step=step,
-            temperature=settings.sampling.evaluation_temperature,
-        ).rows
-
     plan = Plan(
         phase=attack.phase,
         title=f"{attack.reward.upper()} attack on verifier {attack.verifier}, seed {attack.seed}",
@@ -149,7 +132,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         verifier=game.saved_verifier(attack.verifier),
         scale=reward.scale,
         tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
-        extra=last_text,
+        extra=run.last_text(attack.role, arm=attack.arm, round_index=attack.verifier, phase="attack"),
         gated=False,
         keep_weights=False,
         record=partial(

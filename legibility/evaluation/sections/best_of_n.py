@@ -20,6 +20,7 @@ import numpy as np
 
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import BestOfNRow
+from legibility.evaluation.texts import valid
 from legibility.game.condition import verifier
 from legibility.prompts import HELPFUL
 
@@ -57,7 +58,7 @@ def compute(run: EvaluationRun) -> list[BestOfNRow]:
     rows = []
     for index in run.rounds:
         pool = run.pool(index)
-        pool = pool[pool.verdict != "invalid"]
+        pool = valid(pool)
         scores = run.scores(verifier(index), pool)
         correct = (pool.verdict == "correct").to_numpy()
         groups = list(pool.groupby("problem_id", sort=True).indices.items())

@@ -16,7 +16,7 @@ import pandas as pd
 from legibility.evaluation.intervals import Figure
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Bounds, Counts, Matrix
-from legibility.evaluation.text_sets import BothRoles, TextSet
+from legibility.evaluation.text_sets import GOODHART, BothRoles, TextSet
 from legibility.evaluation.texts import of_verdict, valid
 from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, START, Judge, helpful, sneaky
 from legibility.metrics import number
@@ -51,7 +51,7 @@ def solution_sets(run: EvaluationRun) -> list[SolutionSet]:
     sets += [SolutionSet(c, texts[c]) for c in (CORRECTNESS_ONLY, LENGTH_PENALISED) if c in texts]
     for attackers, frame in run.attackers.items():
         own = valid(frame)
-        goodhart = attackers.reward == "goodhart"
+        goodhart = attackers.reward == GOODHART
         sets.append(SolutionSet(attackers, own if goodhart else _against(texts[helpful(attackers.verifier)], own)))
     return sets
 

@@ -20,6 +20,7 @@ from legibility.evaluation.schema import SeparabilityRow
 from legibility.evaluation.texts import of_verdict, valid
 from legibility.game.condition import START, START_SNEAKY
 from legibility.game.solutions import round_solutions
+from legibility.prompts import SNEAKY
 from legibility.randomness import stream
 
 LARGEST = 2000  # texts read by one fit
@@ -73,7 +74,7 @@ def probe(frame: pd.DataFrame, run: EvaluationRun, rng: np.random.Generator) -> 
     """AUC of the role probe on problems it was not fitted on; None below 20 texts a role."""
     if len(frame) > LARGEST:
         frame = frame.iloc[np.sort(rng.choice(len(frame), LARGEST, replace=False))]
-    sneaky = (frame.role == "sneaky").to_numpy()
+    sneaky = (frame.role == SNEAKY).to_numpy()
     if min(sneaky.sum(), (~sneaky).sum()) < LEAST or frame.problem_id.nunique() < FOLDS:
         return None
     problems = list(frame.problem_id)

@@ -9,7 +9,7 @@ from tests.evaluation.helpers import FAST, section
 from tests.support import legibility
 
 
-def test_refusals(copied):
+def test_attacks_that_cannot_be_made_are_one_line_and_leave_nothing(copied):
     for arguments, parts in (
         (("--verifier", 7, "--reward", "src"), ("--verifier 7", "0, 1")),
         (("--verifier", 0, "--reward", "goodhart", "attack.goodhart_start=0.999"), ("start accuracy", "0.999")),
@@ -19,7 +19,7 @@ def test_refusals(copied):
         result = legibility("attack", copied.path, *arguments)
         assert result.code == 2 and result.err.count("\n") == 1, result
         assert all(part in result.err for part in parts), result.err
-    assert not list((copied.path / "evaluation").glob("attacks/*")) if (copied.path / "evaluation").exists() else True
+    assert not list(copied.path.glob("evaluation/attacks/*"))
 
 
 def test_attacks_side_by_side_are_the_same_attacks(copied, tmp_path):

@@ -22,7 +22,7 @@ def test_rewrites_change_the_text_and_never_the_verdict():
     assert REWRITES["no spaces"](text, "####").startswith("2*3=6\n6+15=21")
 
 
-def test_junk_is_junk():
+def test_junk_has_the_verdict_it_should_and_is_no_solution():
     problems = {str(i): Problem(str(i), f"question {i}", str(i + 8)) for i in range(4)}
     made = junk(problems, {"0": "a = b\n#### 8", "2": "c = d\n#### 10"}, "####", np.random.default_rng(0))
     for i, problem in problems.items():
