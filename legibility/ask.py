@@ -74,7 +74,8 @@ def ask(
     if round_index is None:
         round_index = rounds[-1]
     if round_index not in rounds:
-        raise UserError(f"--round {round_index}: {run.path} has finished rounds {', '.join(map(str, rounds))}")
+        finished = ", ".join(map(str, rounds))
+        raise UserError(f"--round {round_index}: choose one of the finished rounds {finished} of {run.path}")
     known = bool(problem.answer)
     asked = problem if known else replace(problem, answer=NO_GOLD)
     game = reopen(run, splits=ProblemSplits([], [], [], [asked]))
@@ -103,7 +104,7 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
     if not question:
         raise UserError("the question is empty; give a word problem or the id of one of the run's problems")
     if answer is not None and parse_number(answer) is None:
-        raise UserError(f"--answer {answer!r} is not a number")
+        raise UserError(f"--answer {answer!r} is not a number; give one, for example 42")
     problems = read_problems(run.path / "problems.jsonl") if (run.path / "problems.jsonl").is_file() else {}
     found = problems.get(question) or next((p for p in problems.values() if p.question == question), None)
     if found is not None:

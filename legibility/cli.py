@@ -1,5 +1,6 @@
 """The command line: one thin function per command, each of which calls the public function of its name.
 
+Imports inside commands keep `legibility --help` and usage errors fast: torch loads only where it is used.
 Errors made for people (UserError, GateClosed) print one line and exit with their code.
 """
 

@@ -1,9 +1,9 @@
 """Every setting of a run, one sentence each, validated before anything is computed.
 
-A run is described by one YAML file plus dotted overrides (`ppo.steps=3`), read by `legibility.config_file`. Unknown keys, wrong types
-and impossible combinations raise `UserError` with one line naming the file, the field and the fix.
-Defaults follow the paper where it states a value (Kirchner et al. 2024, Sec. 3.2) and our own
-measured settings where it does not (docs/log.md).
+A run is described by one YAML file plus dotted overrides (`ppo.steps=3`), read by
+`legibility.config_file`. Unknown keys, wrong types and impossible combinations raise `UserError` with
+one line that names the file, the field and the fix. Defaults follow the paper where it states a value
+(Kirchner et al. 2024, Sec. 3.2) and our own measurements where it does not (docs/log.md).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class RewardSettings(Settings):
     scale: Literal["calibrated", "running", "none"] = Field(
         "calibrated",
         description="Divide scores by their mean within-group standard deviation at the round's start, by its running "
-        "average (so that the verifier's say does not fade as scores converge), or leave them raw.",
+        "average (so that rewards keep their size as scores converge), or leave them raw.",
     )
     center: bool = Field(False, description="Centre scores per (problem, role) also in CGC.")
     clip: float | None = Field(None, gt=0, description="Clip (scaled, centred) scores to plus or minus this value.")
@@ -167,9 +167,7 @@ class PPOSettings(Settings):
         "auto",
         description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16).",
     )
-    save_every: int | None = Field(
-        None, ge=1, description="Save the prover every so many steps (null: only at the end)."
-    )
+    save_every: int | None = Field(None, ge=1, description="Steps between saved provers (null: save only the last).")
 
     @model_validator(mode="after")
     def _minibatches_hold_whole_groups(self) -> PPOSettings:
@@ -224,12 +222,12 @@ class GameSettings(Settings):
     collection_samples_sneaky: int | None = Field(
         None,
         ge=2,
-        description="The same for the sneaky role (null: collection_samples); its correct texts are rare, and balance needs them.",
+        description="The same for the sneaky role (null: collection_samples). Its correct texts are rare, and a balanced mixture needs them.",
     )
     collection_by_share: bool = Field(
         False,
-        description="Draw less where later verifiers take less: a round's pool shrinks with its largest share of a later "
-        "verifier's texts, to 2 a problem and role at least.",
+        description="Collect less where later verifiers use less: a round's collection is sized by its largest share in any later "
+        "verifier's mixture, but holds at least 2 completions per problem and role.",
     )
     held_out_judge: bool = Field(
         True, description="Train one judge on base text only that no prover is trained against."
@@ -244,19 +242,21 @@ class EvaluationSettings(Settings):
     bootstrap: int = Field(1000, ge=10, description="Bootstrap resamples (over problems) per interval.")
     confidence_level: float = Field(0.95, gt=0, lt=1, description="Confidence level of every interval.")
     examples: int = Field(3, ge=0, description="Side-by-side examples per round in the report.")
-    best_of_n_problems: int = Field(100, ge=1, description="Test problems of the pools for best-of-n (the first ones).")
-    best_of_n_samples: int = Field(
-        64, ge=2, description="Helpful completions per problem of those pools, the largest n."
+    best_of_n_problems: int = Field(
+        100, ge=1, description="How many test problems get a pool for best-of-n (the first ones)."
     )
+    best_of_n_samples: int = Field(64, ge=2, description="Helpful completions in each of those pools; the largest n.")
     recall: float = Field(
         0.8,
         gt=0,
         lt=1,
         description="Share of round 0's helpful-correct validation text a verifier's threshold accepts.",
     )
-    probe_every: int = Field(10, ge=1, description="PPO steps of text that one fit of the role probe reads.")
+    probe_every: int = Field(10, ge=1, description="PPO steps whose text one fit of the role probe reads.")
     length_penalty: float = Field(
-        1.0, ge=0, description="What the length-penalised correctness arm pays for a completion at the length limit."
+        1.0,
+        ge=0,
+        description="Taken off the reward of a completion at the length limit, in the length-penalised correctness arm.",
     )
 
 
@@ -283,7 +283,7 @@ class AttackSettings(Settings):
     parallel: int = Field(
         1,
         ge=1,
-        description="Attacks made side by side, each in a process with its share of the CPU threads (several small ones use cores better).",
+        description="Attacks run side by side, each in a process with its share of the CPU threads (small models use cores better so).",
     )
     goodhart_start: float = Field(
         0.4, ge=0, le=1, description="A Goodhart attack starts from a policy more accurate than this."
@@ -322,11 +322,11 @@ class ComputeSettings(Settings):
     workers: int = Field(
         1,
         ge=1,
-        description="Processes of one thread each that share a game's phases on a CPU (Linux); faster than threads for small models. Byte-equal only at equal counts.",
+        description="Processes of one thread each that share the work of every phase on a CPU (Linux only). For small models this is faster than threads. Results are byte-equal only at equal counts.",
     )
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
-    rollout_batch: int = Field(128, ge=1, description="Completions decoded together; more suit a GPU.")
+    rollout_batch: int = Field(128, ge=1, description="Completions decoded together; a GPU can take more.")
     score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")
 
 

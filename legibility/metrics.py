@@ -53,7 +53,7 @@ def bootstrap(
     confidence_level: float,
     rng: np.random.Generator,
 ) -> dict[str, float | None]:
-    """Percentile bootstrap: `statistic(indices)` over resampled units 0..count-1.
+    """Percentile bootstrap: `statistic(indices)` over resampled units 0..count-1; draws of nan are left out.
 
     Returns {"value", "low", "high"}; undefined numbers are None.
     """

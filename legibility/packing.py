@@ -1,8 +1,8 @@
 """Shared-prefix packing: a prompt and all its completions as one sequence under a tree mask.
 
 Not in the paper; it computes exactly what separate padded rows would, with the prompt processed
-once per group instead of once per completion. Token t of completion j sits after the prompt at
-position len(prompt) + t and sees the prompt and its own completion only. Masks come from lengths,
+once per group instead of once per completion. Token t of completion j has position len(prompt) + t,
+and sees the prompt and its own completion only. Masks come from lengths,
 never from the pad id, because a policy may sample that id.
 """
 
@@ -35,7 +35,7 @@ class PackedBatch:
     lengths: list[int]
     chosen: torch.Tensor
     target: torch.Tensor
-    _masks: dict[Any, Any] = field(default_factory=dict, repr=False)  # several networks read one batch
+    _masks: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def to(self, device: torch.device | str) -> PackedBatch:
         """The batch on another device."""
@@ -49,14 +49,14 @@ class PackedBatch:
         return self.remembered(dtype, lambda: [_mask(owner[None], dtype) for owner in self.owner.split(self.lengths)])
 
     def remembered(self, key: Any, make: Callable[[], T]) -> T:
-        """What `make` once made for this batch."""
+        """The result of `make()`, computed once per batch and key. Several networks read one batch and share its masks."""
         if key not in self._masks:
             self._masks[key] = make()
         return self._masks[key]
 
     @cached_property
     def counts(self) -> list[int]:
-        """How many of the chosen places each group has."""
+        """Chosen places of each group: its completion tokens."""
         ends = torch.tensor(self.lengths, device=self.chosen.device).cumsum(0)
         return torch.bincount(torch.bucketize(self.chosen, ends, right=True), minlength=len(ends)).tolist()
 
@@ -112,7 +112,10 @@ def _mask(owner: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def pack(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[Sequence[int]]]) -> PackedBatch:
-    """Pack prompts[g] with completions[g][j]. Every prompt and completion must be non-empty."""
+    """Pack prompts[g] with completions[g][j]. Every prompt and completion must be non-empty.
+
+    Raises ValueError where there are not as many prompts as groups of completions.
+    """
     ids: list[int] = []
     positions: list[int] = []
     owner: list[int] = []

@@ -22,6 +22,7 @@ from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
+from legibility.models.verifier import Verifier
 from legibility.problems import load_problems
 from legibility.problems.storage import problem_lines, write_problems
 from legibility.progress import Progress
@@ -40,9 +41,9 @@ def train(
     base_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Play (or go on with) a whole game in run folder `out`.
+    """Play a whole game in run folder `out`, or the rest of one.
 
-    resume: go on with the folder if it exists. force: warn where a gate is closed instead of stopping.
+    resume: continue the run in `out` if there is one. force: warn where a gate is closed instead of stopping.
     base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
     """
@@ -108,9 +109,7 @@ def finished(out: Path, config: Config) -> bool:
 
 
 def check_models(config: Config, device: str, base_dir: Path | None) -> None:
-    """Fail on an unusable model, tokenizer or prompt set before the run folder is made."""
-    from legibility.models.verifier import Verifier
-
+    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError."""
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
         require_vllm(device)

@@ -54,7 +54,7 @@ def gae(
 def policy_loss(
     logprobs: torch.Tensor, old_logprobs: torch.Tensor, advantages: torch.Tensor, clip: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clipped surrogate (Schulman et al. 2017, eq. 7), per token. Returns (losses, ratios), each (N,)."""
+    """Clipped surrogate (Schulman et al. 2017, eq. 7), per token; all arguments (N,). Returns (losses, ratios), (N,) each."""
     ratio = (logprobs - old_logprobs).exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return -torch.minimum(ratio * advantages, clipped * advantages), ratio
@@ -113,7 +113,7 @@ class Layout:
         return np.arange(self.lengths.max())[None] < self.lengths[:, None]
 
     def groups_of(self, completions: int) -> int:
-        """How many groups hold about so many completions, at least one."""
+        """How many groups together hold about that many completions; at least one."""
         return max(1, completions // max(1, int(np.diff(self.first).max())))
 
     def tokens(self, groups: Sequence[int]) -> np.ndarray:

@@ -33,7 +33,7 @@ class Progress:
         """Open TensorBoard or W&B through accelerate; nothing when the list is empty."""
         if not trackers:
             return
-        from accelerate import Accelerator
+        from accelerate import Accelerator  # slow to import; few runs have trackers
 
         self._accelerator = Accelerator(log_with=trackers, project_dir=str(folder), cpu=True)
         flat = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in config.items()}

@@ -1,4 +1,4 @@
-"""The ground floor of every settings file: a strict base class, and one printer of what is wrong with a setting.
+"""What every settings file rests on: a strict base class, and one printer of what is wrong with a setting.
 
 A config, a weak-to-strong experiment and the protocol of a human study are all YAML files read by pydantic.
 They share this base class, so that an unknown key is refused everywhere, and this printer, so that a bad
@@ -43,7 +43,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the path of a YAML file of settings") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        raise UserError(f"{path}: cannot be read ({error}); give the path of a YAML file of settings") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     data = {} if data is None else data

@@ -1,9 +1,9 @@
-"""Several processes on one phase of the game: the caller and forked copies of it, one CPU thread each.
+"""Several processes that share the work of a phase: the caller and forked copies of it, one CPU thread each.
 
 Small models do not keep cores busy through threads inside one operation (docs/performance.md).
-Inside `with team.together(prover, ppo)` there is a copy of this process for every further worker, with
-copies of those objects, the members. `run(function, …)` calls the function in all of them, where
-`share` deals out work, `gather` collects results and `add` sums gradients; optimizers then take the
+Inside `with team.together(prover, ppo)` every further worker is a copy of this process and has its own
+copies of those objects, the members. `run(function, …)` calls the function in every process; there
+`share` deals out work, `gather` collects results and `add` sums gradients. Optimizers then take the
 same step everywhere, so the members stay alike. Outside the block a team is this process alone, and
 the same code runs unchanged.
 """
@@ -47,7 +47,10 @@ class Team:
 
     @contextmanager
     def together(self, *members: Any, gradients: int = 0) -> Iterator[None]:
-        """Fork the workers for a block. `gradients`: how many numbers `add` must be able to sum at once."""
+        """Fork the workers for a block. `gradients`: the most numbers that one `add` will sum.
+
+        Raises RuntimeError inside another such block.
+        """
         if self.workers == 1:
             yield
             return
@@ -103,14 +106,20 @@ class Team:
         return [own, *(self._receive(link) for link in self._links)]
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """This process's part of the items, dealt there and back: sorted by size, everyone gets about as much."""
+        """This process's part of the items, dealt in turns that change direction (0 1 2 2 1 0 …).
+
+        Where items are sorted by size, every process then gets about as much work.
+        """
         there_and_back = 2 * self.size
         return [
             x for i, x in enumerate(items) if self.rank in (i % there_and_back, there_and_back - 1 - i % there_and_back)
         ]
 
     def gather(self, value: T) -> list[T]:
-        """Everyone's value (no tensors: those would travel by file) by rank, in every process. All must call it, in order."""
+        """The values of all processes, by rank, in every process. All must call it, in the same order.
+
+        No tensors: multiprocessing would send those through files.
+        """
         if self.size == 1:
             return [value]
         if self.rank > 0:
@@ -222,7 +231,7 @@ def _remember(megabytes: float) -> None:
 
 def _own_memory_mb() -> float:
     """This process's peak resident memory less the pages that it still shares: an upper bound of its own."""
-    import resource
+    import resource  # not on Windows, where teams have no workers
 
     shared = 0
     rollup = Path("/proc/self/smaps_rollup")

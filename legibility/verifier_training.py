@@ -46,7 +46,7 @@ def pairwise_loss(scores: torch.Tensor, correct: torch.Tensor, problem: torch.Te
 
 
 def cross_entropy_loss(scores: torch.Tensor, correct: torch.Tensor, l2: float) -> torch.Tensor:
-    """-log likelihood of the verdict under sigmoid(V), plus the same penalty."""
+    """-log likelihood of the verdict under sigmoid(V), plus the same penalty. scores (n,), correct (n,) bool."""
     return F.binary_cross_entropy_with_logits(scores, correct.float()) + l2 * scores.square().mean()
 
 

@@ -68,7 +68,7 @@ class Game:
         return Prover.load(settings, self.device, source=str(folder), base_dir=self.base_dir)
 
     def saved_verifier(self, index: int) -> Verifier:
-        """The verifier of a finished verifier phase, after checking its hashes."""
+        """The verifier of a finished round, after checking its hashes. Raises UserError as `RunFolder.verified` does."""
         folder = self.run.verified(round_verifier(index))
         return Verifier.load(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
@@ -105,7 +105,7 @@ class Game:
         """Sample and grade `samples` completions per role and problem.
 
         `label` is the role recorded (default: its own): the base policy writes under the helpful prompt
-        and is recorded as "base". With a `value_head` the fast engine keeps its values.
+        and is recorded as "base". With a `value_head` the fast engine stores its values in the completions.
         """
         config = self.config
         tasks = [(problem, role) for role in roles for problem in problems]
@@ -147,7 +147,7 @@ class Game:
         return Drawn(rows, prompts, drawn)
 
     def score(self, verifier: Verifier, rows: Sequence[Solution]) -> None:
-        """Fill in the rows' scores."""
+        """Fill in the rows' scores by a verifier, one a row."""
         scores = verifier.score([self.problems[r.problem_id] for r in rows], [r.text for r in rows], self.team)
         for row, value in zip(rows, scores.tolist(), strict=True):
             row.score = value

@@ -33,11 +33,13 @@ def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarr
     spread, accepted, area = float(np.std(scores)), float(np.mean(scores > 0)), auroc(scores, correct)
     if spread < settings.min_score_std:
         reasons.append(
-            f"verifier score spread {spread:.2g} is below gates.min_score_std {settings.min_score_std}: it says the same of everything"
+            f"verifier score spread {spread:.2g} is below gates.min_score_std {settings.min_score_std}: it scores everything alike; train it longer or use a larger one"
         )
     low, high = settings.accept_rate
     if not low <= accepted <= high:
-        reasons.append(f"verifier accepts {accepted:.2f} of the texts, outside gates.accept_rate {low}-{high}")
+        reasons.append(
+            f"verifier accepts {accepted:.2f} of the texts, outside gates.accept_rate {low}-{high}: use easier or harder problems, or a larger verifier.l2"
+        )
     if not np.isnan(area) and area < settings.min_auroc:
         reasons.append(
             f"verifier AUROC {area:.3f} on held-out text is below gates.min_auroc {settings.min_auroc}: train it longer or use a larger one"
@@ -49,7 +51,7 @@ def check_rewards(settings: GateSettings, flat_share: float) -> list[str]:
     """Reasons not to go on after the first batch: almost no group has any reward spread."""
     if flat_share > settings.max_flat_groups:
         return [
-            f"{flat_share:.2f} of the groups have no reward spread, above gates.max_flat_groups {settings.max_flat_groups}: nothing to learn from"
+            f"{flat_share:.2f} of the groups have no reward spread, above gates.max_flat_groups {settings.max_flat_groups}: nothing to learn from; raise ppo.samples_per_role or ppo.problems_per_step"
         ]
     return []
 

@@ -44,10 +44,9 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path, config: Settings, *, resume: bool) -> RunFolder:
-        """Start a run folder, or with `resume` go on with one.
+        """Start a run folder, or with `resume` open the one that is there.
 
-        Raises UserError if the folder exists without `resume`, is not a run folder, or holds other
-        settings.
+        Raises UserError if the folder exists without `resume`, is not a run folder, or holds other settings.
         """
         run = cls(path)
         settings = config.model_dump(mode="json")
@@ -76,7 +75,7 @@ class RunFolder:
         """A run folder to read. Raises UserError where there is none."""
         run = cls(Path(path))
         if not run.config_file.is_file():
-            raise UserError(f"{path}: no run folder here (no config.yaml)")
+            raise UserError(f"{path}: no run folder here (no config.yaml); give one that legibility train made")
         return run
 
     @property

@@ -79,7 +79,8 @@ def read_solutions(path: Path) -> pd.DataFrame:
     try:
         return pq.read_table(path, schema=SCHEMA).to_pandas()
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]})") from None
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path}: cannot be read ({reason}); restore it from a copy") from None
 
 
 def merge_round(run: RunFolder, index: int) -> None:
@@ -97,7 +98,10 @@ def merge_round(run: RunFolder, index: int) -> None:
 
 
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
-    """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts."""
+    """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts.
+
+    Raises UserError for a file that is missing or changed.
+    """
     file = run.folder(round_folder(index)) / "solutions.parquet"
     if not file.exists():
         parts = [run.verified(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]

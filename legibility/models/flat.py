@@ -43,8 +43,10 @@ class FlatDecoder:
         self.recomputes = any(getattr(layer, "gradient_checkpointing", False) for layer in decoder.layers)
 
     def attention(self, batch: PackedBatch) -> Attend:
-        """Attention of packed tokens: group by group on CPU, where calls are cheap; elsewhere through FlexAttention
-        where the model was loaded with it, or as one padded call."""
+        """Attention of packed tokens: group by group on a CPU, where calls are cheap.
+
+        Elsewhere through FlexAttention where the model was loaded with it, or as one padded call.
+        """
         if batch.ids.device.type == "cpu":
             return _by_group(batch, self.dtype, self.layers)
         if self.decoder.config._attn_implementation == FLEX:
@@ -91,7 +93,7 @@ class FlatDecoder:
         attention = layer.self_attn
         h = _norm(layer.input_layernorm, x)
         queries, turned = h, rotary
-        if chosen is not None:  # past the last layer only these are read; the others are keys and values
+        if chosen is not None:  # only these are read after the last layer; the others only lend keys and values
             queries, x, turned = h[chosen], x[chosen], (rotary[0][chosen], rotary[1][chosen])
         q = attention.q_proj(queries).view(len(queries), self.heads, -1)
         k = attention.k_proj(h).view(len(h), self.key_heads, -1)

@@ -2,12 +2,13 @@
 
 All tokens of a packed batch stand in one sequence; a block mask skips what lies outside a token's own
 group, and inside a group tells prompt from completions as `legibility.packing` does (He et al. 2024,
-"FlexAttention"). Sequences are filled up to a multiple of 128, so that few lengths have to be compiled.
-torch has no gradient of it on a CPU.
+"FlexAttention"). Sequences are padded to a multiple of 128, so that few lengths have to be compiled.
+On a CPU torch has no gradient of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,8 +21,8 @@ from legibility.packing import PADDING, PROMPT, PackedBatch
 BLOCK = 128
 
 
-def flex_tree_attention(batch: PackedBatch, layers: int) -> Any:
-    """The attention function of `legibility.models.flat` for a packed batch."""
+def flex_tree_attention(batch: PackedBatch, layers: int) -> Callable[..., torch.Tensor]:
+    """The attention of a packed batch, as `legibility.models.flat.Attend` takes it."""
     every, chosen = batch.remembered("flex", lambda: _block_masks(batch))
 
     def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -58,5 +59,5 @@ def _filled(x: torch.Tensor, value: int = 0) -> torch.Tensor:
 
 @cache
 def _attention(device: str) -> Any:
-    """Compiled where it is to be fast; a CPU only checks it."""
+    """Compiled on a GPU; on a CPU, where it is only tested, as it is."""
     return flex_attention if device == "cpu" else torch.compile(flex_attention)

@@ -50,7 +50,7 @@ def resolve(name: str, role: str, base_dir: Path | None = None) -> str:
 
 
 def load_tokenizer(source: str, role: str) -> Any:
-    """The tokenizer of a model, with a pad token (its end token where it has none)."""
+    """The tokenizer of a model, with a pad token (its end token where it has none). Raises UserError without one."""
     with _readable_errors(source, role):
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
@@ -71,7 +71,10 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
 
 
 def load_causal(source: str, dtype: str, device: str, attention: str | None = None) -> Any:
-    """A causal language model in evaluation mode, with transformers' choice of attention or a named one."""
+    """A causal language model in evaluation mode, with transformers' choice of attention or a named one.
+
+    Raises UserError where it cannot be loaded.
+    """
     with _readable_errors(source, "prover"):
         model: Any = AutoModelForCausalLM.from_pretrained(
             source, dtype=DTYPES[dtype], **_attention("prover", attention, device)
@@ -90,7 +93,10 @@ def disable_dropout(model: torch.nn.Module) -> None:
 
 
 def load_classifier(source: str, dtype: str, device: str, seed: int, attention: str | None = None) -> Any:
-    """A sequence classifier with one logit; a missing head is initialised from `seed`."""
+    """A sequence classifier with one logit; a missing head is initialised from `seed`.
+
+    Raises UserError where it cannot be loaded.
+    """
     with _readable_errors(source, "verifier"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: Any = AutoModelForSequenceClassification.from_pretrained(
@@ -146,6 +152,8 @@ def _readable_errors(source: str, role: str) -> Iterator[None]:
     except Exception as error:  # transformers raises many types here: OSError, ValueError, SafetensorError, …
         reason = " ".join(str(error).split())[:200]
         offline = " (the hub is switched off by HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
-        raise UserError(f"{role}.model: cannot load {source!r}{offline}: {reason}") from None
+        raise UserError(
+            f"{role}.model: cannot load {source!r}{offline}: {reason}; give a hub id or a folder with a saved model"
+        ) from None
     finally:
         hf_logging.set_verbosity(level)

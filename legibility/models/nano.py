@@ -168,9 +168,7 @@ def pretrain(
 ) -> tuple[LlamaForCausalLM, dict[str, float]]:
     """Next-token training on solution tokens (prompts are context only), through the curriculum.
 
-    Begins with fresh weights, or goes on from `start`.
-
-    Returns the model and {"tokens", "seconds", "loss", "parameters"}.
+    Begins with fresh weights, or with those of `start`. Returns the model and {"tokens", "seconds", "loss", "parameters"}.
     """
     model: Any = start or build(size, tokenizer, seed)
     model.to(device).train()
@@ -208,7 +206,7 @@ def pretrain(
 
 
 def trapezoid(step: int, steps: int) -> float:
-    """Warm up over 2 %, hold, decay linearly to 2 % over the last 40 %."""
+    """The learning rate's factor: a warm-up over 2 % of the steps, a plateau, a linear decay to 2 % over the last 40 %."""
     return min(1.0, (step + 1) / (0.02 * steps), 0.02 + 0.98 * (steps - step) / (0.4 * steps))
 
 

@@ -62,7 +62,7 @@ class Prover:
         tokenizer = load_tokenizer(base, "prover")
         model = load_causal(base, settings.dtype, device, settings.attention)
         if adapter:
-            from peft import PeftModel
+            from peft import PeftModel  # slow to import, here and below: only LoRA needs it
 
             model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
         elif settings.lora is not None:
@@ -201,4 +201,7 @@ def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
         try:
             return get_peft_model(model, lora_config(settings), autocast_adapter_dtype=True)
         except ValueError as error:
-            raise UserError(f"prover.lora.target_modules: {' '.join(str(error).split())[:160]}") from None
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(
+                f"prover.lora.target_modules: {reason}; name modules of this model, or all-linear"
+            ) from None

@@ -1,8 +1,8 @@
 """Teaching a nano verifier base to check steps, before any game.
 
 Not in the paper, whose verifiers come from large pre-training and can follow a calculation. A nano base
-that has only read solutions cannot: it judges by style, and each round's verifier has a hole that PPO
-finds within tens of steps (docs/log.md). Here every number and operator of a solution is labelled by
+that has only read solutions cannot: it judges by style, and PPO finds a hole in each round's verifier
+within tens of steps (docs/log.md). Here every number and operator of a solution is labelled by
 whether its line, so far, begins a true step of the problem; a linear head on the hidden state behind it
 learns the label beside next-token prediction on right solutions, and is then dropped. Whether a
 *solution* is right, a verifier still has to learn in the game.

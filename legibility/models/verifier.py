@@ -162,7 +162,9 @@ def keep_layers(model: Any, count: int) -> None:
         layers = getattr(owner, name, None)
         if isinstance(layers, torch.nn.ModuleList):
             if count > len(layers):
-                raise UserError(f"verifier.layers: the model has {len(layers)} layers, {count} asked for")
+                raise UserError(
+                    f"verifier.layers: the model has {len(layers)} layers, {count} asked for; ask for fewer, or null for all"
+                )
             setattr(owner, name, layers[:count])
             model.config.num_hidden_layers = count
             if getattr(model.config, "layer_types", None):

@@ -65,6 +65,8 @@ def warm_start(
     weights on the same machine. Returns `steps`, `seconds`, `tokens` seen (prompts included, padding not),
     `first_loss` and `last_loss` (nats per supervised token, means over the first and last tenth of the steps),
     `pairs` used and `dropped`.
+
+    Raises UserError where `out` is not empty, no pair fits, the tokenizer has no EOS, or the loss diverges.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -73,7 +75,7 @@ def warm_start(
         raise UserError(f"warm start: steps ({steps}) and batch size ({batch_size}) must be at least 1")
     rows = encode_pairs(tokenizer, pairs, max_length)
     if not rows:
-        raise UserError(f"warm start: none of the {len(pairs)} pairs fits in max_length {max_length}")
+        raise UserError(f"warm start: none of the {len(pairs)} pairs fits in max_length {max_length}; raise it")
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="warm-start-") as scratch, _globals_put_back():
@@ -105,7 +107,9 @@ def encode_pairs(
     """
     eos, eos_text = tokenizer.eos_token_id, tokenizer.eos_token
     if eos is None:
-        raise UserError("warm start: the tokenizer has no EOS token, so the model could not learn to stop")
+        raise UserError(
+            "warm start: the tokenizer has no EOS token, so the model could not learn to stop; use another model"
+        )
     rows = []
     for prompt, completion in pairs:
         completion = completion.removesuffix(eos_text)
@@ -135,6 +139,7 @@ def _train(
     bf16: bool,
 ) -> tuple[list[float], int]:
     """Run the trainer; leave `model` with the merged weights and without the trainer's patches."""
+    # slow to import; only a warm start needs them
     from datasets import Dataset
     from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
     from trl import SFTConfig, SFTTrainer

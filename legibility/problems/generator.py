@@ -22,8 +22,11 @@ PRETRAIN_FAMILIES: tuple[str, ...] = FAMILIES[:-4]
 DEFAULT_STEPS: dict[int, float] = {2: 0.35, 3: 0.30, 4: 0.20, 5: 0.10, 6: 0.05}
 STYLES: dict[str, float] = {"steps": 0.5, "results": 0.3, "answer": 0.2}
 FLAWS: tuple[str, ...] = ("slip", "wrong_operation", "misread", "skipped_step", "miscopied_result")
-NEAR: tuple[int, ...] = (-20, -10, -9, -5, -3, -2, -1, 1, 2, 3, 5, 9, 10, 20)  # how far off a changed number usually is
-LARGEST = 120  # running quantities stay within what a reader checks in the head
+NEAR: tuple[int, ...] = (-20, -10, -9, -5, -3, -2, -1, 1, 2, 3, 5, 9, 10, 20)  # usual offsets of a changed number
+LARGEST = 120  # running quantities stay small enough to check in the head
+
+
+TRIES = 1000  # draws in a row without success before giving up
 
 
 def compute(left: int, op: str, right: int) -> int | None:
@@ -32,9 +35,6 @@ def compute(left: int, op: str, right: int) -> int | None:
         return left // right if right and left % right == 0 else None
     value = {"+": left + right, "-": left - right, "*": left * right}[op]
     return value if value >= 0 else None
-
-
-TRIES = 1000  # draws in a row without success before giving up
 
 
 def generate_problems(
@@ -149,7 +149,10 @@ def _event(story: Story, event: str, value: int, room: int, rng: np.random.Gener
 
 
 def render(steps: Sequence[Step], answer: str | int, style: str) -> str:
-    """A solution text: one equation a line ("steps"), bare results ("results"), or only the answer."""
+    """A solution text: one equation a line ("steps"), bare results ("results"), or only the answer ("answer").
+
+    Raises ValueError for another style.
+    """
     if style == "steps":
         lines = [str(step) for step in steps]
     elif style == "results":

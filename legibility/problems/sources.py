@@ -63,7 +63,9 @@ class GSM8KSource(Settings):
         default=None,
         description="Keep only problems whose solution has at most this many calculator marks; null keeps all.",
     )
-    limit: PositiveInt | None = Field(default=None, description="Keep the first so many problems; null keeps all.")
+    limit: PositiveInt | None = Field(
+        default=None, description="How many problems to read, from the first on; null reads all."
+    )
 
 
 class _MappedSource(Settings):
@@ -80,7 +82,9 @@ class _MappedSource(Settings):
         min_length=1,
         description="The gold answer is what follows the last such marker in the answer field; null takes it whole.",
     )
-    limit: PositiveInt | None = Field(default=None, description="Keep the first so many problems; null keeps all.")
+    limit: PositiveInt | None = Field(
+        default=None, description="How many problems to read, from the first on; null reads all."
+    )
 
 
 class DatasetSource(_MappedSource):
@@ -107,7 +111,9 @@ def load_source(
 ) -> list[Problem]:
     """Every problem of `source`, in its own order; never an empty list.
 
-    base_dir: where relative paths start (default: the working directory). Raises UserError.
+    base_dir: where relative paths start (default: the working directory).
+    Raises UserError where the source cannot be read, holds no problems, or has a record without a question and a
+    numeric answer.
     """
     if isinstance(source, GeneratedSource):
         return _generated(source)
@@ -185,7 +191,11 @@ def _collect(
         if len(problems) == mapping.limit:
             break
     if not problems:
-        why = f"none of its {total} problems is short enough; raise max_steps" if total else "it holds no problems"
+        why = (
+            f"none of its {total} problems is short enough; raise max_steps"
+            if total
+            else "it holds no problems; give a source that has some"
+        )
         raise UserError(f"{place}: {why}")
     return problems
 
@@ -206,7 +216,9 @@ def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
     gold = _text(row, mapping.answer, where)
     if mapping.answer_marker is not None:
         if mapping.answer_marker not in gold:
-            raise UserError(f"{where}: no marker {mapping.answer_marker!r} in field {mapping.answer!r}")
+            raise UserError(
+                f"{where}: no marker {mapping.answer_marker!r} in field {mapping.answer!r}; fix the record or set answer_marker: to the marker there"
+            )
         gold = gold.rpartition(mapping.answer_marker)[2].strip()
     if parse_number(gold) is None:
         hint = "" if mapping.answer_marker else "; set answer_marker: where a solution comes before it"
@@ -231,7 +243,7 @@ def _text(row: Row, name: str, where: str) -> str:
         raise UserError(f"{where}: field {name!r} must hold text or a number, found {_short(value)}")
     text = str(value).strip()
     if not text:
-        raise UserError(f"{where}: field {name!r} is empty")
+        raise UserError(f"{where}: field {name!r} is empty; fill it in or remove the record")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise UserError(f"{where}: field {name!r} holds half a character (a lone surrogate); fix or remove the record")
     return text
@@ -255,11 +267,11 @@ def read_file(path: Path) -> Iterator[Located]:
     if path.suffix.lower() not in readers:
         raise UserError(f"{path}: cannot tell the format; the file must end in .jsonl, .json or .csv")
     if not path.exists():
-        raise UserError(f"{path}: no such file")
+        raise UserError(f"{path}: no such file; check path: in the problem source")
     try:
         yield from readers[path.suffix.lower()](path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[Located]:
@@ -307,7 +319,7 @@ def _read_csv(path: Path) -> Iterator[Located]:
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                raise UserError(f"{where}: not valid CSV ({error})") from error
+                raise UserError(f"{where}: not valid CSV ({error}); fix the file") from error
             except UnicodeDecodeError as error:
                 raise UserError(f"{where} or soon after: not UTF-8 text; save the file as UTF-8") from error
             if cells is None:
@@ -317,7 +329,7 @@ def _read_csv(path: Path) -> Iterator[Located]:
             if columns is None:
                 columns = cells
                 if len(set(columns)) < len(columns):
-                    raise UserError(f"{where}: two columns have the same name")
+                    raise UserError(f"{where}: two columns have the same name; rename one")
                 continue
             if len(cells) > len(columns):
                 raise UserError(f"{where}: more cells than the header has columns; quote cells that hold a comma")
@@ -326,7 +338,7 @@ def _read_csv(path: Path) -> Iterator[Located]:
 
 def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
     """A split of a data set on the hub. Raises UserError, which ends in `advice`, where it cannot be loaded."""
-    import datasets
+    import datasets  # slow to import; most sources do without
 
     try:
         return datasets.load_dataset(name, subset, split=split)

@@ -80,7 +80,7 @@ def split_problems(
     sizes: part -> count. None or missing means: all of `test` (or a tenth of `train`), a tenth of
     `train` for validation, and for prover and verifier what is left, in equal halves if both are None.
     threshold: Jaccard overlap from which two questions count as near duplicates.
-    Raises UserError where a part cannot be filled.
+    Raises UserError where a part cannot be filled, ValueError for a size of anything but a part.
     """
     wanted: dict[Part, int | None] = {**dict.fromkeys(PARTS), **(sizes or {})}
     if set(wanted) > set(PARTS):

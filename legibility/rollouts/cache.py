@@ -32,8 +32,8 @@ class Stepper(Protocol):
 class FlatStepper:
     """Rows of one prompt share a cache in groups of `width`: its keys and values once, then every row's own in turns.
 
-    On a CPU one attention call over a group is cheaper than one for every row, although the rows pass
-    over each other's tokens in vain; elsewhere every row is a group of its own.
+    On a CPU one attention call over a group is cheaper than one per row, although each row also computes
+    (masked) scores on the tokens of the others. Elsewhere every row is a group of its own.
     """
 
     def __init__(self, decoder: FlatDecoder) -> None:

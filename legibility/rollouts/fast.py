@@ -33,7 +33,10 @@ def sample_fast(
     temperature: float,
     value_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> list[Completion]:
-    """One chunk: `noise` (prompts * samples, max_new_tokens) uniforms; completions in the same order."""
+    """Completions of one chunk, in the order of the rows of `noise`: uniforms (prompts * samples, max_new_tokens).
+
+    Raises FastUnsupported for a model that is no plain full-attention decoder.
+    """
     model, device = prover.causal, prover.device
     if getattr(model.config, "is_encoder_decoder", False) or attention_window(model.config) is not None:
         raise FastUnsupported("not a plain full-attention decoder")

@@ -33,7 +33,7 @@ class _KeyedSampler(LogitsProcessor):
 def sample_hf(
     prover: Prover, prompts: list[list[int]], samples: int, noise: np.ndarray, temperature: float
 ) -> list[Completion]:
-    """One chunk, same contract as `sample_fast`."""
+    """Completions of one chunk, by the contract of `sample_fast`: `noise` (prompts * samples, max_new_tokens)."""
     rows, limit = noise.shape
     longest = max(map(len, prompts))
     ids = torch.zeros(rows, longest, dtype=torch.long)

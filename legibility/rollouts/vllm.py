@@ -51,7 +51,7 @@ class Engine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = (
             "0"  # in this process: weights are handed over, not copied by pipe
         )
-        import vllm
+        import vllm  # an optional dependency that takes a GPU
 
         self.sampling_params, self.max_length = vllm.SamplingParams, settings.max_length
         with tempfile.TemporaryDirectory() as folder:
