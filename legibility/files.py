@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
-from typing import Any
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` as indented JSON, atomically. Raises ValueError for nan and infinity, which JSON has no word for."""
-    write_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

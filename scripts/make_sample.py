@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from legibility.problems.generator import FAMILIES, flawed_solution, generate_problems, worked_solution
+from legibility.problems.storage import problem_record
 
 OUT = Path("data/sample/problems.jsonl")
 COUNT, SEED = 112, 2024
@@ -23,8 +23,11 @@ def main() -> None:
                 COUNT // len(FAMILIES), SEED + i, families=[family], prefix=f"sample-{family}"
             ):
                 flawed, flaw = flawed_solution(problem, rng)
-                record = asdict(problem) | {"steps": [str(s) for s in problem.steps]}
-                record |= {"other_style": worked_solution(problem, rng), "flawed": flawed, "flaw": flaw}
+                record = problem_record(problem) | {
+                    "other_style": worked_solution(problem, rng),
+                    "flawed": flawed,
+                    "flaw": flaw,
+                }
                 handle.write(json.dumps(record) + "\n")
     print(f"{OUT}: {COUNT} problems")
 

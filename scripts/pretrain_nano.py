@@ -1,4 +1,4 @@
-"""Pre-train the built-in nano models and write their folders and card.
+"""Pre-train the built-in nano models and write their folders.
 
     python scripts/pretrain_nano.py --out my-nano            # everything, under 30 minutes on 2 cores
     python scripts/pretrain_nano.py --out my-nano --only verifier-s
@@ -19,7 +19,7 @@ from typing import Annotated
 
 import torch
 import typer
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from legibility.models import nano
 from legibility.models.step_marking import teach_marking
@@ -83,7 +83,8 @@ def main(
         save(model, tokenizer, folder, {"seed": seed, **stats})
 
 
-def save(model, tokenizer, folder: Path, stats: dict) -> None:
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, stats: dict[str, float]) -> None:
+    """Write model, tokenizer and what is known of the training (pretraining.json) into the folder."""
     model.cpu().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(stats, indent=2) + "\n")

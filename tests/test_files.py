@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 import pytest
 
@@ -26,22 +25,7 @@ def test_text_is_written_as_utf_8_and_bytes_as_they_are(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == b"\x89PNG\r\n"
 
 
-def test_json_refuses_what_json_cannot_say(tmp_path):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        files.write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert not (tmp_path / "a.json").exists()
-
-
 def test_the_hash_is_sha256_of_the_bytes_however_large(tmp_path):
     content = b"x" * ((1 << 20) + 7)  # more than one piece
     (tmp_path / "a.bin").write_bytes(content)
     assert files.sha256(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
-
-
-def test_json_is_written_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "x.json"
-    files.write_json(target, {"a": 1})
-    with pytest.raises(ValueError):
-        files.write_json(target, {"a": float("nan")})
-    assert json.loads(target.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

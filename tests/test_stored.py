@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from legibility.errors import UserError
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, stored_text, write_stored
@@ -83,3 +83,19 @@ def test_the_json_schema_has_the_fields_of_sparse_records_too(mode):
     part = Whole.model_json_schema(mode=mode)["$defs"]["Loose"]
     assert set(part["properties"]) == {"name", "note"} and part["required"] == ["name"]
     assert part["additionalProperties"] is False
+
+
+class _Plain(BaseModel):
+    x: float
+
+
+def test_json_refuses_what_json_cannot_say_and_is_written_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_stored(tmp_path / "a.json", _Plain(x=float("inf")))
+    assert not (tmp_path / "a.json").exists()
+    target = tmp_path / "x.json"
+    write_stored(target, _Plain(x=1))
+    with pytest.raises(ValueError):
+        write_stored(target, _Plain(x=float("nan")))
+    assert json.loads(target.read_text()) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

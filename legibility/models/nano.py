@@ -6,7 +6,7 @@ solutions, sneaky -> flawed ones), as a pretrained language model knows from rea
 without that the two roles do not separate under reinforcement learning. The verifier bases read the
 same kind of text with 60-1000 times less pre-training compute (paper Sec. 4.2: the working band).
 
-Run by `scripts/pretrain_nano.py`, which also writes the model card.
+Run by `scripts/pretrain_nano.py`, which also writes what the training took.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ def _loss(model: Any, prompts: list[list[int]], targets: list[list[int]], device
 def sample_accuracy(
     model: Any, tokenizer: Any, problems: Sequence[Problem], role: str, *, new_tokens: int = 96
 ) -> dict[str, float]:
-    """Accuracy at temperature 1 with plain `generate`, overall and by style, for the model card."""
+    """Accuracy at temperature 1 with plain `generate`, overall and by style of the text."""
     tokenizer.padding_side = "left"
     batch = tokenizer(
         [f"{role}{p.question}{SOLUTION}" for p in problems], add_special_tokens=False, padding=True, return_tensors="pt"

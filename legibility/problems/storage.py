@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from legibility.errors import UserError
 from legibility.files import write_atomic
@@ -12,13 +13,17 @@ from legibility.problems.records import Problem, Step
 from legibility.problems.splits import PARTS, Part, ProblemSplits
 
 
+def problem_record(problem: Problem) -> dict[str, Any]:
+    """A problem as a JSON object, its steps written out ("3 + 4 = 7")."""
+    return {**asdict(problem), "steps": [str(step) for step in problem.steps]}
+
+
 def problem_lines(splits: ProblemSplits) -> str:
     """All problems of the run with their split, as JSON lines (the run's problems.jsonl)."""
     lines = []
     for split in PARTS:
         for problem in splits.part(split):
-            record = {"split": split, **asdict(problem), "steps": [str(s) for s in problem.steps]}
-            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+            lines.append(json.dumps({"split": split, **problem_record(problem)}, ensure_ascii=False) + "\n")
     return "".join(lines)
 
 

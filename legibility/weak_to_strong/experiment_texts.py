@@ -14,7 +14,9 @@ import pandas as pd
 
 from legibility.config import Config, ProverSettings, SamplingSettings
 from legibility.errors import UserError
+from legibility.game.condition import BASE_ROLE, START
 from legibility.game.context import Game
+from legibility.game.phases import BASE
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, SolutionPhase, read_solutions, round_solutions
 from legibility.models.prover import Prover
@@ -74,12 +76,12 @@ def run_texts(path: Path) -> Texts:
     rounds = run.rounds()
     if not rounds:
         raise UserError(f"{path}: no finished round; go on with legibility train … --resume")
-    base = read_solutions(run.folder("base") / "solutions.parquet")
+    base = read_solutions(run.folder(BASE) / "solutions.parquet")
     collected = []
     for index in rounds:
         frame = round_solutions(run, index)
         collected.append(frame[(frame.phase == "collection") & frame.split.isin(SPLITS)])
-    frame = pd.concat([base[base.role == "base"], *collected], ignore_index=True)
+    frame = pd.concat([base[base.role == BASE_ROLE], *collected], ignore_index=True)
     return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
 
 
@@ -111,8 +113,8 @@ def write_texts(config: ExperimentSettings, task: TextTask, base_dir: Path | Non
                 splits.part(split),
                 (role,),
                 samples,
-                arm="init",
-                round_index=-1,
+                arm=START.arm,
+                round_index=START.round,
                 phase=phase,
                 split=split,
                 step=0,
@@ -120,7 +122,7 @@ def write_texts(config: ExperimentSettings, task: TextTask, base_dir: Path | Non
             ).rows
         ]
 
-    rows = draw(HELPFUL, task.samples, "base", "base") if "base" in task.sources else []
+    rows = draw(HELPFUL, task.samples, "base", BASE_ROLE) if "base" in task.sources else []
     if "sneaky" in task.sources:
         rows += draw(SNEAKY, task.samples, "base", SNEAKY)
     spoken = (
