@@ -17,7 +17,8 @@ from legibility.evaluation import compare, schema, summary_schema
 from legibility.game import human_record, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.settings import models_in
-from legibility.weak_to_strong import experiment_schema
+from legibility.weak_to_strong import cells, experiment_schema
+from legibility.weak_to_strong.analyses import game_teacher, generation, in_context
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "schemas"
 
@@ -59,9 +60,22 @@ FILES: dict[str, list[File]] = {
         File("key.jsonl (a line)", study_schema.KeyEntry),
         File("checksums.json", study_schema.Checksums),
         File("provenance.json", study_schema.Provenance),
+        File("server.jsonl (a line)", study_schema.ClaimEvent),
+        File("server.jsonl (a line)", study_schema.ShownEvent),
+        File("server.jsonl (a line)", study_schema.JudgmentEvent),
+        File("refused.jsonl (a line)", study_schema.RefusedRow),
+        File("simulation/truth.json", study_schema.SimulationTruth),
+        File("simulation/coverage.json", study_schema.Coverage),
         File("analysis/results.json", results_schema.StudyResults),
     ],
-    "A weak-to-strong experiment": [File("summary.json", experiment_schema.ExperimentSummary)],
+    "A weak-to-strong experiment": [
+        File("summary.json", experiment_schema.ExperimentSummary),
+        File("cells/…/cell.json", cells.CellInfo),
+        File("cells/…/cell.json", cells.EnsembleInfo),
+        File("cells/…/cell.json", game_teacher.GameTeacherInfo),
+        File("cells/…/cell.json", generation.GenerationInfo),
+        File("cells/…/cell.json", in_context.InContextInfo),
+    ],
 }
 
 

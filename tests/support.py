@@ -6,12 +6,14 @@ Fixtures stand in conftest.py; what a test imports by name stands here.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -217,3 +219,11 @@ def load_verifier(folder, batch: int = 256, seed: int = 0, **changes):
     from legibility.models.verifier import Verifier
 
     return Verifier.load(VerifierSettings(model=str(folder), **changes), "cpu", seed=seed, batch=batch)
+
+
+def script(name: str) -> ModuleType:
+    """A script of scripts/ as a module, under a name by which pydantic finds its models."""
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -66,7 +66,7 @@ class CellInfo(Stored):
 
 
 class EnsembleInfo(CellInfo):
-    """cell.json of an ensemble of weak models."""
+    """cell.json: what an ensemble of weak models notes."""
 
     size: int = Field(description="Members used, chosen on validation.")
     validation_accuracy_by_size: list[float] = Field(description="Validation accuracy of the first 1, 2, … members.")

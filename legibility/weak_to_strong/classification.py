@@ -38,10 +38,10 @@ def classification_rows(task: ClassificationTask, base_dir: Path | None) -> dict
     else:
         train, held_out = _set_aside(train, 0.4)
     validation, test = _set_aside(held_out, 2 / 3)
-    pools = {"validation": validation, "test": test}
+    aside = {"validation": validation, "test": test}
     if task.student_path is not None:
-        return {"weak": train, "student": _file(task, task.student_path, base_dir), **pools}
-    return {"train": train, **pools}
+        return {"weak": train, "student": _file(task, task.student_path, base_dir), **aside}
+    return {"train": train, **aside}
 
 
 def _file(task: ClassificationTask, path: str, base_dir: Path | None) -> list[Item]:

@@ -15,6 +15,7 @@ from legibility.models.loading import load_causal, load_tokenizer, pick_device, 
 from legibility.models.verifier import keep_layers
 from legibility.models.warm_start import warm_start
 from legibility.problems.storage import read_problems, write_problems
+from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
 from legibility.weak_to_strong.cells import Cell, CellInfo, CellResult, EnsembleInfo, load_or, with_needs
 from legibility.weak_to_strong.classifiers import features, load_classifier
@@ -24,7 +25,7 @@ from legibility.weak_to_strong.items import PARTS, Item, Parts, labels
 from legibility.weak_to_strong.oversight import RoleSpeaker, overseen
 from legibility.weak_to_strong.plan import planned_cells
 from legibility.weak_to_strong.task_settings import TextTask
-from legibility.weak_to_strong.tasks import load_pools, parts_for
+from legibility.weak_to_strong.tasks import load_items, parts_for
 from legibility.weak_to_strong.teachers import Logits, train_teacher
 from legibility.weak_to_strong.training import Trained, train_student
 
@@ -41,8 +42,8 @@ class Experiment:
         self.device = pick_device(config.compute.device)
         self._features: dict[str, dict[tuple[str, tuple[str, ...]], np.ndarray]] = {}
         self.texts = self._texts()
-        self.pools = load_pools(config, self.texts, base_dir)
-        self.parts: Callable[[int], Parts] = lru_cache(maxsize=None)(lambda seed: parts_for(config, self.pools, seed))
+        self.items = load_items(config, self.texts, base_dir)
+        self.parts: Callable[[int], Parts] = lru_cache(maxsize=None)(lambda seed: parts_for(config, self.items, seed))
         self._supervisors = {cell for needed in with_needs(planned_cells(config)).values() for cell in needed}
 
     def cell(self, cell: Cell) -> CellResult[CellInfo]:
@@ -111,7 +112,7 @@ class Experiment:
         if name == ALONE:
             return items
         assert self.texts is not None  # the settings allow oversight of solutions only
-        speaker = RoleSpeaker({role: self.texts.solutions(role) for role in ("helpful", "sneaky")})
+        speaker = RoleSpeaker({role: self.texts.solutions(role) for role in (HELPFUL, SNEAKY)})
         return overseen(self.config.oversight[name], items, speaker, stream(seed, "oversight", name, part))[0]
 
     # ---- how cells are made -------------------------------------------------------------------

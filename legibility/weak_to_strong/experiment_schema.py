@@ -229,7 +229,7 @@ class GenerationSection(Stored):
 
 
 class ExperimentSummary(Stored):
-    """summary.json of a weak-to-strong experiment."""
+    """summary.json: everything an experiment found."""
 
     version: Literal[2] = Field(VERSION, alias="schema", description="Version of this file's keys.")
     name: str = Field(alias="study", description="Name of the experiment's folder.")

@@ -74,13 +74,13 @@ def balanced(items: Sequence[Item], count: int, rng: np.random.Generator, *, wit
     Every group gives one item of a label before any gives a second, so that few problems do not fill a part.
     """
     sources = sorted({x.source for x in items}) if within_source else [None]
-    pools = [[x for x in items if source is None or x.source == source] for source in sources]
-    room = [min(sum(x.label for x in p), sum(not x.label for x in p)) for p in pools]
+    by_source = [[x for x in items if source is None or x.source == source] for source in sources]
+    room = [min(sum(x.label for x in p), sum(not x.label for x in p)) for p in by_source]
     pairs = _fair(room, count // 2)
     chosen: list[Item] = []
-    for pool, n in zip(pools, pairs, strict=True):
+    for own, n in zip(by_source, pairs, strict=True):
         for label in (True, False):
-            chosen += _spread([x for x in pool if x.label == label], rng)[:n]
+            chosen += _spread([x for x in own if x.label == label], rng)[:n]
     return sorted(chosen, key=lambda x: x.id)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -45,7 +44,7 @@ def pgr(weak: float, weak_to_strong: float, ceiling: float) -> float:
 
 def crossed_bootstrap(
     tables: Mapping[str, np.ndarray],
-    groups: Sequence[Any],
+    groups: Sequence[str],
     statistic: Callable[[dict[str, float]], float],
     *,
     resamples: int,
@@ -100,7 +99,7 @@ def pgr_estimate(
     weak: np.ndarray,
     student: np.ndarray,
     ceiling: np.ndarray,
-    groups: Sequence[Any],
+    groups: Sequence[str],
     *,
     resamples: int,
     confidence_level: float,

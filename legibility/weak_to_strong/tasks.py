@@ -24,10 +24,11 @@ from legibility.weak_to_strong.items import Item, Parts, balanced, check_parts
 from legibility.weak_to_strong.task_settings import ClassificationTask, PartSizes, PreferencesTask, TextTask, TwinsTask
 
 TRAINING = ("weak", "student", "trusted")
-Pools = dict[str, list[Item]]  # "train" (or "weak" and "student"), "validation", "test"
+TaskItems = dict[str, list[Item]]
+"""Every item of a task: "train" (or "weak" and "student"), "validation" and "test"."""
 
 
-def load_pools(config: ExperimentSettings, texts: Texts | None, base_dir: Path | None) -> Pools:
+def load_items(config: ExperimentSettings, texts: Texts | None, base_dir: Path | None) -> TaskItems:
     """Every item of the task, before halves and balance. Raises UserError for data that cannot serve."""
     task = config.task
     if isinstance(task, ClassificationTask):
@@ -41,21 +42,21 @@ def load_pools(config: ExperimentSettings, texts: Texts | None, base_dir: Path |
     return {name: make(frame[frame.split == split], texts.problems) for name, split in splits.items()}
 
 
-def parts_for(config: ExperimentSettings, pools: Pools, seed: int) -> Parts:
+def parts_for(config: ExperimentSettings, available: TaskItems, seed: int) -> Parts:
     """The parts of one seed, each balanced. Raises UserError where a part is empty, has one class, or overlaps another."""
     sizes, task = config.parts, config.task
     within = isinstance(task, TextTask) and task.balance == "within_source"
-    if "student" in pools:
+    if "student" in available:
         names: tuple[str, ...] = ("weak", "trusted")
-        halves = {**_halves(pools["weak"], names, sizes, seed), "student": pools["student"]}
+        halves = {**_halves(available["weak"], names, sizes, seed), "student": available["student"]}
     else:
-        halves = _halves(pools["train"], TRAINING, sizes, seed)
+        halves = _halves(available["train"], TRAINING, sizes, seed)
 
     def take(name: str, items: Sequence[Item], seed_of: int | str) -> list[Item]:
         return balanced(items, getattr(sizes, name), stream(seed_of, "balance", name), within_source=within)
 
     chosen = {name: take(name, halves[name], seed) for name in TRAINING}
-    held_out = {name: take(name, pools[name], "test items") for name in ("validation", "test")}
+    held_out = {name: take(name, available[name], "test items") for name in ("validation", "test")}
     return check_parts(Parts(**chosen, **held_out), f"task {task.kind}, seed {seed}")
 
 
@@ -107,7 +108,7 @@ def _pairs(frame: pd.DataFrame, problems: dict[str, Problem]) -> list[Item]:
     return items
 
 
-def _twins(task: TwinsTask, base_dir: Path | None) -> Pools:
+def _twins(task: TwinsTask, base_dir: Path | None) -> TaskItems:
     """Reference solutions (right) and their corrupted twins (wrong), apart or as pairs."""
     splits = load_problems(task.problems, base_dir=base_dir)
     parts: dict[str, Callable[[], list[Problem]]] = {
@@ -115,20 +116,20 @@ def _twins(task: TwinsTask, base_dir: Path | None) -> Pools:
         "validation": lambda: splits.validation,
         "test": lambda: splits.test,
     }
-    pools: Pools = {}
+    found: TaskItems = {}
     for name, problems in parts.items():
-        pools[name] = []
+        found[name] = []
         for problem in problems():
             twin = corrupt(problem, stream("twin", problem.id)) if problem.solution else None
             if twin is not None and task.pairs:
                 first = bool(stream("twin order", problem.id).integers(2))
                 texts = (problem.solution, twin.text) if first else (twin.text, problem.solution)
-                pools[name].append(Item(f"{problem.id}/pair", problem.id, problem, texts, first, "reference"))
+                found[name].append(Item(f"{problem.id}/pair", problem.id, problem, texts, first, "reference"))
             elif twin is not None:
-                pools[name] += [
+                found[name] += [
                     Item(f"{problem.id}/reference", problem.id, problem, (problem.solution,), True, "reference"),
                     Item(f"{problem.id}/twin", problem.id, problem, (twin.text,), False, "reference"),
                 ]
-    if not pools["train"]:
+    if not found["train"]:
         raise UserError("task.problems: no problem has a worked solution that a mistake can be carried through")
-    return pools
+    return found

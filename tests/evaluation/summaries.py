@@ -1,10 +1,14 @@
-"""Made-up summaries of runs of two rounds, for what reads several of them."""
+"""Summaries of runs of two rounds, made up or of copies of a run, for what reads several of them."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 from legibility.evaluation.summary_schema import Summary
+from legibility.game.run_folder import RunFolder
 
 SETUP = {"problems_per_step": 16, "incorrect": 0.95, "goodhart_accuracy": 0.2, "goodhart_start": 0.4}
 AUROC = {"pooled": None, "within_role": None, "pairwise": None}
@@ -83,3 +87,20 @@ def summary_of(
             "evaluation": {"best_of_n": favourites, "attacks": made, **sections},
         }
     )
+
+
+def runs_by_seed(run: RunFolder, folder: Path) -> list[Path]:
+    """Three copies of a finished run that differ in their seed and a little in their numbers."""
+    paths = []
+    for seed in range(3):
+        path = folder / f"seed-{seed}"
+        shutil.copytree(run.path, path)
+        summary = json.loads((path / "summary.json").read_text())
+        summary.update(seed=seed, run=path.name)
+        summary["arms"]["correctness"]["accuracy"] = 0.6 + 0.01 * seed
+        summary["arms"]["game"]["rounds"][1]["helpful_accuracy"] = 0.5 + 0.02 * seed
+        (path / "summary.json").write_text(json.dumps(summary))
+        config = (path / "config.yaml").read_text()
+        (path / "config.yaml").write_text(config.replace("seed: 0", f"seed: {seed}", 1))
+        paths.append(path)
+    return paths

@@ -1,50 +1,23 @@
-"""Runs merged over seeds, and the scripts that write tables from stored runs."""
+"""Runs merged over seeds."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from legibility.config_file import load_config
 from legibility.evaluation.compare import Comparison, Difference, merge, over_seeds, paired_test, steps_by_seed
 from legibility.stored import read_stored
-from tests.evaluation.summaries import summary_of
-from tests.support import ROOT, legibility
-
-SCRIPTS = ROOT / "scripts"
-
-
-def script(name: str):
-    """A script as a module; pydantic looks it up by name."""
-    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.evaluation.summaries import runs_by_seed, summary_of
+from tests.support import legibility
 
 
 @pytest.fixture
 def seeds(tiny_run, tmp_path) -> list[Path]:
-    """Three finished runs that differ in their seed and a little in their numbers."""
-    paths = []
-    for seed in range(3):
-        path = tmp_path / f"seed-{seed}"
-        shutil.copytree(tiny_run.path, path)
-        summary = json.loads((path / "summary.json").read_text())
-        summary.update(seed=seed, run=path.name)
-        summary["arms"]["correctness"]["accuracy"] = 0.6 + 0.01 * seed
-        summary["arms"]["game"]["rounds"][1]["helpful_accuracy"] = 0.5 + 0.02 * seed
-        (path / "summary.json").write_text(json.dumps(summary))
-        config = (path / "config.yaml").read_text()
-        (path / "config.yaml").write_text(config.replace("seed: 0", f"seed: {seed}", 1))
-        paths.append(path)
-    return paths
+    return runs_by_seed(tiny_run, tmp_path)
 
 
 def test_interval_over_seeds_is_student_s():
@@ -52,6 +25,11 @@ def test_interval_over_seeds_is_student_s():
     low, high = stats.t.interval(0.95, 2, np.mean([0.1, 0.2, 0.6]), stats.sem([0.1, 0.2, 0.6]))
     assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.3, low, high, 3))
     assert over_seeds([0.4], 0.95).low is None and over_seeds([None], 0.95).mean is None
+
+
+def test_a_number_is_written_with_its_interval_where_that_is_known():
+    assert over_seeds([0.5, 0.5], 0.95).text() == "0.500 [0.500, 0.500]"
+    assert over_seeds([0.25, None], 0.95).text(2) == "0.25" and over_seeds([None], 0.95).text() == "–"
 
 
 def test_paired_test_uses_the_seeds_that_have_both():
@@ -62,7 +40,7 @@ def test_paired_test_uses_the_seeds_that_have_both():
     assert paired_test([1, None], [None, 1]) == Difference(difference=None, p=None, n=0)
 
 
-def test_compare(seeds, tmp_path):
+def test_a_comparison_merges_runs_into_a_file_and_a_page(seeds, tmp_path):
     out = tmp_path / "compared"
     result = legibility("compare", *seeds, "--out", out)
     assert result.code == 0, result
@@ -81,7 +59,7 @@ def test_compare(seeds, tmp_path):
     assert again.code == 2 and "exists already" in again.err
 
 
-def test_compare_refuses(seeds, tmp_path):
+def test_runs_that_cannot_be_compared_are_one_line_and_leave_nothing(seeds, tmp_path):
     out = tmp_path / "compared"
     for arguments, part in (
         ((seeds[0],), "at least two"),
@@ -120,73 +98,6 @@ def test_quick_attacks_give_way_to_full_ones():
     assert [row.quick for row in merge([quick, summary_of(1)]).survival] == [True]
 
 
-# ---------------------------------------------------------------- scripts
-
-
-def test_results_page(seeds, tmp_path):
-    """docs/results.md is written from the runs alone."""
-    module = script("results")
-    out = tmp_path / "results.md"
-    module.main(seeds, config=SCRIPTS.parent / "configs" / "nano-full.yaml", sweep=None, out=out)
-    page = out.read_text()
-    assert "## Claims of the paper" in page and "legibility tax" in page and "seed=2" in page
-    assert (
-        tmp_path / "figures" / "rounds_over_seeds.png"
-    ).stat().st_size > 5000 and "(figures/rounds_over_seeds.png)" in page
-    assert all(
-        line.count("|") == page.split("\n")[i + 1].count("|")
-        for i, line in enumerate(page.split("\n")[:-1])
-        if line.startswith("|") and page.split("\n")[i + 1].startswith("|")
-    )
-
-
 def test_steps_by_seed_show_what_was_never_fooled():
     merged = merge([summary_of(0, steps=(20, 21), length=21), summary_of(1, steps=(20, None), length=80)])
     assert steps_by_seed(merged, 1) == "21, > 80"
-
-
-def test_sweep_table_and_figure():
-    """Of results as the sweep stores them; its games are ordinary runs, played elsewhere in these tests."""
-    module = script("sweep")
-    merged = merge([summary_of(s) for s in range(2)])
-    results = [
-        module.SweepPoint(name=name, parameters=1000 * k, merged=merged)
-        for k, name in enumerate(("verifier xs", "verifier s", "verifier m", "verifier equal"), 1)
-    ]
-    table = module.render(results)
-    assert table.count("\n") == 2 + 4 and "verifier equal" in table and "4,000" in table
-    figure = module.draw(results)
-    assert len(figure.axes[0].lines) == 4 + 4 * 2  # a line and the intervals of two rounds per point
-
-
-def test_sweep_sizes_have_the_kind_of_the_config(tiny_config_file):
-    module = script("sweep")
-    marked = module.choose("sizes", load_config(tiny_config_file, ["verifier.model=nano-m-marked"]))
-    assert marked["verifier xs"] == ["verifier.model=nano-xs-marked"] and "SRC" not in marked
-    assert module.choose("all", load_config(tiny_config_file, ["verifier.model=nano-m"]))["verifier s"] == [
-        "verifier.model=nano-s"
-    ]
-
-
-def test_sweep_plays_evaluates_and_resumes(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
-    module = script("sweep")
-    monkeypatch.setattr(
-        module, "REWARDS", {"CGC": ["reward.kind=cgc"], "same game": ["reward.kind=cgc"], "SRC": ["reward.kind=src"]}
-    )
-    changes = [
-        *tiny_overrides,
-        "ppo.steps=1",
-        "evaluation.best_of_n_problems=3",
-        "evaluation.best_of_n_samples=2",
-        "game.rounds=1",
-    ]
-    stamps = []
-    for _ in range(2):
-        module.main(tiny_config_file, changes, out=tmp_path, points="rewards", seeds="0")
-        assert (tmp_path / "sweep.png").stat().st_size > 1000 and "| CGC |" in (tmp_path / "sweep.md").read_text()
-        assert f"`python scripts/sweep.py {tiny_config_file} " in (tmp_path / "sweep.md").read_text()
-        assert "| same game |" in (tmp_path / "sweep.md").read_text() and not (tmp_path / "same-game-0").exists()
-        drawn, taken = (tmp_path / f"{point}/base/DONE" for point in ("cgc-0", "src-0"))
-        assert taken.read_bytes() == drawn.read_bytes()  # seconds and all: drawn once
-        stamps.append((tmp_path / "cgc-0/summary.json").stat().st_mtime_ns)
-    assert stamps[0] == stamps[1]

@@ -23,11 +23,11 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
     rows = [{"question": f"Q{k}?", "a": f"right{k}", "b": f"w{k}", "c": f"v{k}", "answer": "a"} for k in range(40)]
     rows_file(tmp_path / "mc.jsonl", rows)
     task = ClassificationTask(path="mc.jsonl", label="answer", choices=["a", "b", "c"])
-    pools = classification_rows(task, tmp_path)
-    items = [x for part in pools.values() for x in part]
+    parts = classification_rows(task, tmp_path)
+    items = [x for part in parts.values() for x in part]
     assert len(items) == 80 and sum(x.label for x in items) == 40
     assert all(x.texts[0].startswith("right") == x.label for x in items)
-    assert not {x.group for x in pools["train"]} & {x.group for x in pools["test"]}
+    assert not {x.group for x in parts["train"]} & {x.group for x in parts["test"]}
     listed = [
         {"question": r["question"], "options": [r["b"], r["a"]], "answer": label}
         for r, label in zip(rows, ["B", "1", "right2", "b"], strict=False)
@@ -48,7 +48,7 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
         ([{"question": "a?", "o": "x", "label": "x"}], {"choices": ["o"]}, "column with a list"),
     ],
 )
-def test_bad_classification_data(tmp_path, rows, options, message):
+def test_rows_that_cannot_serve_are_one_line_naming_the_file(tmp_path, rows, options, message):
     rows_file(tmp_path / "bad.jsonl", rows)
     with pytest.raises(UserError, match=message) as error:
         classification_rows(ClassificationTask(path="bad.jsonl", **options), tmp_path)

@@ -8,7 +8,7 @@ from legibility.weak_to_strong.experiment_page import accuracy, gap
 from legibility.weak_to_strong.pgr import PgrEstimate
 
 
-def test_report_and_figures(finished):
+def test_the_page_has_its_sections_and_figures_and_loads_nothing(finished):
     page = (finished / "report.html").read_text()
     assert (
         "Weak teachers and ceilings" in page

@@ -59,7 +59,7 @@ def test_existing_folder_needs_resume_and_the_same_settings(finished, tiny_exper
         ({"task": {"kind": "solutions"}}, "game_teacher needs task.run"),
     ],
 )
-def test_bad_settings(tiny_experiment, tmp_path, changes, message):
+def test_bad_settings_are_one_line_and_leave_nothing(tiny_experiment, tmp_path, changes, message):
     result = legibility("weak-to-strong", config_file(tmp_path, tiny_experiment, **changes), "--out", tmp_path / "out")
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
     assert not (tmp_path / "out").exists()
@@ -69,7 +69,7 @@ SMALL = {"train": {"kind": "generated", "count": 120}, "prover": 8, "verifier": 
 
 
 @pytest.mark.parametrize("task", ["preferences", "twins", "pairs", "written", "generator"])
-def test_other_tasks(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path, task):
+def test_every_other_task_runs_to_its_summary(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path, task):
     """Pairs of a run's completions, corrupted twins, text the prover writes now, generated text; with text-only fine-tuning first."""
     tasks = {
         "preferences": {"kind": "preferences", "run": str(tiny_run.path)},

@@ -7,7 +7,7 @@ import json
 from tests.weak_to_strong.world import check_estimate
 
 
-def test_summary_has_everything(finished):
+def test_the_summary_has_every_student_and_analysis(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert {"weak", "ceiling", "students"} <= set(summary)
     for s in summary["students"]:

@@ -76,7 +76,7 @@ def test_roles_argue_for_their_side_with_their_own_solutions():
     assert [t.text for t in debate([item], again, 1, [SIDES])[0]] == [SAME, NOTHING, NOTHING, NOTHING]
 
 
-def test_interaction_help():
+def test_interaction_helps_with_a_check_or_a_solution_and_labels_nothing():
     items = labelled_items()
     read, transcripts = overseen(
         OversightSettings(kind="interaction", help="step_check"), items, Recorder(), np.random.default_rng(0)

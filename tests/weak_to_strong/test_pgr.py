@@ -35,7 +35,7 @@ def table(accuracies, items=400, seed=0):
 
 
 def estimate(weak, student, ceiling, groups=None):
-    groups = range(weak.shape[1]) if groups is None else groups
+    groups = [str(i) for i in range(weak.shape[1])] if groups is None else groups
     return pgr_estimate(
         weak, student, ceiling, groups, resamples=300, confidence_level=0.95, rng=np.random.default_rng(0)
     )

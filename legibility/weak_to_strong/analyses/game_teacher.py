@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,13 @@ from pydantic import Field
 from scipy.special import expit
 
 from legibility.errors import UserError
+from legibility.game.condition import BASE_ROLE
 from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import round_solutions
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
+from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import stream
 from legibility.weak_to_strong.analyses.auto_aligner import calibrate
 from legibility.weak_to_strong.cells import Cell, CellInfo, CellResult, load_or
@@ -38,8 +41,20 @@ from legibility.weak_to_strong.teachers import Logits
 SETS = ("base", "sneaky")
 
 
+@dataclass(frozen=True)
+class Labeller:
+    """Who labels test text: a round's verifier, the student it taught, or the ceiling, which has no round."""
+
+    kind: Literal["verifier", "student", "ceiling"]
+    round: int | None = None
+
+    def array(self, text: str) -> str:
+        """Name of the cell's array of log-odds (1, items) on one kind of test text."""
+        return " ".join([self.kind, *([] if self.round is None else [str(self.round)]), text])
+
+
 class GameTeacherInfo(CellInfo):
-    """cell.json of a seed's teachers and students."""
+    """cell.json: what the game's verifiers as teachers note."""
 
     items: int = Field(description="Solutions the verifiers labelled.")
     label_accuracy: dict[int, float] = Field(description="By round, share of right labels.")
@@ -80,10 +95,12 @@ def _text_entry(
     items, (first, last) = game.tested[name], game.rounds
     truth, estimator = labels(items), Estimator.of(experiment.config, [x.group for x in items])
 
-    def right(model: str) -> np.ndarray:
-        return np.stack([(r.last(f"{model} {name}") > 0) == truth for r in results])
+    def right(who: Labeller) -> np.ndarray:
+        return np.stack([(r.last(who.array(name)) > 0) == truth for r in results])
 
-    ceiling = right("ceiling")
+    ceiling = right(Labeller("ceiling"))
+    taught = {index: right(Labeller("student", index)) for index in game.rounds}
+    teacher = {index: right(Labeller("verifier", index)) for index in game.rounds}
     return GameTeacherText(
         text=name,
         items=len(items),
@@ -91,14 +108,14 @@ def _text_entry(
         teachers=[
             GameTeacherRound(
                 round=index,
-                teacher_accuracy=estimator.accuracy(right(f"verifier {index}")),
-                student_accuracy=estimator.accuracy(right(f"student {index}")),
-                pgr=estimator.pgr(right(f"verifier {index}"), right(f"student {index}"), ceiling),
+                teacher_accuracy=estimator.accuracy(teacher[index]),
+                student_accuracy=estimator.accuracy(taught[index]),
+                pgr=estimator.pgr(teacher[index], taught[index], ceiling),
             )
             for index in game.rounds
         ],
-        student_last_minus_first=estimator.difference(right(f"student {last}"), right(f"student {first}")),
-        teacher_last_minus_first=estimator.difference(right(f"verifier {last}"), right(f"verifier {first}")),
+        student_last_minus_first=estimator.difference(taught[last], taught[first]),
+        teacher_last_minus_first=estimator.difference(teacher[last], teacher[first]),
     )
 
 
@@ -114,8 +131,8 @@ def check_run(experiment: Experiment) -> GameRun:
         )
     rounds = (found[0], found[-1])
     frame = texts.frame[texts.frame.verdict != "invalid"]
-    base, ours = frame[frame.role == "base"], frame[frame["round"].isin(rounds) & (frame.role != "base")]
-    sneaky = ours[(ours.role == "sneaky") & (ours["round"] == rounds[1])]
+    base, ours = frame[frame.role == BASE_ROLE], frame[frame["round"].isin(rounds) & (frame.role != BASE_ROLE)]
+    sneaky = ours[(ours.role == SNEAKY) & (ours["round"] == rounds[1])]
 
     def items(name: str, rows: pd.DataFrame, split: str) -> list[Item]:
         chosen = balanced(
@@ -151,7 +168,7 @@ def _items(frame: pd.DataFrame, problems: Mapping[str, Problem]) -> list[Item]:
 
 
 def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeacherInfo]:
-    """Log-odds of one seed on the test texts: arrays "verifier R base", "student R sneaky", "ceiling base", …"""
+    """Log-odds of one seed on the test texts, an array (1, items) for every `Labeller` and kind of text."""
     settings = _settings(experiment)
     game, texts = check_run(experiment), experiment.texts
     assert texts is not None  # the settings ask for task.run
@@ -168,10 +185,10 @@ def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeach
             target = expit(calibrated["student"])
             trained = experiment.train(cell, items, target, game.tested, objective=settings.objective)
             for name in SETS:
-                arrays[f"verifier {index} {name}"] = calibrated[name][None]
-                arrays[f"student {index} {name}"] = trained.logits[name]
+                arrays[Labeller("verifier", index).array(name)] = calibrated[name][None]
+                arrays[Labeller("student", index).array(name)] = trained.logits[name]
         trained = experiment.train(cell, items, truth.astype(float), game.tested)
-        arrays.update({f"ceiling {name}": trained.logits[name] for name in SETS})
+        arrays.update({Labeller("ceiling").array(name): trained.logits[name] for name in SETS})
         return CellResult(arrays, GameTeacherInfo(items=len(items), label_accuracy=label_accuracy))
 
     return load_or(experiment.run, f"cells/seed-{seed}/game-teacher", GameTeacherInfo, compute)
@@ -180,10 +197,10 @@ def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeach
 def _scores(experiment: Experiment, game: GameRun, index: int, items: Sequence[Item]) -> Logits:
     """Raw scores of a round's verifier by part; the calibration items stand for the trusted part."""
     folder = game.run.verified(round_verifier(index))
-    verifier = Verifier.load(game.run.config().verifier, experiment.device, source=str(folder))
+    model = Verifier.load(game.run.config().verifier, experiment.device, source=str(folder))
     parts = {"student": items, "trusted": game.calibration, **game.tested}
     return {
-        name: verifier.score([x.problem for x in part], [x.texts[0] for x in part]).astype(float)
+        name: model.score([x.problem for x in part], [x.texts[0] for x in part]).astype(float)
         for name, part in parts.items()
     }
 
@@ -197,7 +214,7 @@ def _student_half(
         frame = round_solutions(game.run, index)
         frame = frame[(frame.phase == "ppo") & (frame.split == "prover") & (frame.verdict != "invalid")]
         if index == game.rounds[0]:
-            early = (frame.step <= settings.early_steps) & (frame.role == "helpful")
+            early = (frame.step <= settings.early_steps) & (frame.role == HELPFUL)
             items += [replace(x, source="early") for x in _items(frame[early], problems)]
             frame = frame[~early]
         items += _items(frame, problems)

@@ -34,7 +34,7 @@ from legibility.weak_to_strong.experiment_settings import GenerationSettings
 
 
 class GenerationInfo(CellInfo):
-    """cell.json of a seed's answers."""
+    """cell.json: what the generative task notes."""
 
     weak_label_accuracy: float = Field(description="Share of right answers among the weak model's solutions of half B.")
 

@@ -46,21 +46,24 @@ CONTENT_FREE = Item("content-free", "", Problem("content-free", "N/A", ""), ("N/
 
 
 def choose(
-    how: str, pool: Sequence[Item], weak: np.ndarray, queries: Sequence[Item], count: int, rng: np.random.Generator
+    how: str, labelled: Sequence[Item], weak: np.ndarray, queries: Sequence[Item], count: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Indices into the pool of each query's demonstrations, the best last (next to the query). weak: log-odds (pool,)."""
+    """Indices of each query's demonstrations among the labelled items, the best last (next to the query).
+
+    weak: log-odds (labelled,).
+    """
     if how == "none":
         return [[] for _ in queries]
     if how == "random":
-        return [rng.choice(len(pool), min(count, len(pool)), replace=False).tolist() for _ in queries]
+        return [rng.choice(len(labelled), min(count, len(labelled)), replace=False).tolist() for _ in queries]
     if how == "confident":
         order = np.argsort(-np.abs(weak), kind="stable")
         yes = [int(i) for i in order if weak[i] > 0][: (count + 1) // 2]
         no = [int(i) for i in order if weak[i] <= 0][: count // 2]
         return [rng.permutation([*yes, *no]).astype(int).tolist() for _ in queries]
-    vectors = TfidfVectorizer(token_pattern=r"\S+").fit([text_of(x) for x in pool])
+    vectors = TfidfVectorizer(token_pattern=r"\S+").fit([text_of(x) for x in labelled])
     near = linear_kernel(
-        vectors.transform([text_of(x) for x in queries]), vectors.transform([text_of(x) for x in pool])
+        vectors.transform([text_of(x) for x in queries]), vectors.transform([text_of(x) for x in labelled])
     )
     return [np.argsort(row, kind="stable")[-count:].tolist() for row in near]
 
@@ -98,24 +101,24 @@ def lessons(
 @torch.no_grad()
 def answer(
     prover: Prover,
-    pool: Sequence[Item],
+    labelled: Sequence[Item],
     weak: np.ndarray,
     queries: Sequence[Item],
     chosen: Sequence[Sequence[int]],
     confidence: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log-odds of " yes" against " no" for every query, float32 (queries,): calibrated by the content-free query, and raw."""
-    raw = _log_odds(prover, pool, weak, queries, chosen, confidence)
+    raw = _log_odds(prover, labelled, weak, queries, chosen, confidence)
     # one content-free prompt serves all queries with the same demonstrations
     places: dict[tuple[int, ...], int] = {}
     of = [places.setdefault(tuple(c), len(places)) for c in chosen]
-    prior = _log_odds(prover, pool, weak, [CONTENT_FREE] * len(places), list(places), confidence)
+    prior = _log_odds(prover, labelled, weak, [CONTENT_FREE] * len(places), list(places), confidence)
     return raw - prior[of], raw
 
 
 def _log_odds(
     prover: Prover,
-    pool: Sequence[Item],
+    labelled: Sequence[Item],
     weak: np.ndarray,
     queries: Sequence[Item],
     chosen: Sequence[Sequence[int]],
@@ -130,7 +133,7 @@ def _log_odds(
     start, prompts = encode_prompt(tokenizer, ""), []
     for item, picked in zip(queries, chosen, strict=True):
         texts = [
-            *(demonstration(pool[i], float(weak[i]), confidence) for i in picked),
+            *(demonstration(labelled[i], float(weak[i]), confidence) for i in picked),
             demonstration(item, None, confidence),
         ]
         pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
@@ -171,7 +174,7 @@ Reading = Literal["raw", "calibrated"]
 
 
 class InContextInfo(CellInfo):
-    """cell.json of a seed's answers."""
+    """cell.json: what in-context supervision notes."""
 
     rows: list[str] = Field(description="The ways of choosing and showing demonstrations, as arrays are named.")
 

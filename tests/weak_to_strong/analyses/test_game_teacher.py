@@ -8,7 +8,7 @@ import pytest
 
 from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
-from legibility.weak_to_strong.analyses.game_teacher import SETS, check_run, game_teacher_cell
+from legibility.weak_to_strong.analyses.game_teacher import SETS, Labeller, check_run, game_teacher_cell
 from legibility.weak_to_strong.experiment import Experiment
 from legibility.weak_to_strong.experiment_schema import read_summary
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
@@ -40,6 +40,12 @@ def test_the_summarys_label_accuracy_is_that_of_the_cells(experiment, finished):
     assert section is not None and section.student_items == infos[0].items
     for index in section.rounds:
         assert section.label_accuracy[index] == pytest.approx(sum(i.label_accuracy[index] for i in infos) / 2)
+
+
+def test_arrays_are_named_by_who_labels_which_text(experiment):
+    names = [Labeller("verifier", 1).array("base"), Labeller("ceiling").array("sneaky")]
+    assert names == ["verifier 1 base", "ceiling sneaky"]  # as in cells that are stored
+    assert set(names) < set(game_teacher_cell(experiment, 0).arrays)
 
 
 def test_a_run_of_one_round_is_refused(tiny_experiment, tiny_run, tmp_path):

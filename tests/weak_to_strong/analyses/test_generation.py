@@ -10,7 +10,7 @@ from tests.support import quiet
 from tests.weak_to_strong.world import check_estimate
 
 
-def test_generating_answers(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path):
+def test_a_student_of_a_weak_models_solutions_has_its_section(tiny_experiment, tiny_run, tiny_prover_dir, tmp_path):
     problems = {**tiny_run.settings()["problems"], "prover": 16, "verifier": 16, "test_size": 12}
     model = str(tiny_prover_dir)
     settings = {

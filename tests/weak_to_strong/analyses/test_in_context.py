@@ -24,7 +24,7 @@ from legibility.weak_to_strong.items import Item, labels
 from tests.weak_to_strong.world import labelled_items
 
 
-def test_demonstrations():
+def test_demonstrations_are_chosen_as_asked_and_show_no_label_of_the_query():
     items = labelled_items(20)
     weak = np.where(labels(items), 1.0, -1.0) * np.linspace(0.1, 3, len(items))
     rng = np.random.default_rng(0)
