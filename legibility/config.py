@@ -51,7 +51,9 @@ class ProverSettings(Settings):
     prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
     chat_template: bool = Field(False, description="Wrap prompts in the tokenizer's chat template.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
-    warm_start: WarmStartSettings = Field(default_factory=WarmStartSettings)
+    warm_start: WarmStartSettings = Field(
+        default_factory=WarmStartSettings, description="Supervised steps on reference solutions before the game."
+    )
 
 
 class VerifierSettings(Settings):

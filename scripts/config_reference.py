@@ -104,7 +104,8 @@ def _default(field: Any) -> str:
     value = field.default
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    return str(list(value) if isinstance(value, tuple) else value)
+    shown = str(list(value) if isinstance(value, tuple) else value)
+    return shown.replace("\n", "\\n")  # a line break would end the row of the table
 
 
 if __name__ == "__main__":

@@ -88,6 +88,13 @@ def test_configuration_references_are_up_to_date():
         )
 
 
+@pytest.mark.parametrize("page", ["configuration.md", "weak-to-strong-configuration.md"])
+def test_every_row_of_the_configuration_tables_is_one_line(page):
+    """A default with a line break, or an unescaped bar, would break the table."""
+    rows = [line for line in (DOCS / page).read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert rows and all(len(re.findall(r"(?<!\\)\|", row)) == 5 and row.endswith("|") for row in rows)
+
+
 def test_results_page_keeps_the_section_in_words():
     module = script("results")
     page = "# Results\n\n" + module.WORDS_BEGIN + "\n\nplanted words\n\n" + module.WORDS_END + "\n\n## Claims\n"

@@ -151,7 +151,7 @@ class Survival(Stored):
 
 
 class SurvivalRow(Survival):
-    """A row of survival.json."""
+    """The attacks with one reward on one verifier: median steps to exploit (Kaplan–Meier), and how far they went."""
 
     cap_enough: bool | None = Field(
         description="Whether the cap is at least twice verifier 0's median under that reward; null: no such median."

@@ -106,9 +106,7 @@ class FileSource(_MappedSource):
 ProblemSource = Annotated[GeneratedSource | GSM8KSource | DatasetSource | FileSource, Field(discriminator="kind")]
 
 
-def load_source(
-    source: GeneratedSource | GSM8KSource | DatasetSource | FileSource, *, base_dir: str | Path | None = None
-) -> list[Problem]:
+def load_source(source: ProblemSource, *, base_dir: str | Path | None = None) -> list[Problem]:
     """Every problem of `source`, in its own order; never an empty list.
 
     base_dir: where relative paths start (default: the working directory).

@@ -215,9 +215,10 @@ def _halves(
 def _take(part: Part, pool: Sequence[Problem], count: int | None) -> list[Problem]:
     """The first `count` problems (None: all of them, at least one)."""
     if len(pool) < (1 if count is None else count):
+        setting = "problems.test_size" if part == "test" else f"problems.{part}"
         raise UserError(
             f"too few problems for {part}: wanted {count or 'at least 1'}, available {len(pool)} after the parts "
-            "filled before it and without duplicates; ask for fewer or give a larger source"
+            f"filled before it and without duplicates; ask for fewer ({setting}) or give a larger source"
         )
     return list(pool[:count])
 

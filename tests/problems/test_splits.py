@@ -96,7 +96,7 @@ def test_too_few_problems_is_said_with_numbers(wanted, test, message):
 
 
 def test_nothing_at_all():
-    with pytest.raises(UserError, match="too few problems for test"):
+    with pytest.raises(UserError, match=r"too few problems for test.*ask for fewer \(problems\.test_size\)"):
         split_problems([], None, seed=0)
 
 
