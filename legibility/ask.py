@@ -24,6 +24,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution
 from legibility.game.verifier_phase import load_judge
 from legibility.grading import parse_number
+from legibility.models.verifier import Explanation, Verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
 from legibility.problems.storage import read_problems
@@ -36,7 +37,10 @@ NO_GOLD = "0"  # graded against, never shown: the answer of the question is not 
 
 @dataclass(frozen=True)
 class Reply:
-    """One sampled solution. verdict: None where the gold answer is not known. scores: of every judge of the run."""
+    """One sampled solution. verdict: None where the gold answer is not known. scores: of every judge of the run.
+
+    doubts: the last verifier's score taken apart by token; None where it reads the last token only.
+    """
 
     role: str
     text: str
@@ -44,6 +48,7 @@ class Reply:
     lines: list[Line]
     note: str
     scores: dict[Judge, float]
+    doubts: Explanation | None = None
 
 
 def ask(
@@ -80,7 +85,9 @@ def ask(
     asked = problem if known else replace(problem, answer=NO_GOLD)
     game = reopen(run, splits=ProblemSplits([], [], [], [asked]))
     rows = _draw(game, round_index, samples, seed)
-    scores = _scores(game, rows, rounds)
+    verifiers = {i: game.saved_verifier(i) for i in rounds}
+    scores = _scores(game, rows, verifiers)
+    last = verifiers[rounds[-1]]
     replies = []
     for i, row in enumerate(rows):
         shown = show(problem, row.text, row.verdict)
@@ -92,9 +99,10 @@ def ask(
                 shown.lines,
                 shown.note,
                 {judge: values[i] for judge, values in scores.items()},
+                last.explain(asked, row.text) if last.head is not None else None,
             )
         )
-    _print(console or Console(highlight=False), problem, round_index, replies)
+    _print(console or Console(highlight=False), problem, round_index, replies, verifier(rounds[-1]))
     return replies
 
 
@@ -135,10 +143,10 @@ def _draw(game: Game, round_index: int, samples: int, seed: int) -> list[Solutio
     ).rows
 
 
-def _scores(game: Game, rows: list[Solution], rounds: list[int]) -> dict[Judge, list[float]]:
+def _scores(game: Game, rows: list[Solution], verifiers: dict[int, Verifier]) -> dict[Judge, list[float]]:
     """Scores of every row by the verifier of each round, and by the held-out judge where there is one."""
     problems, texts = [game.problems[r.problem_id] for r in rows], [r.text for r in rows]
-    scores = {verifier(i): game.saved_verifier(i).score(problems, texts).tolist() for i in rounds}
+    scores = {verifier(i): found.score(problems, texts).tolist() for i, found in verifiers.items()}
     judge = load_judge(game)
     if judge is not None:
         scores[HELD_OUT_JUDGE] = judge.score(problems, texts).tolist()
@@ -148,7 +156,7 @@ def _scores(game: Game, rows: list[Solution], rounds: list[int]) -> dict[Judge, 
 # --- In the terminal -------------------------------------------------------------------------------
 
 
-def _print(console: Console, problem: Problem, round_index: int, replies: list[Reply]) -> None:
+def _print(console: Console, problem: Problem, round_index: int, replies: list[Reply], last: Judge) -> None:
     console.print(Text(printable(problem.question), style="bold"))
     gold = f"gold answer {printable(problem.answer)}" if problem.answer else "gold answer not known (--answer gives it)"
     console.print(Text(f"{gold}; answered by the prover of round {round_index}", style="dim"))
@@ -159,14 +167,27 @@ def _print(console: Console, problem: Problem, round_index: int, replies: list[R
         console.print(Text.assemble((name, ROLE_STYLES[reply.role]), (verdict, "dim")))
         for line in reply.lines:
             console.print(Padding(_marked(line), (0, 0, 0, 2), expand=False))
-        if reply.note:
-            console.print(Padding(Text(reply.note, style="dim italic"), (0, 0, 0, 4), expand=False))
+        for note in (reply.note, doubt_line(reply.text, reply.doubts, last)):
+            if note:
+                console.print(Padding(Text(note, style="dim italic"), (0, 0, 0, 4), expand=False))
     console.print()
     console.print(_score_table(names, replies))
     marks = (
         "✓ a true step of the problem, ✗ a wrong one" if problem.steps else "✓ arithmetic that holds, ✗ that does not"
     )
     console.print(Text(f"Scores are raw: compare them inside a column only. {marks}.", style="dim"))
+
+
+def doubt_line(text: str, doubts: Explanation | None, judge: Judge) -> str:
+    """Where the verifier doubts most: the token that lowers its score most, its line and its share. "" for none."""
+    if doubts is None or not doubts.tokens:
+        return ""
+    worst = min(doubts.tokens, key=lambda token: token.share)
+    if worst.share >= 0:
+        return ""
+    line = text.count("\n", 0, worst.start) + 1
+    place = f"“{printable(worst.text.strip()) or '␣'}” in line {line}" if worst.text else "the end"
+    return f"{judge.label} doubts {place} most ({worst.share:+.2f} of {doubts.score:.2f})"
 
 
 def _names(replies: list[Reply]) -> list[str]:

@@ -73,6 +73,20 @@ class VerifierSettings(Settings):
     template: str = Field(
         "{problem}\n\n{solution}", description="Text the verifier reads; it never contains role or answer."
     )
+    score: Literal["last_token", "likelihood", "token"] = Field(
+        "last_token",
+        description="What a score is made of: a head on the last token (the paper's), that head and the verifier's own "
+        "log-likelihood of the solution (its mean and soft minimum over tokens, with learned weights), or a head on every "
+        "solution token. The last two need a causal language model.",
+    )
+    pooling: Literal["mean", "soft_min"] = Field(
+        "soft_min", description="How score: token pools its values over the solution's tokens."
+    )
+    lm_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the next-token loss on correct solutions beside the verifier's loss (Cobbe et al. 2021).",
+    )
     loss: Literal["pairwise", "cross_entropy"] = Field(
         "pairwise", description="Within-problem Bradley-Terry loss (the paper's) or cross-entropy on the verdict."
     )
@@ -377,6 +391,10 @@ class Config(Settings):
         needs_groups = self.reward.kind == "src" or self.reward.center
         if needs_groups and self.ppo.samples_per_role < 2:
             raise ValueError("ppo.samples_per_role must be at least 2 where scores are centred (reward src or center)")
+        if self.verifier.lm_weight and self.verifier.score == "last_token":
+            raise ValueError(
+                "verifier.lm_weight needs verifier.score likelihood or token; a classifier predicts no tokens"
+            )
         if "{problem}" not in self.verifier.template or "{solution}" not in self.verifier.template:
             raise ValueError("verifier.template must contain {problem} and {solution}")
         return self

@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 
 from legibility.config import VerifierSettings
+from legibility.models.score_heads import LikelihoodHead
 from legibility.models.verifier import Verifier
+from legibility.models.verifier_text import EncodedText
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
 
@@ -84,7 +86,7 @@ def _train_share(
     for i, item in enumerate(items):
         by_problem.setdefault(item.problem.id, []).append(i)
     encoded = verifier.encode([x.problem for x in items], [x.text for x in items])
-    parameters = [p for p in verifier.model.parameters() if p.requires_grad]
+    parameters = verifier.parameters
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
@@ -101,11 +103,18 @@ def _train_share(
             chosen = [i for p in problems for i in by_problem[p]]
             owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
             correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-            scores = _scores(team, verifier, [[encoded[i] for i in by_problem[p]] for p in problems])
+            groups = [[encoded[i] for i in by_problem[p]] for p in problems]
+            teach = correct.tolist() if settings.lm_weight else None
+            if step == 1 and isinstance(verifier.head, LikelihoodHead):
+                with torch.no_grad():
+                    verifier.head.centre(_read(team, verifier, groups, None)[0])
+            scores, surprisal = _read(team, verifier, groups, teach)
             if settings.loss == "pairwise":
                 loss = pairwise_loss(scores, correct, owner, settings.l2)
             else:
                 loss = cross_entropy_loss(scores, correct, settings.l2)
+            if surprisal is not None:
+                loss = loss + settings.lm_weight * surprisal
             optimizer.zero_grad(set_to_none=True)
             if loss.requires_grad:  # not where a team has more processes than this step has problems
                 loss.backward()
@@ -120,18 +129,54 @@ def _train_share(
     return _mean(history[-max(1, settings.updates // 10) :])
 
 
-def _scores(team: Team, verifier: Verifier, groups: Sequence[list[list[int]]]) -> torch.Tensor:
-    """Scores of all texts, flat; only this process's own share carries gradients, so theirs add up to the whole."""
-    if team.size == 1:
-        return verifier.forward(groups)
+def _read(
+    team: Team, verifier: Verifier, groups: Sequence[list[EncodedText]], correct: Sequence[bool] | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Scores of all texts, flat, and the mean surprisal (nats a token) of the correct solutions, where `correct` is given.
+
+    Only this process's own share carries gradients, so theirs add up to the whole.
+    """
     mine = team.share(range(len(groups)))
-    own = verifier.forward([groups[k] for k in mine]) if mine else torch.zeros(0, device=verifier.device)
+    taught = None if correct is None else [c for k in mine for c in _split(correct, groups)[k]]
+    own, surprisal = _share_of(verifier, [groups[k] for k in mine], taught)
+    if correct is not None:
+        tokens = sum(len(t.predicted) for t, c in zip((t for g in groups for t in g), correct, strict=True) if c)
+        surprisal = surprisal / max(tokens, 1)
+    if team.size == 1:
+        return own, surprisal if correct is not None else None
     parts: list[torch.Tensor] = [own] * len(groups)
-    for rank, (places, values) in enumerate(team.gather((mine, own.detach().cpu().numpy()))):
+    for rank, (places, values, theirs) in enumerate(
+        team.gather((mine, own.detach().cpu().numpy(), float(surprisal.detach())))
+    ):
         found = own if rank == team.rank else torch.from_numpy(values).to(own.device)
+        if rank != team.rank:
+            surprisal = surprisal + theirs
         for k, part in zip(places, found.split([len(groups[k]) for k in places]), strict=True):
             parts[k] = part
-    return torch.cat(parts)
+    return torch.cat(parts), surprisal if correct is not None else None
+
+
+def _share_of(
+    verifier: Verifier, groups: Sequence[list[EncodedText]], taught: Sequence[bool] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of some groups, flat, and the summed surprisal of their texts that are taught (0 where none is)."""
+    nothing = torch.zeros((), device=verifier.device)
+    if not groups:
+        return torch.zeros(0, device=verifier.device), nothing
+    if taught is None:
+        return verifier.forward(groups), nothing
+    assert verifier.head is not None
+    reading = verifier.read(groups, logprobs=True)
+    assert reading.logprobs is not None
+    counts = torch.tensor(reading.counts, device=verifier.device)
+    teaches = torch.tensor(taught, device=verifier.device).repeat_interleave(counts)
+    return verifier.head(reading), -(reading.logprobs * teaches).sum()
+
+
+def _split(values: Sequence[bool], groups: Sequence[list[EncodedText]]) -> list[list[bool]]:
+    """Values of all texts by group."""
+    rest = iter(values)
+    return [[next(rest) for _ in group] for group in groups]
 
 
 def _batches(

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from legibility.ask import ask
+from legibility.ask import ask, doubt_line
+from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.game.condition import HELD_OUT_JUDGE, verifier
-from tests.support import legibility
+from legibility.models.verifier import Explanation, TokenShare
+from legibility.play import train
+from tests.support import legibility, quiet
 
 
 def asked(run, question: str, **options):
@@ -125,3 +128,35 @@ def test_command_line(tiny_run) -> None:
     assert result.code == 0 and "verifier 1" in result.out
     bad = legibility("ask", tiny_run.path, "")
     assert bad.code == 2 and bad.err.startswith("error: ") and bad.err.count("\n") == 1
+
+
+def test_a_verifier_that_reads_its_likelihood_says_where_it_doubts(tiny_config_file, tiny_overrides, tmp_path) -> None:
+    """A whole game with such verifiers; `ask` shows the token that lowers the last one's score most."""
+    changes = ["verifier.score=likelihood", "verifier.lm_weight=0.1", "game.rounds=1", "game.correctness_arm=false"]
+    config = load_config(tiny_config_file, [*tiny_overrides, *changes])
+    run = train(config, tmp_path / "run", progress=quiet())
+    replies, out = asked(run, "Tom has 3 pens. Ann has 4.", answer="7", samples=1)
+    for reply in replies:
+        assert reply.doubts is not None and reply.doubts.score == pytest.approx(reply.scores[verifier(0)], abs=1e-4)
+        assert doubt_line(reply.text, reply.doubts, verifier(0)) in out.replace("\n    ", " ")
+    again = train(config, tmp_path / "run", resume=True, progress=quiet())
+    assert again.rounds() == [0]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([("3", -0.2), ("4", -1.5)], "verifier 2 doubts “4” in line 2 most (-1.50 of -1.70)"),
+        ([("3", -2.0), ("4", 0.1)], "verifier 2 doubts “3” in line 1 most (-2.00 of -1.90)"),
+        ([("3", 0.2), ("4", 0.0)], ""),
+    ],
+)
+def test_the_doubt_is_the_lowest_share(shares, expected) -> None:
+    tokens = [TokenShare(text, 2 * i, 2 * i + 1, share) for i, (text, share) in enumerate(shares)]
+    told = Explanation(sum(share for _, share in shares), 0.0, tokens)
+    assert doubt_line("3\n4", told, verifier(2)) == expected
+
+
+def test_a_last_token_score_leaves_the_line_out(tiny_run) -> None:
+    replies, out = asked(tiny_run, "Tom has 3 pens. Ann has 4.", samples=1)
+    assert "doubts" not in out and all(reply.doubts is None for reply in replies)

@@ -70,14 +70,14 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     return ids
 
 
-def load_causal(source: str, dtype: str, device: str, attention: str | None = None) -> Any:
+def load_causal(source: str, dtype: str, device: str, attention: str | None = None, role: str = "prover") -> Any:
     """A causal language model in evaluation mode, with transformers' choice of attention or a named one.
 
-    Raises UserError where it cannot be loaded.
+    `role` names the setting in errors. Raises UserError where there is no such model.
     """
-    with _readable_errors(source, "prover"):
+    with _readable_errors(source, role):
         model: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=DTYPES[dtype], **_attention("prover", attention, device)
+            source, dtype=DTYPES[dtype], **_attention(role, attention, device)
         )
     return model.to(device).eval()
 

@@ -29,7 +29,7 @@ class _TokenLogprobs(torch.autograd.Function):
             part = slice(start, start + rows)
             logprobs = _logprobs(hidden[part], weight, scale)
             out[part] = logprobs.gather(1, target[part, None])[:, 0]
-        if len(hidden) <= rows and any(ctx.needs_input_grad):
+        if 0 < len(hidden) <= rows and any(ctx.needs_input_grad):
             ctx.kept = logprobs.exp_()
         ctx.save_for_backward(hidden, weight, target)
         return out

@@ -18,8 +18,8 @@ import torch
 from legibility.config import ProverSettings
 from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
+from legibility.models.language import causal_logits, causal_logprobs
 from legibility.models.loading import disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
-from legibility.models.logprobs import token_logprobs
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
@@ -125,20 +125,11 @@ class Prover:
     def hidden_and_logprobs(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states (M, hidden) that predict the M completion tokens, and the tokens' log-probs (M,)."""
         hidden = packed_hidden(self.causal, batch)
-        head, config = self.causal.get_output_embeddings(), self.causal.config
-        if type(head) is torch.nn.Linear and head.bias is None and not getattr(config, "final_logit_softcapping", None):
-            return hidden, token_logprobs(hidden, head.weight, batch.target, _logit_scale(config) / temperature)
-        logprobs = torch.log_softmax(self.logits(hidden) / temperature, -1)
-        return hidden, logprobs.gather(1, batch.target[:, None])[:, 0]
+        return hidden, causal_logprobs(self.causal, hidden, batch.target, temperature)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token logits in float32, with the model's own scaling and soft cap where it has them."""
-        config = self.causal.config
-        logits = self.causal.get_output_embeddings()(hidden).float()
-        if (scale := _logit_scale(config)) != 1.0:
-            logits = logits * scale
-        cap = getattr(config, "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        return causal_logits(self.causal, hidden)
 
     def frozen_copy(self) -> Prover:
         """The reference policy: this prover with its adapter off, or a frozen copy of its weights."""
@@ -173,11 +164,6 @@ class _AdapterOff(Prover):
     def _off(self) -> Iterator[None]:
         with self.model.disable_adapter():
             yield
-
-
-def _logit_scale(config: Any) -> float:
-    """The factor some models (Cohere, Granite) put on their logits."""
-    return (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
 
 
 def lora_config(settings: ProverSettings) -> Any:

@@ -3,12 +3,16 @@
 Kirchner et al. 2024, Sec. 3.2. It reads problem and solution as text, never the role and never the
 gold answer, through its own tokenizer. `score` is the one scoring function of the package: training
 metrics, rewards and evaluation all call it. Scores are raw and unbounded.
+
+`verifier.score` says what a score is made of. `last_token` is the paper's: a sequence classifier. `likelihood`
+and `token` (`legibility.models.score_heads`) are a causal language model with a small head beside it, saved as
+an ordinary causal-LM folder with the head in a file of its own.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,18 @@ import torch
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
-from legibility.models.loading import attention_window, load_classifier, load_tokenizer, resolve
+from legibility.models.language import causal_logprobs
+from legibility.models.loading import attention_window, load_causal, load_classifier, load_tokenizer, resolve
+from legibility.models.score_heads import (
+    HEAD_SETTINGS,
+    LikelihoodHead,
+    Reading,
+    TokenHead,
+    load_head,
+    new_head,
+    save_head,
+)
+from legibility.models.verifier_text import EncodedText, covered, filled, shortened, without_middle
 from legibility.packing import pack
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
@@ -26,14 +41,41 @@ from legibility.team import Team, team_of
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
 
+@dataclass(frozen=True)
+class TokenShare:
+    """What one token adds to a score. `start` and `end`: its characters in the solution (none: the token after it)."""
+
+    text: str
+    start: int
+    end: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A score taken apart: `score` = `rest` (the last token's say) + the shares of `tokens`."""
+
+    score: float
+    rest: float
+    tokens: list[TokenShare]
+
+
 class Verifier:
-    """`model` (sequence classification, one logit), `tokenizer`, the text `template`."""
+    """`model`, `tokenizer`, the text `template`; `head` where the score is made outside the model (None: last token)."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, template: str, max_length: int, device: str, batch: int = 256
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        template: str,
+        max_length: int,
+        device: str,
+        batch: int = 256,
+        head: LikelihoodHead | TokenHead | None = None,
     ) -> None:
         self.model, self.tokenizer, self.template = model, tokenizer, template
-        self.device, self.batch = device, batch
+        self.device, self.batch, self.head = device, batch, head
         limit = getattr(model.config, "max_position_embeddings", None) or max_length
         if getattr(model.config, "model_type", "") in ROBERTA_LIKE:
             limit -= model.config.pad_token_id + 1  # positions start after the padding index
@@ -42,6 +84,11 @@ class Verifier:
         # A decoder's score is read at the last real token by length, not by comparing with the pad id
         # (which may equal the end token); encoders bring their own pooling.
         self.reads_last_token = hasattr(model, "score") and isinstance(model.score, torch.nn.Linear)
+        if head is not None and not tokenizer.is_fast:
+            raise UserError(
+                f"verifier.score: {head.kind} finds the solution's tokens by their offsets, which this tokenizer does not "
+                "give; use last_token, or a model with a fast tokenizer"
+            )
 
     @classmethod
     def load(
@@ -54,69 +101,164 @@ class Verifier:
         batch: int = 256,
         base_dir: Path | None = None,
     ) -> Verifier:
-        """Load a base (fresh head drawn from `seed`) or, with `source`, a saved verifier.
+        """Load a base (fresh head drawn from `seed`) or, with `source`, a saved verifier, which knows its own kind.
 
-        Raises UserError where the model cannot be loaded or cannot classify sequences.
+        Raises UserError where the model cannot be loaded or cannot give the score asked for.
         """
         place = source or resolve(settings.model, "verifier", base_dir)
-        model = load_classifier(place, settings.dtype, device, seed, settings.attention)
-        if settings.layers is not None and source is None:
-            keep_layers(model, settings.layers)
         tokenizer = load_tokenizer(place, "verifier")
+        saved = source is not None and (Path(source) / HEAD_SETTINGS).is_file()
+        head = None
+        if saved or (source is None and settings.score != "last_token"):
+            model = load_causal(place, settings.dtype, device, settings.attention, role="verifier")
+            if not reads_left_to_right(model):
+                raise UserError(
+                    f"verifier.score: {settings.score} needs a causal language model, and {place} reads both ways; "
+                    "use last_token, or another verifier.model"
+                )
+            if source is None and settings.layers is not None:
+                keep_layers(model, settings.layers)
+            hidden = model.get_output_embeddings().weight.shape[1]
+            head = load_head(Path(place)) if saved else new_head(settings.score, hidden, settings.pooling, seed)
+            head = head.to(device)
+        else:
+            model = load_classifier(place, settings.dtype, device, seed, settings.attention)
+            if source is None and settings.layers is not None:
+                keep_layers(model, settings.layers)
         return cls(
-            model, tokenizer, template=settings.template, max_length=settings.max_length, device=device, batch=batch
+            model,
+            tokenizer,
+            template=settings.template,
+            max_length=settings.max_length,
+            device=device,
+            batch=batch,
+            head=head,
         )
 
     def text(self, problem: Problem, solution: str) -> str:
         """What the verifier reads: the template, filled in. Never the role, never the gold answer."""
-        # in one pass: a problem may hold "{solution}" itself
-        return re.sub(
-            r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, self.template
-        )
+        return filled(self.template, problem, solution)
 
-    def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[list[int]]:
+    def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[EncodedText]:
         """Token ids of every (problem, solution); a text that is too long loses its middle."""
+        if not problems:
+            return []
         texts = [self.text(p, s) for p, s in zip(problems, solutions, strict=True)]
-        encoded = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else []
-        return [_shorten(ids, self.max_length) for ids in encoded]
+        if self.head is None:
+            encoded = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+            return [shortened(EncodedText(ids), self.max_length) for ids in encoded]
+        made = self.tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=True)
+        spans = [self._solution_span(p, s) for p, s in zip(problems, solutions, strict=True)]
+        return [
+            shortened(EncodedText(ids, covered(offsets, span)), self.max_length)
+            for ids, offsets, span in zip(made["input_ids"], made["offset_mapping"], spans, strict=True)
+        ]
 
-    def forward(self, groups: Sequence[Sequence[Sequence[int]]]) -> torch.Tensor:
+    @torch.no_grad()
+    def explain(self, problem: Problem, solution: str) -> Explanation:
+        """The score of one solution taken apart by token; the parts add up to it.
+
+        Raises UserError where the score is a head on the last token, which has no parts.
+        """
+        if self.head is None:
+            raise UserError("verifier.score: last_token has no parts to explain a score by; use likelihood or token")
+        was_training = self.model.training
+        self.model.eval()
+        (text,) = self.encode([problem], [solution])
+        parts = self.head.explain(self.read([[text]]))
+        self.model.train(was_training)
+        start, end = self._solution_span(problem, solution)
+        made = self.tokenizer(self.text(problem, solution), verbose=False, return_offsets_mapping=True)
+        offsets = without_middle(made["offset_mapping"], self.max_length)
+        tokens = []
+        for place, share in zip(text.predicted, parts.shares.tolist(), strict=True):
+            first, last = (min(max(x, start), end) - start for x in offsets[place])
+            tokens.append(TokenShare(solution[first:last], first, last, share))
+        return Explanation(float(parts.rest.sum() + parts.shares.sum()), float(parts.rest.sum()), tokens)
+
+    def _solution_span(self, problem: Problem, solution: str) -> tuple[int, int]:
+        """Characters of the text that are the solution (its last place, where the template has several)."""
+        before = self.template.rpartition("{solution}")[0]
+        start = len(filled(before, problem, solution))
+        return start, start + len(solution)
+
+    def forward(self, groups: Sequence[Sequence[EncodedText]]) -> torch.Tensor:
         """Scores in float32 of encoded texts, grouped by problem and flat in that order, with gradients.
 
-        A decoder reads the tokens that the texts of a group begin with only once (see
-        `legibility.packing`); its score is the head on each text's last token.
+        A decoder reads the tokens that the texts of a group begin with only once (see `legibility.packing`).
         """
-        texts = [t for group in groups for t in group]
-        packs = self.window is None or max(map(len, texts)) <= self.window
-        if self.reads_last_token and packs:
-            prefixes = [_common_prefix(texts) for texts in groups]
-            # one token more, so that the text's own last token keeps its place; its hidden state is the one read
-            suffixes = [[[*t[n:], 0] for t in texts] for texts, n in zip(groups, prefixes, strict=True)]
-            packed = pack([texts[0][:n] for texts, n in zip(groups, prefixes, strict=True)], suffixes).to(self.device)
-            ends = torch.tensor([len(s) for suffix in suffixes for s in suffix], device=self.device).cumsum(0) - 1
-            packed.chosen = packed.chosen[ends]
-            return self.model.score(packed_hidden(self.model, packed, "verifier")).float().squeeze(-1)
-        lengths = torch.tensor([len(t) for t in texts])
-        padded = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
-        for i, row in enumerate(texts):
-            padded[i, : len(row)] = torch.tensor(row)
-        mask = (torch.arange(padded.shape[1])[None] < lengths[:, None]).long()
+        if self.head is not None:
+            return self.head(self.read(groups))
         if self.reads_last_token:
-            hidden = self.model.base_model(
-                input_ids=padded.to(self.device), attention_mask=mask.to(self.device), use_cache=False
-            ).last_hidden_state
-            return self.model.score(hidden[torch.arange(len(texts)), lengths - 1]).float().squeeze(-1)
-        out = self.model(input_ids=padded.to(self.device), attention_mask=mask.to(self.device))
+            last = [[len(t) - 1] for group in groups for t in group]
+            return self.model.score(self._hidden(groups, last)).float().squeeze(-1)
+        ids, lengths = self._padded([t for group in groups for t in group])
+        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+        out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
         return out.logits.float().squeeze(-1)
+
+    def read(self, groups: Sequence[Sequence[EncodedText]], *, logprobs: bool = False) -> Reading:
+        """What the head asks for of every text, flat in order; `logprobs`: the solutions' log-probs in any case."""
+        assert self.head is not None
+        texts = [t for group in groups for t in group]
+        wants_logprobs = logprobs or self.head.reads_logprobs
+        # a token is predicted one place before it; the head may also read the token itself, and the text's last
+        before = [range(t.predicted.start - 1, t.predicted.stop - 1) if wants_logprobs else range(0) for t in texts]
+        at = [t.predicted if self.head.reads_tokens else range(0) for t in texts]
+        hidden = self._hidden(groups, [[*b, *a, len(t) - 1] for b, a, t in zip(before, at, texts, strict=True)])
+        sizes = [n for b, a in zip(before, at, strict=True) for n in (len(b), len(a), 1)]
+        kind = np.repeat(np.tile([0, 1, 2], len(texts)), sizes)
+        rows = [torch.from_numpy(np.flatnonzero(kind == k)).to(hidden.device) for k in range(3)]
+        found = None
+        if wants_logprobs:
+            target = torch.tensor([t[k] for t in texts for k in t.predicted], dtype=torch.long, device=hidden.device)
+            found = causal_logprobs(self.model, hidden[rows[0]], target)
+        return Reading(
+            last=hidden[rows[2]],
+            counts=[len(t.predicted) for t in texts],
+            tokens=hidden[rows[1]] if self.head.reads_tokens else None,
+            logprobs=found,
+        )
+
+    def _hidden(self, groups: Sequence[Sequence[EncodedText]], places: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Last hidden states (sum of places, hidden) at the given places of every text, text by text."""
+        texts = [t for group in groups for t in group]
+        if self.window is not None and max(map(len, texts)) > self.window:
+            ids, lengths = self._padded(texts)
+            mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+            hidden = self.model.base_model(
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False
+            ).last_hidden_state
+            rows = torch.tensor([i for i, wanted in enumerate(places) for _ in wanted])
+            return hidden[rows, torch.tensor([k for wanted in places for k in wanted])]
+        earliest = iter([min(wanted) for wanted in places])
+        prefixes = [min(_common_prefix(group) - 1, *(next(earliest) for _ in group)) + 1 for group in groups]
+        # one token more, so that the text's own last token keeps its place; its hidden state may be read
+        suffixes = [[[*t[n:], 0] for t in group] for group, n in zip(groups, prefixes, strict=True)]
+        packed = pack([group[0][:n] for group, n in zip(groups, prefixes, strict=True)], suffixes).to(self.device)
+        begins = [n for group, n in zip(groups, prefixes, strict=True) for _ in group]
+        starts = np.cumsum([0, *(len(suffix) for group in suffixes for suffix in group)])
+        # place k of a text is the k - (n - 1)th of those that its suffix is predicted from
+        chosen = [s + k - n + 1 for s, n, wanted in zip(starts[:-1], begins, places, strict=True) for k in wanted]
+        packed.chosen = packed.chosen[torch.tensor(chosen, device=packed.chosen.device)]
+        return packed_hidden(self.model, packed, "verifier")
+
+    def _padded(self, texts: Sequence[EncodedText]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Texts as a rectangle of ids (n, longest), and their lengths (n,)."""
+        lengths = torch.tensor([len(t) for t in texts])
+        ids = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
+        for i, row in enumerate(texts):
+            ids[i, : len(row)] = torch.tensor(row)
+        return ids, lengths
 
     def score(self, problems: Sequence[Problem], solutions: Sequence[str], team: Team | None = None) -> np.ndarray:
         """Raw scores V, float32 (n,), in the order given. Equal texts are scored once; a `team` that has this verifier shares them."""
         if len(problems) == 0:
             return np.zeros(0, dtype=np.float32)
         encoded = self.encode(problems, solutions)
-        index: dict[tuple[int, ...], int] = {}
-        place = np.array([index.setdefault(tuple(row), len(index)) for row in encoded], dtype=np.int64)
-        unique = list(index)
+        index: dict[tuple[EncodedText, range], int] = {}
+        place = np.array([index.setdefault((row, row.solution), len(index)) for row in encoded], dtype=np.int64)
+        unique = [row for row, _ in index]
         owner: dict[str, list[int]] = {}
         for problem, k in dict.fromkeys(zip((p.id for p in problems), place.tolist(), strict=True)):
             owner.setdefault(problem, []).append(k)
@@ -128,20 +270,29 @@ class Verifier:
             scores[chosen] = found
         return scores[place]
 
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """Everything that training changes."""
+        head = [] if self.head is None else self.head.parameters()
+        return [p for p in (*self.model.parameters(), *head) if p.requires_grad]
+
     def parameter_count(self) -> int:
-        """How many weights the model has, head included."""
-        return sum(p.numel() for p in self.model.parameters())
+        """Weights of the model, and of the head beside it."""
+        head = [] if self.head is None else self.head.parameters()
+        return sum(p.numel() for p in (*self.model.parameters(), *head))
 
     def save(self, folder: Path) -> None:
-        """Write model and tokenizer, loadable with transformers alone."""
+        """Write model and tokenizer, loadable with transformers alone, and the head beside them."""
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.head is not None:
+            save_head(self.head, folder)
 
 
 @torch.no_grad()
 def _score_share(
-    team: Team, verifier: Verifier, texts: Sequence[Sequence[int]], groups: Sequence[list[int]]
+    team: Team, verifier: Verifier, texts: Sequence[EncodedText], groups: Sequence[list[int]]
 ) -> tuple[list[int], np.ndarray]:
     """This process's groups of texts: which texts they are, and their scores."""
     was_training = verifier.model.training
@@ -153,6 +304,14 @@ def _score_share(
         scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
     verifier.model.train(was_training)
     return chosen, np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
+
+
+@torch.no_grad()
+def reads_left_to_right(model: Any) -> bool:
+    """Whether a token's hidden state is the same whatever follows. (An encoder loads as a causal model too.)"""
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=next(model.parameters()).device)
+    first, second = model.base_model(input_ids=ids).last_hidden_state[:, :2].float()
+    return bool(torch.allclose(first, second, atol=1e-3))
 
 
 def keep_layers(model: Any, count: int) -> None:
@@ -194,10 +353,3 @@ def _fill(groups: list[list[int]], size: int) -> Iterator[list[list[int]]]:
         batch.append(group)
     if batch:
         yield batch
-
-
-def _shorten(ids: list[int], limit: int) -> list[int]:
-    if len(ids) <= limit:
-        return ids
-    head = limit // 4  # the start of the problem; the solution's end carries the answer
-    return ids[:head] + ids[len(ids) - (limit - head) :]

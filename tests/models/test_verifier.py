@@ -110,7 +110,7 @@ def test_a_text_that_ends_in_the_pad_token_is_read_to_its_end(byte_tokenizer, tm
     scores = verifier.score(PENS, PEN_TEXTS)
     for i in (1, 3):
         ids = verifier.encode([PENS[i]], [PEN_TEXTS[i]])[0]
-        assert ids[-2:] == [byte_tokenizer.eos_token_id] * 2
+        assert list(ids[-2:]) == [byte_tokenizer.eos_token_id] * 2
         with torch.no_grad():
             hidden = verifier.model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
             assert scores[i] == pytest.approx(verifier.model.score(hidden).item(), abs=1e-5)
@@ -134,7 +134,7 @@ def test_a_text_that_is_too_long_keeps_its_two_ends(scorer_dir):
     encoded = verifier.encode([long], ["2 + 2 = 4\n#### 4"])[0]
     whole = verifier.tokenizer(verifier.text(long, "2 + 2 = 4\n#### 4"))["input_ids"]
     assert len(encoded) == 24
-    assert encoded[:3] == whole[:3] and encoded[-12:] == whole[-12:]
+    assert list(encoded[:3]) == whole[:3] and list(encoded[-12:]) == whole[-12:]
     assert np.isfinite(verifier.score([long], ["#### 4"])).all()
 
 
