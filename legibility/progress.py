@@ -25,7 +25,7 @@ class Progress:
         self.plain_every = plain_every
         self._bar: RichProgress | None = None
         self._task: Any = None
-        self._name, self._total, self._last_line, self._started = "", 0, 0.0, 0.0
+        self._phase, self._name, self._total, self._last_line, self._started = "", "", 0, 0.0, 0.0
         self._accelerator: Any = None
         self._global_step = 0
 
@@ -49,10 +49,11 @@ class Progress:
             self._accelerator = None
             AcceleratorState._reset_state(reset_partial_state=True)  # it is shared by the whole process
 
-    def phase(self, name: str, total: int) -> None:
-        """Begin showing a phase of `total` steps."""
+    def phase(self, name: str, total: int, detail: str = "") -> None:
+        """Begin showing a phase of `total` steps; `detail` stands behind its name on screen, not in trackers."""
         self._stop_bar()
-        self._name, self._total, self._started, self._last_line = name, total, time.time(), time.time()
+        self._phase, self._name = name, f"{name} ({detail})" if detail else name
+        self._total, self._started, self._last_line = total, time.time(), time.time()
         if self.console.is_terminal and not self.console.quiet:
             self._bar = RichProgress(
                 SpinnerColumn(),
@@ -65,7 +66,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(name, total=total, shown="")
+            self._task = self._bar.add_task(self._name, total=total, shown="")
 
     def step(self, step: int, shown: Mapping[str, float], tracked: Mapping[str, float] | None = None) -> None:
         """Report progress inside the phase: `shown` on screen, `tracked` (default the same) to trackers."""
@@ -79,8 +80,7 @@ class Progress:
             self.console.print(f"  {self._name} {step}/{self._total}  {text}{left}")
         if self._accelerator is not None:
             self._global_step += 1
-            phase = self._name.split(" (")[0]
-            values = {f"{phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
+            values = {f"{self._phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
             self._accelerator.log(values, step=self._global_step)
 
     def done(self, text: str) -> None:

@@ -116,7 +116,7 @@ def _train(
             f"  [dim]{title}: {cell.component} / {cell.role}: {cell.taken} of {cell.wanted} texts "
             f"({cell.available_correct} correct, {cell.available_incorrect} incorrect to choose from)[/dim]"
         )
-    game.progress.phase(f"{title} ({len(mixture.items)} texts)", settings.updates)
+    game.progress.phase(title, settings.updates, f"{len(mixture.items)} texts")
     with game.run.phase(phase) as work:
         verifier = Verifier.load(
             settings,
