@@ -31,6 +31,10 @@ def test_an_unknown_name_is_an_attribute_error():
         legibility.trian  # noqa: B018
 
 
+def test_completion_offers_the_public_names_and_nothing_else():
+    assert {name for name in dir(legibility) if not name.startswith("_")} == PUBLIC
+
+
 def test_no_module_hides_a_public_name():
     """A module `legibility.train` would replace the function `legibility.train` once imported."""
     from pkgutil import iter_modules
