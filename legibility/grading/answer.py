@@ -15,7 +15,7 @@ from enum import Enum
 from fractions import Fraction
 
 from legibility.errors import UserError
-from legibility.grading.arithmetic import DIGITS, MAX_NUMBER_CHARS
+from legibility.grading.expressions import DIGITS, MAX_NUMBER_CHARS
 
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)(?:[$€£] ?)?(?P<sign2>-?)"

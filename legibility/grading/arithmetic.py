@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
 
-MAX_NUMBER_CHARS = 60  # a longer number is not read: arithmetic on it could stall a run
+from legibility.grading.expressions import Token, evaluate, readings, slack, tokenize
+
 MAX_EXPRESSION_TOKENS = 40
 MAX_UNIT_WORDS = 3  # between a number and the operator after it: "12 small baby spoons + 2"
-
-DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 
 
 @dataclass(frozen=True)
@@ -165,38 +163,13 @@ _MEASURES = frozenset(
     ]
 )
 _UNIT_LETTERS = frozenset("aAIghlmsL")  # after a space; any other single letter is an unknown of algebra
-_OPERATORS = {"×": "*", "·": "*", "⋅": "*", "x": "*", "X": "*", r"\times": "*", r"\cdot": "*"}
-_OPERATORS |= {"÷": "/", r"\div": "/", "−": "-", "–": "-"}
-
-_TOKEN = re.compile(
-    rf"""(?P<marks><<[^<>\n]{{0,200}}>>)
-    |(?P<num>(?:\\?[$€£][ ]?)?(?:{DIGITS}(?:\.[0-9]+(?:\.\.\.|…)?)?|\.[0-9]+)(?:[ ]?\\?%)?)
-    |(?P<unknown>(?:(?<=[0-9)])|(?<=[0-9)][ ]))\*\*(?=[ ]?[0-9(])|\^|(?<=[0-9])[:,](?=[0-9])
-        |\\(?!(?:times|cdot|div)\b)[A-Za-z]+)
-    |(?P<op>[xX](?=[ \t]*[$€£]?\(?[.0-9])|[+*/×÷·⋅−–-](?![*>])|\\(?:times|cdot|div)\b)
-    |(?P<word>[^\W\d_]+(?:['’/-][^\W\d_]+)*)
-    |(?P<eq>==?(?![=>]))
-    |(?P<open>[(\[])|(?P<close>[)\]])
-    |(?P<skip>[^\S\n]+|\\?[$€£])
-    |(?P<stop>=+>?|[!<>~]=|\*\*+|\\?.)""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-class _Token(NamedTuple):
-    kind: str  # a group of _TOKEN, or "sign" for a unary plus or minus
-    text: str  # of an operator: one of + - * /
-    start: int
-    end: int
-    spaced: bool  # white space before it
-    first: bool  # nothing else before it on its line
 
 
 @dataclass
 class _Run:
     """Neighbouring tokens that may form an expression; not `sound` when part of it cannot be read."""
 
-    tokens: list[_Token] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
     sound: bool = True
     operand: bool = False  # it ends in an operand, so an operator may follow
     after_words: bool = False  # prose stands before it
@@ -205,25 +178,12 @@ class _Run:
     units: set[str] = field(default_factory=set)
 
 
-def _tokens(text: str, begin: int, end: int) -> Iterator[_Token]:
-    spaced, first = False, True
-    for match in _TOKEN.finditer(text, begin, end):
-        kind, found = str(match.lastgroup), match[0]
-        if kind == "skip":
-            spaced = spaced or found.isspace()
-            continue
-        shown = _OPERATORS.get(found, found) if kind == "op" else found
-        yield _Token(kind, shown, match.start(), match.end(), spaced, first)
-        spaced, first = False, found == "\n"
-    yield _Token("stop", "\n", end, end, False, False)
-
-
 def _steps(text: str, begin: int, end: int) -> Iterator[StepCheck]:
-    chunk: list[_Token] = []  # what stands since the last "=" or stop
+    chunk: list[Token] = []  # what stands since the last "=" or stop
     left: _Run | None = None  # what stands before the "=" last seen, where that can be read
     chained = False  # left is also the right side of a step
     marked: list[StepCheck] = []  # steps in the marks right after that "="
-    for token in _tokens(text, begin, end):
+    for token in tokenize(text, begin, end):
         if token.kind == "marks":
             inner = list(_steps(text, token.start + 2, token.end - 2))
             if chunk:
@@ -243,7 +203,7 @@ def _steps(text: str, begin: int, end: int) -> Iterator[StepCheck]:
             chunk, marked = [], []
 
 
-def _runs(chunk: list[_Token]) -> list[_Run]:
+def _runs(chunk: list[Token]) -> list[_Run]:
     """Part a chunk into runs where prose stands between numbers: "12 and she ate | 5 + 6"."""
     runs = [_Run()]
     for i, token in enumerate(chunk):
@@ -293,7 +253,7 @@ def _runs(chunk: list[_Token]) -> list[_Run]:
     return [run for run in runs if run.tokens or not run.sound]
 
 
-def _in_context(chunk: list[_Token], i: int, run: _Run) -> _Token:
+def _in_context(chunk: list[Token], i: int, run: _Run) -> Token:
     """The token, its kind put right where that hangs on what stands around it."""
     token, before = chunk[i], chunk[i - 1] if i else None
     if token.kind == "num" and before and before.kind == "word":
@@ -314,7 +274,7 @@ def _in_context(chunk: list[_Token], i: int, run: _Run) -> _Token:
     return token
 
 
-def _read_word(runs: list[_Run], token: _Token, before: _Token | None) -> None:
+def _read_word(runs: list[_Run], token: Token, before: Token | None) -> None:
     run = runs[-1]
     hanging = before is not None and before.kind == "op" and run.tokens and run.tokens[-1].kind == "op"
     if run.operand:
@@ -343,16 +303,16 @@ def _check(text: str, left: _Run, right: _Run, chained: bool) -> StepCheck | Non
     if not chained and all(token.kind != "op" for token in lead):
         return None
     valid, expected = False, None
-    for left_percent, right_percent in _readings(lead, right.tokens):
+    for left_percent, right_percent in readings(lead, right.tokens):
         try:
-            value = _evaluate(lead, left_percent)
+            value = evaluate(lead, left_percent)
             expected = Fraction(value) if expected is None else expected
-            written = _evaluate(right.tokens, right_percent)
+            written = evaluate(right.tokens, right_percent)
         except ZeroDivisionError:
             continue
         except ValueError:
             return None
-        valid = value == written or abs(Fraction(value) - written) <= _slack(right.tokens, right_percent)
+        valid = value == written or abs(Fraction(value) - written) <= slack(right.tokens, right_percent)
         if valid:
             break
     if not valid and _doubtful(left, right):
@@ -372,70 +332,3 @@ def _doubtful(left: _Run, right: _Run) -> bool:
         return bool(left.units and right.units and left.units != right.units)  # "= 16 legs = 2 spiders"
     slashes = {a.spaced or b.spaced for a, b in pairwise(left.tokens) if a.text == "/"}
     return len(slashes) > 1  # "60 / 3/4 = 80"
-
-
-def _readings(left: list[_Token], right: list[_Token]) -> Iterator[tuple[Fraction, Fraction]]:
-    """What a percent sign may be worth on the left and on the right, the literal reading first."""
-    unit, percent = Fraction(1), Fraction(1, 100)
-    yield percent, percent
-    on_left = {token.text for token in left if "%" in token.text}
-    if not on_left and any("%" in token.text for token in right):
-        yield percent, unit
-    if on_left and (on_left == {"100%"} or all(token.text in "+-" for token in left if token.kind == "op")):
-        yield unit, unit
-
-
-def _digits(number: str) -> str:
-    return re.sub(r"[^0-9.]", "", number).rstrip(".")
-
-
-def _slack(tokens: list[_Token], percent: Fraction) -> Fraction:
-    """Half a unit of the last decimal of a side that is one number; a whole one where "..." cuts it."""
-    number = tokens[-1].text
-    if "." not in number or any(token.kind not in ("sign", "num") for token in tokens):
-        return Fraction(0)
-    decimals = _digits(number).partition(".")[2]
-    slack = Fraction(1, 10 ** len(decimals)) * (percent if "%" in number else 1)
-    return slack if re.search(r"\.\.\.|…", number) else slack / 2
-
-
-def _evaluate(tokens: list[_Token], percent: Fraction) -> Fraction | int:
-    """Recursive descent over + - * / and parentheses; ValueError where the tokens are no expression."""
-    rest = list(reversed(tokens))
-
-    def next_is(*operators: str) -> bool:
-        return bool(rest) and rest[-1].kind == "op" and rest[-1].text in operators
-
-    def atom() -> Fraction | int:
-        token = rest.pop() if rest else None
-        if token is None or token.kind not in ("num", "sign", "open"):
-            raise ValueError("operand missing")
-        if token.kind == "sign":
-            return -atom() if token.text == "-" else atom()
-        if token.kind == "num":
-            digits = _digits(token.text)
-            if len(digits) > MAX_NUMBER_CHARS:
-                raise ValueError("number too long")
-            number = int(digits) if digits.isdigit() else Fraction(digits)  # integers are much faster
-            return number * percent if "%" in token.text else number
-        value = total()
-        if not rest or rest.pop().kind != "close":
-            raise ValueError("parenthesis not closed")
-        return value
-
-    def product() -> Fraction | int:
-        value = atom()
-        while next_is("*", "/"):
-            value = value * atom() if rest.pop().text == "*" else Fraction(value) / atom()
-        return value
-
-    def total() -> Fraction | int:
-        value = product()
-        while next_is("+", "-"):
-            value = value + product() if rest.pop().text == "+" else value - product()
-        return value
-
-    value = total()
-    if rest:
-        raise ValueError("more than one expression")
-    return value

@@ -16,7 +16,8 @@ from itertools import pairwise, product
 import numpy as np
 
 from legibility.grading import Verdict, check_steps, grade, parse_number
-from legibility.grading.arithmetic import DIGITS, StepCheck
+from legibility.grading.arithmetic import StepCheck
+from legibility.grading.expressions import DIGITS
 from legibility.problems.records import Problem
 
 NUMBER = re.compile(rf"(?<![\w.,])(?P<currency>[$€£]?)(?P<value>{DIGITS}(?:\.[0-9]+)?)(?![\w]|[.,][0-9])")

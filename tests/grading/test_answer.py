@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from legibility.errors import UserError
 from legibility.grading import Verdict, extract_answer, grade, parse_number
-from legibility.grading.arithmetic import MAX_NUMBER_CHARS
+from legibility.grading.expressions import MAX_NUMBER_CHARS
 from tests.grading.texts import ANY_TEXT, HOSTILE, gsm8k_answers, needs_gsm8k
 
 
