@@ -284,6 +284,13 @@ def best_of(summary: Summary, index: int, n: int) -> float | None:
     return next((row.value for row in rows if (row.round, row.n) == (index, n)), None)
 
 
+def best_of_above_null(summary: Summary, index: int, n: int) -> float | None:
+    """The same less what random scores get on that pool; None in summaries from before it was measured."""
+    rows = (summary.evaluation and summary.evaluation.best_of_n) or []
+    row = next((row for row in rows if (row.round, row.n) == (index, n)), None)
+    return None if row is None or row.above_null is None else row.above_null.value
+
+
 def probe_end(summary: Summary, index: int) -> float | None:
     """AUC of the role probe in the last window of a round that has enough text."""
     rows = (summary.evaluation and summary.evaluation.separability) or []

@@ -111,9 +111,13 @@ class BestOfNRow(Stored):
 
     round: int = Field(description="The round whose verifier picks from its own helpful text.")
     n: int = Field(description="Solutions to pick from.")
-    value: Number = Field(description="P(the favourite is correct), mean over problems; 0.5 is chance.")
+    value: Number = Field(description="P(the favourite is correct), mean over problems.")
     low: Number = Field(description="Lower bound.")
     high: Number = Field(description="Upper bound.")
+    null: Number = Field(
+        None, description="What random scores get on this pool: 0.5 only where no text repeats. Null in older files."
+    )
+    above_null: Interval | None = Field(None, description="value - null, paired by problem. Null in older files.")
     problems: int = Field(description="Problems with n/2 correct and n/2 incorrect solutions.")
     role: str = Field(description="Role of the writer.")
     decoding: Decoding = Field(description="How the pool was sampled.")

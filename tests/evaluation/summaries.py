@@ -20,6 +20,7 @@ def summary_of(
     steps: tuple[int | None, int | None] = (20, 60),
     length: int = 80,
     best: tuple[float, float] = (0.3, 0.6),
+    null: float | None = 0.45,
     game: float = 0.5,
     attacks: tuple[tuple[int, ...], ...] = (),
     quick: bool = False,
@@ -28,7 +29,7 @@ def summary_of(
     """A run's summary with what the claims read; all else is null.
 
     steps: PPO steps to exploit, by round, of phases of `length` steps. best: balanced best-of-16 by round, a little
-    better with every seed. attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
+    better with every seed. null: what random scores get there (None: an older file). attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
     the evaluation, as in the file.
     """
     policy = {"interval": [None, None], "mean_length": None, "invalid": None, "checkability": {}}
@@ -59,7 +60,12 @@ def summary_of(
     decoding = {"temperature": 1.0, "samples": 16, "problems": 50}
     favourites = [
         {"round": r, "n": 16, "value": best[r] + 0.01 * seed, "low": None, "high": None, "problems": 50}
-        | {"role": "helpful", "decoding": decoding}
+        | {
+            "role": "helpful",
+            "decoding": decoding,
+            "null": null,
+            "above_null": null and {"value": best[r] + 0.01 * seed - null},
+        }
         for r in (0, 1)
     ]
     made = [

@@ -24,6 +24,15 @@ def test_a_claim_holds_fails_or_is_not_clear():
     assert good["Sneaky flaws get subtler over the rounds"] == UNKNOWN
 
 
+def test_chance_in_best_of_n_is_what_random_scores_get_on_the_same_pool():
+    """Where texts repeat that is far from one half: 0.3 may well be above it."""
+    repeating = verdicts([summary_of(s, best=(0.3, 0.4), null=0.21) for s in range(3)])
+    assert repeating["Round 0's verifier picks below chance in balanced best-of-16"] == FAILED
+    assert repeating["The last verifier picks above chance in balanced best-of-16"] == HELD
+    older = verdicts([summary_of(s, null=None) for s in range(3)])
+    assert older["The last verifier picks above chance in balanced best-of-16"] == UNKNOWN
+
+
 def test_a_round_that_was_not_fooled_counts_its_whole_length():
     assert (
         verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])[

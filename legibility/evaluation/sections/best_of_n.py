@@ -1,16 +1,18 @@
 """Balanced best-of-n: does a verifier's favourite among n solutions, half of them correct, tend to be correct?
 
 Kirchner et al. 2024, Sec. 4.3.1 and Fig. 6b: of one problem's pool, n/2 correct and n/2 incorrect
-solutions are drawn at random; the verifier picks the one it scores highest. 0.5 is chance. The paper
-samples; here the expectation over all draws is exact:
+solutions are drawn at random; the verifier picks the one it scores highest. The paper samples; here the
+expectation over all draws is exact:
 
     P = sum_v P(max C = v) * (P(max I < v) + P(max I = v) / 2),   P(max C <= v) = binom(#C <= v, h) / binom(#C, h)
 
-with h = n/2, C the correct and I the incorrect scores.
+with h = n/2, C the correct and I the incorrect scores. Chance is not 0.5 where texts repeat (`chance_of_n`), so
+every figure stands beside what random scores get on the same pool.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from math import comb
@@ -53,6 +55,39 @@ def _chance_within(size: int, half: int) -> np.ndarray:
     return np.array([comb(k, half) / total for k in range(size + 1)])
 
 
+def chance_of_n(texts: Sequence[str], correct: Any, n: int) -> float:
+    """What `balanced_best_of_n` is on average for scores that know nothing: a random one for every distinct text.
+
+    texts (k,), correct (k,) bool; equal texts are equally correct. It is 0.5 only where every text is another one: the
+    favourite is then any of the distinct texts drawn, and the kind that repeats itself less has more of them.
+    Exact: E[d_C / (d_C + d_I)] with d the distinct texts among n/2 random ones of each kind. nan as there.
+    """
+    labels = np.asarray(correct, dtype=bool)
+    right = Counter(t for t, c in zip(texts, labels, strict=True) if c)
+    wrong = Counter(t for t, c in zip(texts, labels, strict=True) if not c)
+    half = n // 2
+    if min(right.total(), wrong.total()) < half:
+        return float("nan")
+    ours, theirs = (_distinct(tuple(sorted(kind.values())), half) for kind in (right, wrong))
+    count = np.arange(half + 1)
+    with np.errstate(invalid="ignore"):
+        share = count[:, None] / (count[:, None] + count[None])  # at least one text is drawn of each kind
+    return float(np.nansum(ours[:, None] * theirs[None] * share))
+
+
+@lru_cache(maxsize=4096)
+def _distinct(repeats: tuple[int, ...], half: int) -> np.ndarray:
+    """For d = 0..half: the chance that `half` draws without replacement hold d of the texts, `repeats` copies of each."""
+    ways = np.zeros((half + 1, half + 1))  # of drawing so many, with so many distinct ones among them
+    ways[0, 0] = 1.0
+    for copies in repeats:
+        before = ways.copy()
+        for k in range(1, min(copies, half) + 1):
+            ways[k:, 1:] += float(comb(copies, k)) * before[: half + 1 - k, :-1]
+    found: np.ndarray = ways[half] / float(comb(sum(repeats), half))
+    return found
+
+
 def compute(run: EvaluationRun) -> list[BestOfNRow]:
     """Per round and n: the mean over problems, round r's verifier on a pool of round r's helpful text."""
     rows = []
@@ -60,18 +95,23 @@ def compute(run: EvaluationRun) -> list[BestOfNRow]:
         pool = run.pool(index)
         pool = valid(pool)
         scores = run.scores(verifier(index), pool)
-        correct = (pool.verdict == "correct").to_numpy()
+        correct, texts = (pool.verdict == "correct").to_numpy(), pool.text.to_numpy()
         groups = list(pool.groupby("problem_id", sort=True).indices.items())
         largest = run.settings.evaluation.best_of_n_samples
         for n in [n for n in SIZES if n <= largest]:
             found = np.array([balanced_best_of_n(scores[i], correct[i], n) for _, i in groups])
             known = ~np.isnan(found)
-            estimate = run.resamples.ratio([p for p, _ in groups], np.where(known, found, 0.0), known)
+            chance = np.array([chance_of_n(texts[i], correct[i], n) for _, i in groups])
+            problems = [p for p, _ in groups]
+            estimate = run.resamples.ratio(problems, np.where(known, found, 0.0), known)
+            null = run.resamples.ratio(problems, np.where(known, chance, 0.0), known)
             rows.append(
                 BestOfNRow(
                     round=index,
                     n=n,
                     **dict(estimate.interval()),
+                    null=null.value,
+                    above_null=(estimate - null).interval(),
                     problems=int(known.sum()),
                     role=HELPFUL,
                     decoding=run.decoding(largest, len(groups)),

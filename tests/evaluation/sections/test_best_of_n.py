@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legibility.evaluation import balanced_best_of_n, pairwise_accuracy
+from legibility.evaluation.schema import read_evaluation
+from legibility.evaluation.sections.best_of_n import chance_of_n
 
 pools = st.lists(st.tuples(st.integers(-2, 2), st.booleans()), max_size=9)
 
@@ -59,3 +61,44 @@ def test_best_of_n_needs_enough_of_both():
     for n in (0, 3, -2):
         with pytest.raises(ValueError, match="even"):
             balanced_best_of_n([1, 2], [True, False], n)
+
+
+# ---------------------------------------------------------------- chance
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=9), st.sampled_from([2, 4, 6]))
+def test_chance_is_the_mean_over_all_rankings_of_the_distinct_texts(pool, n):
+    """Every order of the distinct texts as scores, one after the other, through the metric itself."""
+    texts = [f"{text}{right}" for text, right in pool]  # equal texts are equally correct
+    correct = [right for _, right in pool]
+    distinct = sorted(set(texts))
+    rankings = list(permutations(range(len(distinct))))
+    found = [balanced_best_of_n([order[distinct.index(t)] for t in texts], correct, n) for order in rankings]
+    assert chance_of_n(texts, correct, n) == pytest.approx(np.mean(found), nan_ok=True)
+
+
+def test_chance_is_one_half_where_no_text_repeats():
+    texts, correct = [str(i) for i in range(40)], [i % 3 == 0 for i in range(40)]
+    for n in (2, 8, 16):
+        assert chance_of_n(texts, correct, n) == pytest.approx(0.5)
+
+
+def test_the_class_that_repeats_itself_loses_by_chance():
+    """Eight copies of one right text against eight different wrong ones: one text in nine."""
+    texts, correct = ["right"] * 8 + [f"wrong {i}" for i in range(8)], [True] * 8 + [False] * 8
+    assert chance_of_n(texts, correct, 16) == pytest.approx(1 / 9)
+    assert chance_of_n(texts, [not c for c in correct], 16) == pytest.approx(8 / 9)
+
+
+def test_chance_of_large_pools_is_finite():
+    texts, correct = [str(i // 3) for i in range(600)], [i < 300 for i in range(600)]
+    assert chance_of_n(texts, correct, 256) == pytest.approx(0.5)
+    assert np.isnan(chance_of_n(texts, correct, 1024))
+
+
+def test_the_null_stands_beside_the_value(evaluated):
+    """Rows of a real run: the difference is paired, so it is exactly value less null."""
+    rows = [row for row in read_evaluation(evaluated).best_of_n if row.value is not None]
+    assert rows
+    for row in rows:
+        assert row.above_null.value == pytest.approx(row.value - row.null) and 0 <= row.null <= 1
