@@ -137,7 +137,10 @@ def _read(
     Only this process's own share carries gradients, so theirs add up to the whole.
     """
     mine = team.share(range(len(groups)))
-    taught = None if correct is None else [c for k in mine for c in _split(correct, groups)[k]]
+    taught = None
+    if correct is not None:
+        by_group = _split(correct, groups)
+        taught = [c for k in mine for c in by_group[k]]
     own, surprisal = _share_of(verifier, [groups[k] for k in mine], taught)
     if correct is not None:
         tokens = sum(len(t.predicted) for t, c in zip((t for g in groups for t in g), correct, strict=True) if c)

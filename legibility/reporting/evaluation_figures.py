@@ -182,15 +182,18 @@ def attacks_figure(records: Sequence[AttackRecord], medians: Sequence[Survival],
 
 
 def best_of_n_figure(rows: Sequence[BestOfNRow], theme: Theme) -> Figure | None:
-    """P(the verifier's favourite of n/2 correct and n/2 incorrect is correct), a line per round, with intervals."""
+    """P(the verifier's favourite of n/2 correct and n/2 incorrect is correct), a line per round, with intervals.
+
+    Dotted: what random scores get on that round's pool, where it was measured; it is no constant (texts repeat).
+    """
     sizes = common_sizes(rows)
     if not sizes:
         return None
     rounds = sorted({r.round for r in rows})
     figure = Figure(figsize=(5.6, 3.6), layout="constrained")
     ax = figure.subplots()
-    ax.axhline(0.5, color=theme.muted, linewidth=0.8)
-    ends: list[tuple[float, str, Colour]] = [(0.5, "chance", theme.muted)]
+    ends: list[tuple[float, str, Colour]] = []
+    chances = []
     for colour, index in zip(shades(theme, theme.helpful, len(rounds)), rounds, strict=True):
         line = [next(r for r in rows if r.round == index and r.n == n) for n in sizes]
         low, high = [or_nan(r.low) for r in line], [or_nan(r.high) for r in line]
@@ -198,6 +201,11 @@ def best_of_n_figure(rows: Sequence[BestOfNRow], theme: Theme) -> Figure | None:
         ax.fill_between(sizes, low, high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(sizes, values, "o-", color=colour, markersize=4, linewidth=1.6)
         ends.append((values[-1], f"round {index}", colour))
+        if all(r.null is not None for r in line):
+            chances.append([or_nan(r.null) for r in line])
+            ax.plot(sizes, chances[-1], ":", color=colour, linewidth=1.2)
+    if chances:
+        ends.append((float(np.mean([chance[-1] for chance in chances])), "random scores", theme.muted))
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_locator(FixedLocator(sizes))
     ax.xaxis.set_major_formatter(ScalarFormatter())

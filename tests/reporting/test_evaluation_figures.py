@@ -87,13 +87,14 @@ def median(index: int, value, low, high) -> Survival:
     )
 
 
-def best_of(index: int, n: int, value: float, problems: int = 30) -> BestOfNRow:
+def best_of(index: int, n: int, value: float, problems: int = 30, null: float | None = None) -> BestOfNRow:
     return BestOfNRow(
         round=index,
         n=n,
         value=value,
         low=value - 0.1,
         high=value + 0.1,
+        null=null,
         problems=problems,
         role="helpful",
         decoding=DECODING,
@@ -145,8 +146,15 @@ def test_attacks_are_dots_where_they_succeed_and_triangles_where_not() -> None:
 def test_best_of_n_draws_sizes_that_every_round_has() -> None:
     rows = [best_of(0, 2, 0.5), best_of(1, 2, 0.75), best_of(0, 4, 0.25), best_of(1, 4, 1.0, problems=19)]
     drawn = best_of_n_figure(rows, LIGHT)
-    assert [list(line.get_ydata()) for line in drawn.axes[0].lines[1:]] == [[0.5], [0.75]]
+    assert [list(line.get_ydata()) for line in drawn.axes[0].lines] == [[0.5], [0.75]]
     assert best_of_n_figure([best_of(0, 2, 0.5, problems=3)], LIGHT) is None
+
+
+def test_best_of_n_draws_what_random_scores_get_beside_each_round() -> None:
+    rows = [best_of(0, 2, 0.6, null=0.5), best_of(0, 4, 0.7, null=0.375)]
+    ax = best_of_n_figure(rows, LIGHT).axes[0]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[0.6, 0.7], [0.5, 0.375]]
+    assert "random scores" in [text.get_text().strip() for text in ax.texts]
 
 
 def soundness(judge, **known) -> SoundnessRow:
