@@ -218,7 +218,15 @@ class GateSettings(Settings):
         1e-3, ge=0, description="Least standard deviation of verifier scores on validation text."
     )
     min_auroc: float = Field(
-        0.55, ge=0, le=1, description="Least AUROC of a new verifier on held-out model-written text."
+        0.55,
+        ge=0,
+        le=1,
+        description="Least AUROC of a new verifier on validation text, inside problem, role and style: the share of pairs ranked right (two standard errors of grace). 0 asks for nothing.",
+    )
+    min_pairs: int = Field(
+        20,
+        ge=0,
+        description="With fewer such pairs min_auroc is held against the AUROC over all validation text, with a warning.",
     )
     accept_rate: tuple[float, float] = Field((0.02, 0.98), description="Band for the share of scores above 0.")
     min_helpful_accuracy: float = Field(0.02, ge=0, le=1, description="Least accuracy of the untrained helpful prover.")

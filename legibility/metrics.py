@@ -6,6 +6,7 @@ Ties count half everywhere. `nan` means undefined (an empty class).
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,19 +31,34 @@ def pairwise_accuracy(scores: ArrayLike, correct: ArrayLike, problem_ids: Iterab
 
     scores, correct, problem_ids (n,). nan without such a pair.
     """
-    values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
-    members: dict[Hashable, list[int]] = {}
-    for i, problem in enumerate(problem_ids):
-        members.setdefault(problem, []).append(i)
-    won = total = 0.0
-    for indices in members.values():
-        right = values[[i for i in indices if labels[i]]]
-        wrong = values[[i for i in indices if not labels[i]]]
-        if len(right) and len(wrong):
-            difference = right[:, None] - wrong[None, :]
-            won += float((difference > 0).sum() + 0.5 * (difference == 0).sum())
-            total += difference.size
+    won, total = (sum(counts.values()) for counts in pair_counts(scores, correct, problem_ids))
     return won / total if total else float("nan")
+
+
+Group = TypeVar("Group", bound=Hashable)
+
+
+def pair_counts(
+    scores: ArrayLike, correct: ArrayLike, groups: Iterable[Group], weights: ArrayLike | None = None
+) -> tuple[dict[Group, float], dict[Group, float]]:
+    """Per group with both kinds: the weight of (correct, incorrect) pairs ranked right, ties half, and of all pairs.
+
+    scores, correct, groups, weights (n,); a pair weighs the product of its texts' weights (None: 1 each).
+    """
+    values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    shares = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=float)
+    members: dict[Group, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    won, total = {}, {}
+    for group, indices in members.items():
+        right, wrong = [i for i in indices if labels[i]], [i for i in indices if not labels[i]]
+        if right and wrong:
+            both = shares[right][:, None] * shares[wrong][None, :]
+            difference = values[right][:, None] - values[wrong][None, :]
+            won[group] = float((both * ((difference > 0) + 0.5 * (difference == 0))).sum())
+            total[group] = float(both.sum())
+    return won, total
 
 
 def bootstrap(

@@ -60,6 +60,9 @@ def main(
         ),
         round_table(merged),
         "## Every verifier on every round's text\n",
+        "Accuracy on pairs of a right and a wrong text of one problem, role and style, the headline:\n",
+        matrix_table(summaries, "same_style"),
+        "AUROC, which telling roles and styles apart also earns:\n",
         matrix_table(summaries, "auroc"),
         "False-positive rates at the threshold fixed on round 0's validation text:\n",
         matrix_table(summaries, "fpr"),
@@ -181,7 +184,7 @@ def round_table(merged: Comparison) -> str:
     return table(("", *(f"round {r}" for r in merged.rounds)), rows)
 
 
-def matrix_table(summaries: Sequence[Summary], metric: Literal["auroc", "fpr"]) -> str:
+def matrix_table(summaries: Sequence[Summary], metric: Literal["same_style", "auroc", "fpr"]) -> str:
     """A metric of every verifier on every set of text."""
     matrices = [s.evaluation.matrix for s in summaries if s.evaluation and s.evaluation.matrix]
     if not matrices:
@@ -189,7 +192,7 @@ def matrix_table(summaries: Sequence[Summary], metric: Literal["auroc", "fpr"]) 
     verifiers = matrices[0].verifiers
     rows = []
     for texts in matrices[0].solutions:
-        values = ([getattr(m, metric).get(v, {}).get(texts) for m in matrices] for v in verifiers)
+        values = ([(getattr(m, metric) or {}).get(v, {}).get(texts) for m in matrices] for v in verifiers)
         rows.append((text_key(texts), *(over_seeds(found, 0.95).text(2) for found in values)))
     return table(("text", *(v.label for v in verifiers)), rows)
 

@@ -33,6 +33,7 @@ from legibility.evaluation.headline import (
     HELPFUL_ACCURACY,
     LEGIBILITY_TAX,
     RETAINED_GAIN,
+    SAME_STYLE,
     SNEAKY_ACCURACY,
     STEPS,
 )
@@ -166,10 +167,12 @@ def render(results: Sequence[SweepPoint]) -> str:
         "best-of-16, round 0": (BEST_OF_16, 0, None),
         f"best-of-16, round {rounds - 1}": (BEST_OF_16, rounds - 1, None),
         "false-positive rate, last": (FALSE_POSITIVE_RATE, rounds - 1, None),
+        "same-style accuracy of verifier 0 on round 0": (SAME_STYLE, 0, None),
         "AUROC of verifier 0 on round 0": (AUROC_POOLED, 0, 0),
     }
     if rounds > 1:
-        columns["of verifier 1"] = (AUROC_POOLED, 0, 1)
+        columns["same-style accuracy of verifier 1 on round 0"] = (SAME_STYLE, 0, 1)
+        columns["AUROC of verifier 1 on round 0"] = (AUROC_POOLED, 0, 1)
     columns = {title: key for title, key in columns.items() if any(point.merged.figure(*key).n for point in results)}
     rows = []
     for point in results:

@@ -20,13 +20,15 @@ from legibility.evaluation.headline import (
     auroc_of,
     best_of_above_null,
     checkability,
+    own_same_style,
     probe_end,
     rounds_of,
+    same_style_of,
     sneaky_validity,
 )
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import REWARDS, BothRoles, TextSet, reward_label
-from legibility.game.condition import CORRECTNESS_ONLY, helpful, sneaky, verifier
+from legibility.game.condition import CORRECTNESS_ONLY, Judge, helpful, sneaky, verifier
 
 HELD, FAILED, UNCLEAR, UNKNOWN = "held", "failed", "not clear", "not measured"
 
@@ -73,17 +75,24 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
             "last round - round 0, each above its own chance",
             lambda s: _minus(best_of_above_null(s, last, 16), best_of_above_null(s, 0, 16)),
         ),
+        (
+            "The last verifier tells right from wrong in its own round's text, same problem, role and style",
+            "3.2 (the measure is ours)",
+            "share of pairs ranked right - 0.5",
+            lambda s: _minus(own_same_style(s.arms.game.rounds[last]), 0.5),
+        ),
         *(
             (
                 f"Later verifiers read earlier rounds' text better than its own verifier did, {name}",
                 "3.2 (the matrix is ours)",
-                "mean AUROC below the diagonal - on it",
-                lambda s, texts_of=texts_of: below_diagonal(s, last, texts_of),
+                f"mean {measure} below the diagonal - on it",
+                lambda s, read=read, texts_of=texts_of: below_diagonal(s, last, texts_of, read),
             )
-            for name, texts_of in (
-                ("pooled", BothRoles),
-                ("inside the helpful role", helpful),
-                ("inside the sneaky role", sneaky),
+            for name, measure, read, texts_of in (
+                ("same problem, role and style", "share of pairs ranked right", same_style_of, BothRoles),
+                ("pooled", "AUROC", auroc_of, BothRoles),
+                ("inside the helpful role", "AUROC", auroc_of, helpful),
+                ("inside the sneaky role", "AUROC", auroc_of, sneaky),
             )
         ),
         (
@@ -126,10 +135,18 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
     ]
 
 
-def below_diagonal(summary: Summary, last: int, texts_of: Callable[[int], TextSet]) -> float | None:
-    """Mean over rounds j < i of AUROC(verifier i) - AUROC(verifier j), both on round j's text, `texts_of(j)`."""
+def below_diagonal(
+    summary: Summary,
+    last: int,
+    texts_of: Callable[[int], TextSet],
+    read: Callable[[Summary, Judge, TextSet], float | None] = auroc_of,
+) -> float | None:
+    """Mean over rounds j < i of verifier i's figure less verifier j's, both on round j's text, `texts_of(j)`.
+
+    read: the figure, AUROC unless said.
+    """
     gaps = [
-        _minus(auroc_of(summary, verifier(i), texts_of(j)), auroc_of(summary, verifier(j), texts_of(j)))
+        _minus(read(summary, verifier(i), texts_of(j)), read(summary, verifier(j), texts_of(j)))
         for j in range(last)
         for i in range(j + 1, last + 1)
     ]

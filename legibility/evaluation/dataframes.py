@@ -71,7 +71,7 @@ def _matrix(section: Matrix) -> pd.DataFrame:
     rows = []
     for metric in METRICS:
         intervals = getattr(section, f"{metric}_interval")
-        for judge, cells in getattr(section, metric).items():
+        for judge, cells in (getattr(section, metric) or {}).items():  # older files lack the later metrics
             for texts, value in cells.items():
                 low, high = intervals[judge][texts]
                 rows.append(

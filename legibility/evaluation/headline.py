@@ -36,7 +36,7 @@ STEPS, STEPS_TO_EXPLOIT = "steps", "steps_to_exploit"
 HELPFUL_ACCURACY, SNEAKY_ACCURACY = "helpful_accuracy", "sneaky_accuracy"
 LEGIBILITY_TAX, RETAINED_GAIN = "legibility_tax", "retained_gain"
 BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC = "best_of_16", "false_positive_rate", "role_probe_auc"
-AUROC_POOLED = "auroc_pooled"
+SAME_STYLE, AUROC_POOLED = "same_style", "auroc_pooled"
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,16 @@ def contrasts(summaries: Sequence[Summary]) -> list[Contrast]:
         ),
     ]
     for r in range(last):
+        label = f"verifier {r + 1} against {r} on round {r}: same-style accuracy"
+        found.append(
+            Contrast(
+                f"{SAME_STYLE}_next_against_own",
+                label,
+                _same_style(r + 1, BothRoles(r)),
+                _same_style(r, BothRoles(r)),
+                r,
+            )
+        )
         for name, part, texts in _parts(r):
             label = f"verifier {r + 1} against {r} on round {r}: AUROC {part}"
             found.append(Contrast(f"{name}_next_against_own", label, _auroc(r + 1, texts), _auroc(r, texts), r))
@@ -230,6 +240,10 @@ def _of_round(r: int, rounds: int) -> list[Headline]:
         Headline(STEPS, "PPO steps", _in_round(r, lambda row: row.steps), r),
         Headline(STEPS_TO_EXPLOIT, "steps to exploit in the game", _in_round(r, lambda row: row.steps_to_exploit), r),
     ]
+    found.append(Headline(SAME_STYLE, "same-style accuracy of its verifier", _in_round(r, own_same_style), r))
+    if r + 1 < rounds:
+        label = f"same-style accuracy, verifier {r + 1}"
+        found.append(Headline(SAME_STYLE, label, _same_style(r + 1, BothRoles(r)), r, r + 1))
     for name, part, texts in _parts(r):
         for v in (r, r + 1):
             if v < rounds:
@@ -262,6 +276,15 @@ def _auroc(index: int, texts: TextSet) -> Read:
     return lambda summary: auroc_of(summary, verifier(index), texts)
 
 
+def _same_style(index: int, texts: TextSet) -> Read:
+    return lambda summary: same_style_of(summary, verifier(index), texts)
+
+
+def own_same_style(row: RoundSummary) -> float | None:
+    """Same-style accuracy of a round's verifier on its own round's text; None in older summaries."""
+    return row.verifier.same_style.value if row.verifier.same_style else None
+
+
 def _matrix(summary: Summary) -> Matrix | None:
     return summary.evaluation.matrix if summary.evaluation else None
 
@@ -270,6 +293,12 @@ def auroc_of(summary: Summary, judge: Judge, texts: TextSet) -> float | None:
     """AUROC of a judge on a set of texts."""
     matrix = _matrix(summary)
     return matrix.auroc.get(judge, {}).get(texts) if matrix else None
+
+
+def same_style_of(summary: Summary, judge: Judge, texts: TextSet) -> float | None:
+    """Accuracy of a judge on the same-problem, same-role, same-style pairs of a set of texts; None in older files."""
+    matrix = _matrix(summary)
+    return (matrix.same_style or {}).get(judge, {}).get(texts) if matrix else None
 
 
 def false_positive_rate(summary: Summary, judge: Judge, texts: TextSet) -> float | None:

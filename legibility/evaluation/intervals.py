@@ -8,14 +8,14 @@ that `legibility.metrics.bootstrap` makes for the summary, so that a number that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from legibility.config import Config
-from legibility.metrics import auroc
+from legibility.metrics import auroc, pair_counts
 from legibility.randomness import stream
 from legibility.stored import Interval
 
@@ -123,30 +123,21 @@ class Resamples:
                 draws.append(won / (right.sum(1, dtype=float) * wrong.sum(1, dtype=float)))
         return Figure(whole, np.concatenate(draws), self.confidence_level)
 
-    def pairwise(self, scores: Any, correct: Any, problem_ids: Sequence[str], weights: Any = None) -> Figure:
-        """`legibility.metrics.pairwise_accuracy` with its interval; pairs weigh the product of their texts' weights."""
-        won, total = pair_counts(scores, correct, problem_ids, weights)
-        return self.ratio(list(won), list(won.values()), [total[p] for p in won])
+    def pairwise(
+        self,
+        scores: Any,
+        correct: Any,
+        problem_ids: Sequence[str],
+        weights: Any = None,
+        within: Sequence[Hashable] | None = None,
+    ) -> Figure:
+        """`legibility.metrics.pairwise_accuracy` with its interval; pairs weigh the product of their texts' weights.
 
-
-def pair_counts(
-    scores: Any, correct: Any, problem_ids: Sequence[str], weights: Any = None
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Per problem: the weight of (correct, incorrect) pairs ranked right, ties half, and of all pairs."""
-    values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
-    shares = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=float)
-    members: dict[str, list[int]] = {}
-    for i, problem in enumerate(problem_ids):
-        members.setdefault(problem, []).append(i)
-    won, total = {}, {}
-    for problem, indices in members.items():
-        right, wrong = [i for i in indices if labels[i]], [i for i in indices if not labels[i]]
-        if right and wrong:
-            both = shares[right][:, None] * shares[wrong][None, :]
-            difference = values[right][:, None] - values[wrong][None, :]
-            won[problem] = float((both * ((difference > 0) + 0.5 * (difference == 0))).sum())
-            total[problem] = float(both.sum())
-    return won, total
+        within (n,): something else the two texts of a pair must share, such as their style.
+        """
+        groups = list(zip(problem_ids, [None] * len(problem_ids) if within is None else within, strict=True))
+        won, total = pair_counts(scores, correct, groups, weights)
+        return self.ratio([problem for problem, _ in won], list(won.values()), [total[group] for group in won])
 
 
 def shared_resamples(config: Config, problem_ids: Sequence[str], resamples: int, confidence_level: float) -> Resamples:

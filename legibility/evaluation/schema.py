@@ -44,7 +44,14 @@ class Counts(Stored):
     incorrect: int = Field(description="Texts whose answer is not.")
 
 
-class Matrix(Stored):
+class PairCounts(Stored):
+    """Same-style pairs of a set."""
+
+    pairs: int = Field(description="Pairs of a correct and an incorrect text of one problem and style.")
+    coverage: Number = Field(description="Their share of all such pairs of one problem, whatever the style.")
+
+
+class Matrix(Sparse):
     """matrix.json: every judge on every set of text, as `metric[judge][text]`; null where there is too little text."""
 
     verifiers: list[JudgeKey] = Field(description="The judges: each round's verifier, then the held-out judge.")
@@ -66,6 +73,17 @@ class Matrix(Stored):
     recall_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
     fpr: dict[JudgeKey, dict[TextKey, Number]] = Field(description="Share of incorrect text that is accepted.")
     fpr_interval: dict[JudgeKey, dict[TextKey, Bounds]] = Field(description="Its bounds.")
+    same_style: dict[JudgeKey, dict[TextKey, Number]] | None = Field(
+        None,
+        description="The headline: as `pairwise`, over pairs of one role and one style (lines, equals signs and numbers); "
+        "attackers' text: of one style. Both roles of a round: inside each. Absent in older files.",
+    )
+    same_style_interval: dict[JudgeKey, dict[TextKey, Bounds]] | None = Field(
+        None, description="Its bounds. Absent in older files."
+    )
+    same_style_pairs: dict[TextKey, PairCounts] | None = Field(
+        None, description="How many pairs that is. Absent in older files."
+    )
 
 
 # --- Soundness and calibration ---------------------------------------------------------------------

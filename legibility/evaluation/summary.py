@@ -8,14 +8,14 @@ of steps, all on test problems. Intervals are percentile bootstraps over problem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.config import Config
-from legibility.evaluation.intervals import bootstrap_stream, share
+from legibility.evaluation.intervals import bootstrap_stream, share, shared_resamples
 from legibility.evaluation.schema import read_evaluation
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.summary_schema import (
@@ -25,6 +25,7 @@ from legibility.evaluation.summary_schema import (
     GameSummary,
     PolicySummary,
     RoundSummary,
+    SameStyleFigure,
     StartSummary,
     Summary,
     SummaryDecoding,
@@ -43,10 +44,10 @@ from legibility.game.condition import (
     sneaky,
     verifier,
 )
+from legibility.game.discrimination import discrimination, role_and_style, same_style
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import RESOURCES, TRAINING, Resources, VerifierTraining
-from legibility.game.verifier_phase import discrimination
 from legibility.metrics import bootstrap, number, pairwise_accuracy
 from legibility.problems.storage import read_problems
 from legibility.stored import Interval, read_stored, write_stored
@@ -73,7 +74,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     config: Config = run.config()
     rounds, texts = run.rounds(), test_texts(run)
     check = _checkabilities(run, config, texts, rounds[-1], device, team) if checked else {c: {} for c in texts}
-    describe = _Describer(config)
+    describe = _Describer(config, list(texts[START].problem_id.unique()))
     last, accuracies = helpful(rounds[-1]), {c: by_problem(frame) for c, frame in texts.items()}
     rows = [_round(run, index, describe, texts, check) for index in rounds]
     init = StartSummary(**dict(describe(texts[START])), checkability=check[START])
@@ -144,8 +145,8 @@ def _checkabilities(
 class _Describer:
     """Accuracy, length and invalid share of one policy's text, with a bootstrap interval."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, test_problems: Sequence[str]) -> None:
+        self.config, self.test_problems = config, test_problems
 
     def __call__(self, frame: pd.DataFrame) -> PolicySummary:
         accuracy = self.paired({START: by_problem(frame)}, (START,), lambda own: own)
@@ -174,6 +175,14 @@ class _Describer:
         )
         return Interval(**found)
 
+    def same_style(self, frame: pd.DataFrame, scores: np.ndarray) -> SameStyleFigure:
+        """Same-style accuracy of scores (n,) on valid test text (n rows), with its interval."""
+        settings, problems = self.config.evaluation, list(frame.problem_id)
+        resamples = shared_resamples(self.config, self.test_problems, settings.bootstrap, settings.confidence_level)
+        correct = np.asarray(frame.verdict == "correct")
+        found = resamples.pairwise(scores, correct, problems, within=role_and_style(frame)).interval()
+        return SameStyleFigure(**same_style(frame, scores).model_dump(), low=found.low, high=found.high)
+
 
 def _correctness(run: RunFolder, describe: _Describer, texts: Texts, check: Checked) -> CorrectnessSummary:
     halfway = {}
@@ -192,6 +201,7 @@ def _round(run: RunFolder, index: int, describe: _Describer, texts: Texts, check
     trained = run.stored(verifier(index).phase, TRAINING, VerifierTraining)
     ours, theirs = texts[helpful(index)], texts[sneaky(index)]
     own = valid(pd.concat([ours, theirs]))
+    scores = own.score.to_numpy(dtype=float)
     h, s = describe(ours), describe(theirs)
     return RoundSummary(
         round=index,
@@ -215,6 +225,7 @@ def _round(run: RunFolder, index: int, describe: _Describer, texts: Texts, check
             texts=trained.texts,
             auroc_base=trained.on(None),
             auroc_previous_round=trained.on(index - 1 if index else None),
-            auroc_own_round=discrimination(own, own.score.to_numpy(dtype=float)),
+            auroc_own_round=discrimination(own, scores),
+            same_style=describe.same_style(own, scores),
         ),
     )

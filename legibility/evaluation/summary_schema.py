@@ -14,7 +14,7 @@ from pydantic import Field
 
 from legibility.errors import UserError
 from legibility.evaluation.schema import Bounds, Evaluation
-from legibility.game.run_records import Discrimination
+from legibility.game.run_records import Discrimination, SameStyle
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored
 
 SUMMARY = "summary.json"
@@ -58,14 +58,25 @@ class CorrectnessSummary(Sparse, PolicySummary):
     )
 
 
-class VerifierSummary(Stored):
-    """A round's verifier."""
+class SameStyleFigure(SameStyle):
+    """The same with an interval."""
+
+    low: Number = Field(description="Lower bound.")
+    high: Number = Field(description="Upper bound.")
+
+
+class VerifierSummary(Sparse):
+    """A round's verifier. `same_style` is the headline; the `auroc_…` show beside it what looks and roles earn."""
 
     parameters: int = Field(description="Parameters.")
     texts: int = Field(description="Solutions it was trained on.")
     auroc_base: Discrimination = Field(description="On the base policy's test text.")
     auroc_previous_round: Discrimination = Field(description="On the previous round's test text (round 0: base text).")
     auroc_own_round: Discrimination = Field(description="On its own round's test text, which it was optimised against.")
+    same_style: SameStyleFigure | None = Field(
+        None,
+        description="Same-problem, same-role, same-style accuracy on its own round's test text. Absent in older files.",
+    )
 
 
 class RoundSummary(Stored):

@@ -11,7 +11,10 @@ import numpy as np
 
 from legibility.config import GateSettings
 from legibility.errors import GateClosed
+from legibility.game.run_records import SameStyle
 from legibility.metrics import auroc
+
+GRACE = 2.0  # standard errors
 
 
 def check_base(settings: GateSettings, accuracy: float) -> list[str]:
@@ -24,13 +27,16 @@ def check_base(settings: GateSettings, accuracy: float) -> list[str]:
     return []
 
 
-def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarray) -> list[str]:
+def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarray, pairs: SameStyle) -> list[str]:
     """Reasons not to train a prover against this verifier, on held-out model-written text.
 
-    scores (n,), correct (n,) bool.
+    scores (n,), correct (n,) bool; pairs: the same text's accuracy inside problem, role and style, which is held
+    against `gates.min_auroc` with two standard errors of grace, since validation text has few such pairs. With fewer
+    than `gates.min_pairs` the AUROC over all of the text stands in; where that is not defined either, nothing says
+    that the verifier can tell right from wrong, and that is a reason too. `doubts` has what is no reason yet.
     """
     reasons = []
-    spread, accepted, area = float(np.std(scores)), float(np.mean(scores > 0)), auroc(scores, correct)
+    spread, accepted = float(np.std(scores)), float(np.mean(scores > 0))
     if spread < settings.min_score_std:
         reasons.append(
             f"verifier score spread {spread:.2g} is below gates.min_score_std {settings.min_score_std}: it scores everything alike; train it longer or use a larger one"
@@ -40,11 +46,54 @@ def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarr
         reasons.append(
             f"verifier accepts {accepted:.2f} of the texts, outside gates.accept_rate {low}-{high}: use easier or harder problems, or a larger verifier.l2"
         )
-    if not np.isnan(area) and area < settings.min_auroc:
-        reasons.append(
-            f"verifier AUROC {area:.3f} on held-out text is below gates.min_auroc {settings.min_auroc}: train it longer or use a larger one"
-        )
-    return reasons
+    return reasons + _cannot_tell(settings, scores, correct, pairs)
+
+
+def _cannot_tell(settings: GateSettings, scores: np.ndarray, correct: np.ndarray, pairs: SameStyle) -> list[str]:
+    """The reason not to trust the verifier's ranking, if there is one; none where `gates.min_auroc` is 0."""
+    least = settings.min_auroc
+    if least == 0:
+        return []
+    if pairs.value is not None and not _too_few(settings, pairs):
+        return [_reads_looks(pairs, least)] if pairs.value + GRACE * (pairs.standard_error or 0.0) < least else []
+    area = auroc(scores, correct)
+    if np.isnan(area):
+        return [
+            f"verifier AUROC on held-out text is not defined, since all of it is {'correct' if correct.any() else 'incorrect'}: use easier or harder problems, or more problems.validation"
+        ]
+    if area < least:
+        return [
+            f"verifier AUROC {area:.3f} on held-out text is below gates.min_auroc {least}: train it longer or use a larger one"
+        ]
+    return []
+
+
+def doubts(settings: GateSettings, pairs: SameStyle) -> list[str]:
+    """What is to be said about a verifier that may pass: too few pairs to tell, or a figure that is low by chance or not."""
+    least = settings.min_auroc
+    if least == 0:
+        return []
+    if pairs.value is None or _too_few(settings, pairs):
+        return [
+            f"{pairs.pairs} validation pairs of one problem, role and style, fewer than gates.min_pairs "
+            f"{settings.min_pairs}; gates.min_auroc is held against the AUROC over all text instead, which a reader "
+            "of style passes: raise problems.validation or evaluation.samples"
+        ]
+    if pairs.value < least <= pairs.value + GRACE * (pairs.standard_error or 0.0):
+        return [f"{_reads_looks(pairs, least)}; too few pairs to be sure"]
+    return []
+
+
+def _reads_looks(pairs: SameStyle, least: float) -> str:
+    return (
+        f"verifier AUROC {pairs.value:.3f} ± {pairs.standard_error or 0.0:.3f} on held-out text of one problem, role "
+        f"and style ({pairs.pairs} pairs) is below gates.min_auroc {least}: it reads looks rather than truth; use "
+        "verifier.score likelihood or another verifier.model, or train it longer"
+    )
+
+
+def _too_few(settings: GateSettings, pairs: SameStyle) -> bool:
+    return pairs.pairs < settings.min_pairs
 
 
 def check_rewards(settings: GateSettings, flat_share: float) -> list[str]:

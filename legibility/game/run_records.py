@@ -161,10 +161,27 @@ class LastUpdates(Stored):
     score_std: Number = Field(description="Standard deviation of the scores in a batch.")
 
 
+class SameStyle(Sparse):
+    """Accuracy on pairs of a correct and an incorrect text of one problem, one role and one style; 0.5 is guessing.
+
+    One style: as many written lines, "=" signs and numbers, so that no rule that counts them is right more often
+    than chance.
+    """
+
+    value: Number = Field(description="Share of the pairs whose correct text scores higher, ties half.")
+    pairs: int = Field(description="Pairs.")
+    problems: int = Field(description="Problems that have such a pair.")
+    coverage: Number = Field(description="Pairs as a share of all same-problem, same-role pairs.")
+    standard_error: Number = Field(description="Standard error of `value` over problems.")
+    base: Number = Field(None, description="The same inside base text; only of base text.")
+    helpful: Number = Field(None, description="The same inside the helpful role; not of base text.")
+    sneaky: Number = Field(None, description="The same inside the sneaky role; not of base text.")
+
+
 class Discrimination(Sparse):
     """How well scores tell correct from incorrect in valid text of one policy; null where one kind is missing.
 
-    A role detector does well on `pooled` only.
+    `same_style` is the headline. A role detector does well on `pooled`, and a reader of style on all but `same_style`.
     """
 
     pooled: Number = Field(description="AUROC, helpful correct against sneaky incorrect; base: correct, incorrect.")
@@ -172,7 +189,10 @@ class Discrimination(Sparse):
     base: Number = Field(None, description="AUROC inside base text; only of base text.")
     helpful: Number = Field(None, description="AUROC inside the helpful role; not of base text.")
     sneaky: Number = Field(None, description="AUROC inside the sneaky role; not of base text.")
-    pairwise: Number = Field(description="Same-problem accuracy inside roles, pooled.")
+    pairwise: Number = Field(description="Same-problem accuracy inside roles, pooled over styles.")
+    same_style: SameStyle | None = Field(
+        None, description="Same-problem, same-role, same-style accuracy. Absent in older files."
+    )
 
 
 class VerifierTraining(Versioned):

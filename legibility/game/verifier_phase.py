@@ -17,14 +17,15 @@ from legibility.game import gates
 from legibility.game.base import base_solutions
 from legibility.game.condition import BASE_ROLE, HELD_OUT_JUDGE
 from legibility.game.context import Game
+from legibility.game.discrimination import discrimination, same_style
 from legibility.game.mixture import BASE, build_mixture, component
 from legibility.game.phases import round_verifier
 from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
-from legibility.metrics import auroc, number, pairwise_accuracy
+from legibility.metrics import number
 from legibility.models.verifier import Verifier
 from legibility.problems.splits import Part
-from legibility.prompts import HELPFUL, ROLES, SNEAKY
+from legibility.prompts import ROLES
 from legibility.randomness import derive_seed, stream
 from legibility.stored import write_stored
 from legibility.verifier_training import LabelledSolution, train_verifier
@@ -58,8 +59,11 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
     if index > 0:
         held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1), "validation", ROLES)])
     scores = _scores(game, verifier, held_out)
-    reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy())
-    gates.enforce(game.config.gates, f"round {index} verifier", reasons, game.force, game.progress.warn)
+    found, place = same_style(held_out, scores), f"round {index} verifier"
+    reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy(), found)
+    for doubt in gates.doubts(game.config.gates, found) if game.config.gates.enabled else ():
+        game.progress.warn(f"{place}: {doubt}")
+    gates.enforce(game.config.gates, place, reasons, game.force, game.progress.warn)
     return verifier
 
 
@@ -156,33 +160,14 @@ def _train(
         write_stored(work / TRAINING, facts)
     shown = facts.on(past_rounds[-1] if len(past_rounds) else None)
     game.progress.done(
-        f"pair accuracy {final['pair_accuracy']:.3f}, held-out AUROC pooled {shown.pooled or float('nan'):.3f}, "
-        f"within role {shown.within_role or float('nan'):.3f}"
+        f"pair accuracy {final['pair_accuracy']:.3f}, held-out same-style accuracy {_shown_same_style(shown)}, "
+        f"AUROC pooled {shown.pooled or float('nan'):.3f}, within role {shown.within_role or float('nan'):.3f}"
     )
 
 
-def discrimination(frame: pd.DataFrame, scores: np.ndarray) -> Discrimination:
-    """How well scores tell correct from incorrect in valid text of one policy.
-
-    pooled: AUROC of helpful-correct against sneaky-incorrect (for base text: correct against
-    incorrect); helpful, sneaky: AUROC inside that role; within_role: their mean; pairwise: pooled
-    same-problem accuracy inside roles. A role detector does well on pooled only.
-    """
-    role, correct = frame.role.to_numpy(), (frame.verdict == "correct").to_numpy()
-    roles = [r for r in (BASE_ROLE, *ROLES) if (role == r).any()]
-    inside = {r: auroc(scores[role == r], correct[role == r]) for r in roles}
-    if set(roles) >= set(ROLES):
-        cells = ((role == HELPFUL) & correct) | ((role == SNEAKY) & ~correct)
-    else:
-        cells = np.ones(len(frame), dtype=bool)
-    known = [v for v in inside.values() if not np.isnan(v)]
-    pairs = [f"{p}|{r}" for p, r in zip(frame.problem_id, role, strict=True)]
-    return Discrimination(
-        pooled=auroc(scores[cells], correct[cells]),
-        within_role=float(np.mean(known)) if known else None,
-        **inside,
-        pairwise=pairwise_accuracy(scores, correct, pairs),
-    )
+def _shown_same_style(found: Discrimination) -> str:
+    pairs = found.same_style
+    return "unknown" if pairs is None or pairs.value is None else f"{pairs.value:.3f} ({pairs.pairs} pairs)"
 
 
 def _scores(game: Game, verifier: Verifier, frame: pd.DataFrame) -> np.ndarray:

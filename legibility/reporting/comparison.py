@@ -15,6 +15,7 @@ from legibility.evaluation.headline import (
     FALSE_POSITIVE_RATE,
     HELPFUL_ACCURACY,
     ROLE_PROBE_AUC,
+    SAME_STYLE,
     SNEAKY_ACCURACY,
     STEPS,
 )
@@ -26,6 +27,7 @@ from legibility.reporting.page import environment
 PANELS = (  # title; figure, label and colour of each line; limits
     ("accuracy", ((HELPFUL_ACCURACY, "helpful", "helpful"), (SNEAKY_ACCURACY, "sneaky", "sneaky")), (0, 1)),
     ("steps until fooled, or all", ((STEPS, "", "text"),), (0, None)),  # phases that ended unfooled count too
+    ("same-style accuracy of its verifier", ((SAME_STYLE, "", "text"),), (0.3, 1)),
     ("balanced best-of-16", ((BEST_OF_16, "", "text"),), (0, 1)),
     ("false-positive rate", ((FALSE_POSITIVE_RATE, "", "sneaky"),), (0, 1)),
     ("role probe AUC", ((ROLE_PROBE_AUC, "", "text"),), (0.3, 1)),
@@ -45,7 +47,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 def rounds_figure(comparison: Comparison, theme: Theme) -> Figure:
     """Per round: a dot per seed, the mean, and its interval over seeds."""
     rounds = comparison.rounds
-    panels = [p for p in PANELS if any(comparison.figure(p[1][0][0], r).n for r in rounds)]
+    known = {f.name for f in comparison.figures if f.verifier is None and f.n}
+    panels = [p for p in PANELS if p[1][0][0] in known]
     with themed(theme):
         figure = Figure(figsize=(2.5 * len(panels) + 0.6, 3.0), layout="constrained")
         for ax, (title, lines, (low, high)) in zip(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ from legibility.evaluation.schema import (
 )
 from legibility.evaluation.sections.best_of_n import common_sizes
 from legibility.evaluation.text_sets import GOODHART, REWARDS, Attackers, BothRoles, TextSet, reward_label
-from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition
+from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition, Judge
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, themed
 
@@ -53,6 +54,8 @@ def shades(theme: Theme, colour: str, count: int) -> list[Colour]:
 # --- Cross-round matrix ----------------------------------------------------------------------------
 
 CELL = 0.62  # inches
+Cells: TypeAlias = Mapping[Judge, Mapping[TextSet, float | None]]
+"""A metric of the matrix: by judge and set of text."""
 
 
 def pooled_texts(matrix: Matrix) -> list[TextSet]:
@@ -75,39 +78,47 @@ def _of_round(texts: TextSet) -> int | None:
 
 
 def matrix_figure(matrix: Matrix, theme: Theme) -> Figure:
-    """AUROC of every verifier (rows) on every solution set (columns): pooled, inside each role; attackers below."""
+    """AUROC of every verifier (rows) on every solution set (columns): same-style pairs, pooled, inside each role.
+
+    Attackers' text below: same-style pairs, then all of it.
+    """
     judges = matrix.verifiers
     inside = {
         role: [t for t in matrix.solutions if _of_round(t) is not None and _role(t) == role]
         for role in (HELPFUL, SNEAKY)
     }
-    panels: list[tuple[str, list[TextSet]]] = [
-        ("pooled", pooled_texts(matrix)),
-        ("inside the helpful role", inside[HELPFUL]),
-        ("inside the sneaky role", inside[SNEAKY]),
-    ]
     attacks: list[TextSet] = [t for t in matrix.solutions if isinstance(t, Attackers)]
-    height, width = 1.35 + 0.4 * len(judges), 1.9 + CELL * sum(len(c) for _, c in panels) + 0.8
-    figure = Figure(
-        figsize=(max(width, 1.9 + CELL * len(attacks)), height * (2 if attacks else 1)), layout="constrained"
-    )
+    honest, by_style = pooled_texts(matrix), matrix.same_style
+    panels: list[tuple[str, list[TextSet], Cells]] = [
+        ("pooled", honest, matrix.auroc),
+        ("inside the helpful role", inside[HELPFUL], matrix.auroc),
+        ("inside the sneaky role", inside[SNEAKY], matrix.auroc),
+    ]
+    below: list[tuple[str, list[TextSet], Cells]] = [("attackers", attacks, matrix.auroc)]
+    if by_style is not None:
+        panels.insert(0, ("same problem, role and style", honest, by_style))
+        below.insert(0, ("attackers, same problem and style", attacks, by_style))
+    height, widest = 1.35 + 0.4 * len(judges), sum(len(columns) for _, columns, _ in panels)
+    if attacks:
+        widest = max(widest, sum(len(columns) for _, columns, _ in below))
+    figure = Figure(figsize=(1.9 + CELL * widest + 0.8, height * (2 if attacks else 1)), layout="constrained")
     parts: Sequence[FigureBase] = list(figure.subfigures(2, 1, squeeze=False).flat) if attacks else [figure]
-    for part, group in zip(parts, [panels, [("attackers", attacks)]], strict=False):
-        sizes = [max(len(c), 1) for _, c in group]
+    for part, group in zip(parts, [panels, below], strict=False):
+        sizes = [max(len(columns), 1) for _, columns, _ in group]
         rest = max(0.01, (figure.get_figwidth() - 1.9) / CELL - sum(sizes)) if group is not panels else 0.01
         axes = part.subplots(1, len(group) + 1, gridspec_kw={"width_ratios": [*sizes, rest]}, squeeze=False)[0]
         axes[-1].set_visible(False)
-        for ax, (title, columns) in zip(axes, group, strict=False):
-            _heatmap(ax, matrix, columns, theme)
+        for ax, (title, columns, cells) in zip(axes, group, strict=False):
+            _heatmap(ax, judges, columns, cells, theme)
             ax.set_title(title, loc="left")
             ax.set_yticks(range(len(judges)), [j.label for j in judges] if ax is axes[0] else [])
     return figure
 
 
-def _heatmap(ax: Axes, matrix: Matrix, columns: Sequence[TextSet], theme: Theme) -> None:
-    """AUROC of every judge on some sets of text; a judge on its own round's text is outlined."""
-    cells = [[matrix.auroc[judge][texts] for texts in columns] for judge in matrix.verifiers]
-    values = np.array([[np.nan if v is None else v for v in row] for row in cells], dtype=float)
+def _heatmap(ax: Axes, judges: Sequence[Judge], columns: Sequence[TextSet], cells: Cells, theme: Theme) -> None:
+    """A figure of every judge on some sets of text; a judge on its own round's text is outlined."""
+    rows = [[cells[judge][texts] for texts in columns] for judge in judges]
+    values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     shade = LinearSegmentedColormap.from_list("score", [theme.background, theme.helpful])
     ax.imshow(values, cmap=shade, vmin=0.4, vmax=1.0, aspect="auto")
     for i, row in enumerate(values):
@@ -116,7 +127,7 @@ def _heatmap(ax: Axes, matrix: Matrix, columns: Sequence[TextSet], theme: Theme)
             ax.text(
                 j, i, text, ha="center", va="center", fontsize=8, color=theme.background if value > 0.72 else theme.text
             )
-    for i, judge in enumerate(matrix.verifiers):
+    for i, judge in enumerate(judges):
         for j, texts in enumerate(columns):
             if judge.round is not None and judge.round == _of_round(texts):
                 ax.add_patch(_outline(j, i, theme.sneaky))

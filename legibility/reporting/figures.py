@@ -243,6 +243,7 @@ def _bracket(ax: Axes, game: Point, corner: Point, tax: float | None, theme: The
 # --- Does the next verifier see through the last round's text? -------------------------------------
 
 PANELS: tuple[tuple[Callable[[Discrimination], float | None], str, str], ...] = (
+    (lambda d: d.same_style.value if d.same_style else None, "same problem, role\nand style", "text"),
     (lambda d: d.pooled, "pooled: helpful correct\nagainst sneaky incorrect", "text"),
     (lambda d: d.helpful, "inside the helpful role", "helpful"),
     (lambda d: d.sneaky, "inside the sneaky role", "sneaky"),
@@ -250,12 +251,13 @@ PANELS: tuple[tuple[Callable[[Discrimination], float | None], str, str], ...] = 
 
 
 def verifier_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
-    """AUROC on round r-1's test text: its own verifier (hollow) and the next round's (filled)."""
+    """AUROC on round r-1's test text: its own verifier (hollow) and the next round's (filled). The headline leads."""
     rounds = data.summary_rounds
+    panels = PANELS if any(PANELS[0][0](r.verifier.auroc_own_round) is not None for r in rounds) else PANELS[1:]
     with themed(theme):
-        figure = Figure(figsize=(9.6, 3.3), layout="constrained")
-        axes = figure.subplots(1, len(PANELS), sharey=True)
-        for ax, (read, title, colour) in zip(axes, PANELS, strict=True):
+        figure = Figure(figsize=(3.2 * len(panels), 3.3), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True)
+        for ax, (read, title, colour) in zip(axes, panels, strict=True):
             shade = getattr(theme, colour)
             ax.axhline(0.5, color=theme.muted, linewidth=0.8)
             for before, after in pairwise(rounds):

@@ -22,6 +22,7 @@ def summary_of(
     best: tuple[float, float] = (0.3, 0.6),
     null: float | None = 0.45,
     game: float = 0.5,
+    same_style: tuple[float, float] | None = (0.6, 0.7),
     attacks: tuple[tuple[int, ...], ...] = (),
     quick: bool = False,
     **sections: Any,
@@ -29,7 +30,8 @@ def summary_of(
     """A run's summary with what the claims read; all else is null.
 
     steps: PPO steps to exploit, by round, of phases of `length` steps. best: balanced best-of-16 by round, a little
-    better with every seed. null: what random scores get there (None: an older file). attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
+    better with every seed. null: what random scores get there (None: an older file). same_style: accuracy of the
+    round's verifier on its own text, likewise. attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
     the evaluation, as in the file.
     """
     policy = {"interval": [None, None], "mean_length": None, "invalid": None, "checkability": {}}
@@ -39,6 +41,8 @@ def summary_of(
         for what in ("interval", "length", "invalid")
     }
     texts = {"parameters": 1000, "texts": 100}
+    counts = {"pairs": 90, "problems": 30, "coverage": 0.5, "standard_error": None, "low": None, "high": None}
+    pairs = [{} if same_style is None else {"same_style": {"value": value, **counts}} for value in same_style or (0, 0)]
     judged = {f"auroc_{text}": AUROC for text in ("base", "previous_round", "own_round")}
     rounds = [
         {
@@ -53,7 +57,7 @@ def summary_of(
             "score_helpful_correct": None,
             "score_sneaky_incorrect": None,
             "checkability": {},
-            "verifier": {**texts, **judged},
+            "verifier": {**texts, **judged, **pairs[r]},
         }
         for r in (0, 1)
     ]

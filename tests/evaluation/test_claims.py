@@ -33,6 +33,13 @@ def test_chance_in_best_of_n_is_what_random_scores_get_on_the_same_pool():
     assert older["The last verifier picks above chance in balanced best-of-16"] == UNKNOWN
 
 
+def test_the_headline_claim_is_read_inside_problem_role_and_style():
+    name = "The last verifier tells right from wrong in its own round's text, same problem, role and style"
+    assert verdicts([summary_of(s, same_style=(0.5, 0.6 + s / 100)) for s in range(3)])[name] == HELD
+    assert verdicts([summary_of(s, same_style=(0.9, 0.5)) for s in range(3)])[name] == FAILED
+    assert verdicts([summary_of(s, same_style=None) for s in range(3)])[name] == UNKNOWN
+
+
 def test_a_round_that_was_not_fooled_counts_its_whole_length():
     assert (
         verdicts([summary_of(s, steps=(20 + s, None)) for s in range(3)])[

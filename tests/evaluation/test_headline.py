@@ -14,6 +14,7 @@ from legibility.evaluation.headline import (
     headline,
     probe_end,
     rounds_of,
+    same_style_of,
     sneaky_validity,
 )
 from legibility.evaluation.summary_schema import Summary
@@ -45,6 +46,7 @@ def matrix() -> dict:
         "least": 20,
         **metrics,
         **{f"{name}_interval": bounds for name in metrics},
+        "same_style": {v: {t: value - 0.05 for t, value in row.items()} for v, row in auroc.items()},
     }
 
 
@@ -122,6 +124,8 @@ def test_numbers_of_a_round(summary):
     assert read(summary, "helpful_accuracy", 1) == 0.5 and read(summary, "sneaky_accuracy", 1) == 0.05
     assert read(summary, "steps", 0) == 80 and read(summary, "steps_to_exploit", 0) == 20
     assert read(summary, "auroc_pooled", 0, 0) == 0.5 and read(summary, "auroc_pooled", 0, 1) == pytest.approx(0.6)
+    assert read(summary, "same_style", 0, 1) == pytest.approx(0.55)  # of the matrix
+    assert read(summary, "same_style", 0) == 0.6 and read(summary, "same_style", 1) == 0.7  # of the rounds
     assert read(summary, "auroc_helpful", 0, 1) == pytest.approx(0.61)
     assert read(summary, "auroc_sneaky", 0, 0) == pytest.approx(0.52)
     assert read(summary, "false_positive_rate", 1) == pytest.approx(0.063)
@@ -137,6 +141,12 @@ def test_readers_are_none_where_nothing_was_measured(summary):
     assert best_of(bare, 0, 16) is None and probe_end(bare, 1) is None and sneaky_validity(bare, 1) is None
     assert checkability(bare, "held_out_judge", CORRECTNESS_ONLY, "raw") is None
     assert all(h.read(bare) is None for h in headline([bare]) if h.verifier is not None)
+    assert same_style_of(bare, verifier(0), BothRoles(0)) is None
+    older = summary.evaluation.matrix.model_copy(update={"same_style": None})
+    old = summary.model_copy(update={"evaluation": summary.evaluation.model_copy(update={"matrix": older})})
+    assert same_style_of(old, verifier(0), BothRoles(0)) is None
+    assert same_style_of(summary, verifier(0), BothRoles(0)) == pytest.approx(0.45)
+    assert read(summary_of(0, same_style=None), "same_style", 1) is None
     assert auroc_of(summary, verifier(7), BothRoles(0)) is None and auroc_of(summary, verifier(0), sneaky(1)) is None
 
 
@@ -153,6 +163,7 @@ def test_contrasts_take_the_first_less_the_second(summary):
     assert found["checkability_game_against_correctness_equal_length", None] == (0.65, 0.55)
     assert found["steps_to_exploit_last_against_first", None] == (60, 20)
     assert found["best_of_16_last_against_first", None] == (0.6, 0.3)
+    assert found["same_style_next_against_own", 0] == pytest.approx((0.55, 0.45))
     assert found["auroc_pooled_next_against_own", 0] == pytest.approx((0.6, 0.5))
 
 

@@ -131,3 +131,15 @@ def test_multinomial_resamples_hold_as_many_problems():
 def test_a_share_of_next_to_nothing_is_undefined():
     found = share(np.array([1.0, 1.0, -1.0]), np.array([2.0, 1e-12, -0.5]))
     np.testing.assert_allclose(found, [0.5, np.nan, 2.0])
+
+
+def test_pairs_within_something_else_are_those_of_finer_groups():
+    """p: 2 > 1 in style a, 0 < 3 in style b; across styles they would be four pairs. Resamples keep problems whole."""
+    found = resamples(["p", "q"])
+    scores, correct, within = [2.0, 1.0, 0.0, 3.0, 5.0, 4.0], [True, False] * 3, ["a", "a", "b", "b", "a", "a"]
+    figure = found.pairwise(scores, correct, list("ppppqq"), within=within)
+    assert figure.value == pytest.approx(2 / 3)
+    both = found.weights[:, 0] * 2 + found.weights[:, 1]
+    np.testing.assert_allclose(figure.draws, (found.weights[:, 0] + found.weights[:, 1]) / both, rtol=1e-6)
+    whole = found.pairwise(scores, correct, list("ppppqq"))
+    assert whole.value == pytest.approx(2 / 5)

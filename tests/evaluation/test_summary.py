@@ -10,6 +10,7 @@ import pytest
 
 from legibility.evaluation.summary import write_summary
 from legibility.game.run_folder import RunFolder
+from legibility.grading.style import style_of
 from legibility.models.verifier import Verifier
 from legibility.problems.storage import read_problems
 from tests.support import beats
@@ -135,6 +136,20 @@ def test_auroc_of_a_verifier_is_that_of_its_saved_weights(summary, texts, tiny_r
     else:
         check(scored("helpful 0", "sneaky 0"), reported["auroc_previous_round"])
     assert reported["parameters"] == verifier.parameter_count()
+    same = {"won": 0.0, "pairs": 0, "candidates": 0}
+    for _, group in own.groupby(["problem_id", "role"]):
+        for right in group[group.verdict == "correct"].itertuples():
+            for wrong in group[group.verdict == "incorrect"].itertuples():
+                same["candidates"] += 1
+                if style_of(right.text) == style_of(wrong.text):
+                    same["pairs"] += 1
+                    same["won"] += (right.score > wrong.score) + 0.5 * (right.score == wrong.score)
+    figure = reported["same_style"]
+    assert figure["pairs"] == same["pairs"] > 0 and figure["coverage"] == same["pairs"] / same["candidates"]
+    assert figure["value"] == pytest.approx(same["won"] / same["pairs"]) and figure["low"] <= figure["high"]
+    rest = {key: value for key, value in figure.items() if key not in ("low", "high")}
+    assert reported["auroc_own_round"]["same_style"] == rest
+    assert reported["auroc_base"]["same_style"]["pairs"] >= 0 and "base" in reported["auroc_base"]["same_style"]
 
 
 def test_checkability_is_that_of_the_saved_weights(summary, texts, tiny_run):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
-import pandas as pd
 import pytest
 from pydantic import ValidationError
 
@@ -16,7 +14,6 @@ from legibility.game.run_records import (
     AttackSetup,
     AttackTraining,
     BaseMetrics,
-    Discrimination,
     Done,
     LastUpdates,
     Manifest,
@@ -25,7 +22,6 @@ from legibility.game.run_records import (
     Resources,
     VerifierTraining,
 )
-from legibility.game.verifier_phase import discrimination
 from legibility.stored import read_stored, stored_text, write_stored
 
 PLACE = {"created": "2026-11-26T01:02:15+0000", "python": "3.11.7", "packages": {"torch": "2.9", "peft": None}}
@@ -134,22 +130,6 @@ def test_a_verifier_is_read_by_round():
     )
     assert training.on(None).base == 0.8 and training.on(None).helpful is None
     assert training.on(0).helpful == 0.7 and training.on(0).base is None
-
-
-def test_discrimination_knows_the_roles_that_wrote():
-    """By hand: helpful 1 of 2 pairs, sneaky both; pooled h+ (2, 0) against s- (1): 1 of 2."""
-    frame = pd.DataFrame(
-        {
-            "problem_id": list("aabbb"),
-            "role": ["helpful", "helpful", "helpful", "sneaky", "sneaky"],
-            "verdict": ["correct", "incorrect", "correct", "correct", "incorrect"],
-        }
-    )
-    found = discrimination(frame, np.array([2.0, 1.5, 0.0, 3.0, 1.0]))
-    assert found == Discrimination(pooled=0.5, within_role=0.75, helpful=0.5, sneaky=1.0, pairwise=1.0)
-    assert "base" not in found.model_dump()
-    only = discrimination(frame[:2].assign(role="base"), np.array([2.0, 1.5]))
-    assert only.model_dump() == {"pooled": 1.0, "within_role": 1.0, "base": 1.0, "pairwise": 1.0}
 
 
 def test_settings_of_an_attack_compare_by_value():

@@ -119,6 +119,17 @@ def test_the_matrix_has_a_panel_for_each_kind_of_text() -> None:
     assert [t.get_text() for t in panels[0].texts][5] == "–"  # verifier 1 on base text
 
 
+def test_the_headline_has_the_first_panel_where_it_was_measured() -> None:
+    plain = matrix()
+    by_style = {j: {t: 0.9 for t in row} for j, row in plain.auroc.items()}
+    drawn = matrix_figure(plain.model_copy(update={"same_style": by_style}), LIGHT)
+    upper, lower = ([ax for ax in part.axes if ax.get_visible()] for part in drawn.subfigs)
+    assert [ax.get_title(loc="left") for ax in upper][:2] == ["same problem, role and style", "pooled"]
+    assert [ax.get_title(loc="left") for ax in lower] == ["attackers, same problem and style", "attackers"]
+    assert np.ma.filled(upper[0].images[0].get_array(), np.nan) == pytest.approx(np.full((3, 5), 0.9))
+    assert np.ma.filled(upper[1].images[0].get_array(), np.nan)[0, 0] == pytest.approx(0.5)
+
+
 def test_a_verifier_on_its_own_rounds_text_is_outlined() -> None:
     drawn = matrix_figure(matrix([t for t in TEXTS if not isinstance(t, Attackers)]), LIGHT)
     places = [
