@@ -18,8 +18,8 @@ from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import HALFWAY, LENGTH_PENALISED, REFERENCE, Condition, Judge, conditions_of, judges_of
 from legibility.game.run_folder import RunFolder
-from legibility.judging.corruption import corrupt
 from legibility.models.verifier import Verifier
+from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
 from legibility.problems.storage import read_problems

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.judging.corruption import corrupt
 from legibility.problems import load_problems
+from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 from legibility.weak_to_strong.classification import classification_rows

@@ -7,7 +7,7 @@ import pytest
 
 from legibility.grading import Verdict, check_steps, grade
 from legibility.judging.candidates import reference_candidates
-from legibility.judging.corruption import corrupt
+from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
 from tests.support import GSM8K
 
