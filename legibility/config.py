@@ -256,7 +256,22 @@ class GameSettings(Settings):
     held_out_judge: bool = Field(
         True, description="Train one judge on base text only that no prover is trained against."
     )
-    held_out_judge_model: str | None = Field(None, description="Model of the held-out judge (null: the verifier's).")
+    held_out_judge_model: str | None = Field(
+        None,
+        description="Model of the held-out judge (null: the verifier's, whose blind spots it then shares). Best another family or size, able to read.",
+    )
+    held_out_judge_template: str | None = Field(
+        None, description="What the judge reads, where its tokenizer needs another text (null: verifier.template)."
+    )
+    held_out_judge_score: Literal["last_token", "likelihood", "token"] | None = Field(
+        None, description="What the judge's score is made of (null: verifier.score)."
+    )
+    held_out_judge_updates: int | None = Field(
+        None, ge=1, description="Optimizer steps of the judge (null: verifier.updates)."
+    )
+    held_out_judge_learning_rate: float | None = Field(
+        None, gt=0, description="Its peak learning rate (null: verifier.learning_rate)."
+    )
 
 
 class EvaluationSettings(Settings):
@@ -403,6 +418,10 @@ class Config(Settings):
             raise ValueError(
                 "verifier.lm_weight needs verifier.score likelihood or token; a classifier predicts no tokens"
             )
-        if "{problem}" not in self.verifier.template or "{solution}" not in self.verifier.template:
-            raise ValueError("verifier.template must contain {problem} and {solution}")
+        for name, template in (
+            ("verifier.template", self.verifier.template),
+            ("game.held_out_judge_template", self.game.held_out_judge_template),
+        ):
+            if template is not None and not ("{problem}" in template and "{solution}" in template):
+                raise ValueError(f"{name} must contain {{problem}} and {{solution}}")
         return self

@@ -16,7 +16,7 @@ from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
 from legibility.game import base, collection, prover_phase, verifier_phase
-from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
@@ -55,14 +55,17 @@ def train(
         progress.note(f"{out}: this run is finished; nothing to do")
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
-    assert splits.report is not None, "load_problems always checks the parts"
     device = pick_device(config.compute.device)
     check_models(config, device, base_dir)
     problems_file = out / "problems.jsonl"
     if resume and problems_file.is_file() and problems_file.read_bytes() != problem_lines(splits).encode():
-        raise UserError(
-            f"{problems_file}: the problems changed since the run began; restore their source or choose another --out"
-        )
+        # earlier versions had no part for the judge
+        splits = load_problems(config.problems.model_copy(update={"judge": 0}), base_dir=base_dir)
+        if problems_file.read_bytes() != problem_lines(splits).encode():
+            raise UserError(
+                f"{problems_file}: the problems changed since the run began; restore their source or choose another --out"
+            )
+    assert splits.report is not None, "load_problems always checks the parts"
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(
         command="train",
@@ -94,7 +97,9 @@ def train(
             collection.collect_correctness(game)
         verifier_phase.train_judge(game)
         _record_memory(run, time.time() - started)
-        write_summary(run, device=device, team=team)
+        summary = write_summary(run, device=device, team=team)
+        if summary.judge_doubt:
+            progress.warn(summary.judge_doubt)
     finally:
         progress.close()
     return run
@@ -118,9 +123,8 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> None:
         if find_spec(tracker) is None:
             raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     Verifier.load(config.verifier, device, base_dir=base_dir)
-    if config.game.held_out_judge_model:
-        judge = config.verifier.model_copy(update={"model": config.game.held_out_judge_model, "layers": None})
-        Verifier.load(judge, device, base_dir=base_dir)
+    if config.game.held_out_judge and HELD_OUT_JUDGE.settings(config) != config.verifier:
+        Verifier.load(HELD_OUT_JUDGE.settings(config), device, base_dir=base_dir)
 
 
 def _record_memory(run: RunFolder, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,13 @@ import pytest
 from safetensors.torch import load_file
 
 from legibility import rewards
+from legibility.config_file import load_config
 from legibility.game.solutions import round_solutions
 from legibility.models.prover import Prover
 from legibility.packing import pack
+from legibility.play import train
 from legibility.problems.storage import read_problems
-from tests.support import metrics, play_with, ppo_rows, training
+from tests.support import metrics, play_with, ppo_rows, quiet, training
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")
 
@@ -134,3 +137,18 @@ def test_a_game_without_the_correctness_arm_or_judge(tiny_config_file, tiny_over
     assert "correctness" not in summary["arms"]
     assert summary["legibility_tax"]["value"] is None and summary["retained_gain"]["value"] is None
     assert not (run.path / "arms").exists() and not (run.path / "judge").exists()
+
+
+def test_a_run_from_before_the_judge_had_problems_of_its_own_goes_on(tiny_config_file, tiny_overrides, tmp_path):
+    """Its problems.jsonl has four parts; the judge then learns from the verifiers' problems, as it did."""
+    more = ("game={rounds: 1, correctness_arm: false}", "ppo.steps=1")
+    old = play_with(tiny_config_file, tiny_overrides, tmp_path / "run", *more, "problems.judge=0")
+    text = (old.path / "config.yaml").read_text()
+    (old.path / "config.yaml").write_text(text.replace("  judge: 0\n", ""))
+    for name in ("judge", "evaluation"):
+        shutil.rmtree(old.path / name)
+    (old.path / "summary.json").unlink()
+    again = load_config(tiny_config_file, [*tiny_overrides, *more])
+    assert again.problems.judge is None
+    run = train(again, old.path, resume=True, progress=quiet())
+    assert run.is_done("judge") and len(pd.read_json(run.path / "problems.jsonl", lines=True).split.unique()) == 4

@@ -111,8 +111,8 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
             (
                 f"The game's text is easier to check than the correctness-only arm's, {title}",
                 "1, Fig. 1, 4b",
-                "pairwise accuracy of the held-out judge, game - correctness-only",
-                lambda s, form=form: _minus(0.0, checkability(s, "held_out_judge", CORRECTNESS_ONLY, form)),
+                "pairwise accuracy of a held-out judge that can read, game - correctness-only",
+                lambda s, form=form: _easier_to_check(s, form),
             )
             for title, form in _FORMS
         ),
@@ -133,6 +133,13 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
         Claim(text, paper, *_verdict([read(s) for s in summaries], evidence, confidence_level))
         for text, paper, evidence, read in table
     ]
+
+
+def _easier_to_check(summary: Summary, form: Form) -> float | None:
+    """Checkability of the game's text less that of the correctness-only arm's; None where the judge is not believed."""
+    if summary.judge_doubt:
+        return None
+    return _minus(0.0, checkability(summary, "held_out_judge", CORRECTNESS_ONLY, form))
 
 
 def below_diagonal(

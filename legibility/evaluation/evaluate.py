@@ -126,7 +126,9 @@ def _steps(value: float | None) -> str:
 def refresh_summary(run: EvaluationRun) -> None:
     """Rewrite the summary of a finished run; one that is still going has none yet."""
     if (run.folder.path / SUMMARY).is_file():
-        write_summary(run.folder, device=run.game.device)
+        summary = write_summary(run.folder, device=run.game.device)
+        if summary.judge_doubt:
+            run.progress.warn(summary.judge_doubt)
 
 
 def check_extra() -> None:

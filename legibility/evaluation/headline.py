@@ -151,6 +151,8 @@ def _of_the_run() -> list[Headline]:
         Headline("correctness_accuracy", "correctness-only accuracy", _correctness_accuracy),
         Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value),
         Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value),
+        Headline("judge_base_text", "held-out judge: same-problem accuracy on base text", _judge_on_base_text),
+        Headline("judge_twins", "held-out judge: accuracy on single errors", _judge_on_twins),
         Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length),
         Headline(
             "legibility_tax_length_penalised",
@@ -180,6 +182,15 @@ def _start_accuracy(summary: Summary) -> float | None:
 
 def _correctness_accuracy(summary: Summary) -> float | None:
     return summary.arms.correctness.accuracy if summary.arms.correctness else None
+
+
+def _judge_on_base_text(summary: Summary) -> float | None:
+    return summary.held_out_judge.base_text.value if summary.held_out_judge else None
+
+
+def _judge_on_twins(summary: Summary) -> float | None:
+    judge = summary.held_out_judge
+    return judge.twins.value if judge and judge.twins else None
 
 
 def _tax(summary: Summary) -> Tax | None:

@@ -56,7 +56,7 @@ class EvaluationRun:
         self.settings = override_config(self.config, overrides, CHANGEABLE)
         self.game = reopen(self.folder, config=self.settings, progress=self.progress)
         self.problems = self.game.problems
-        self._learnt_from = {p.id for p in self.game.splits.verifier}
+        self._learnt_from = {p.id for part in (self.game.splits.verifier, self.game.splits.judge) for p in part}
         self._scorers: dict[Judge, Scorer] = {}
 
     @cached_property

@@ -44,7 +44,7 @@ class Scorer:
         self.place, self.team = run.verified(phase), team or Team()
         self.config, self.device, self.problems = config, device, problems
         self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
-        settings = config.verifier
+        settings = self.settings = judge.settings(config)
         files = {
             k: v for k, v in run.done_record(phase).sha256.items() if k.endswith((".safetensors", "tokenizer.json"))
         }
@@ -77,7 +77,7 @@ class Scorer:
         if self._verifier is None:
             compute = self.config.compute
             self._verifier = Verifier.load(
-                self.config.verifier, self.device, source=str(self.place), batch=compute.score_batch
+                self.settings, self.device, source=str(self.place), batch=compute.score_batch
             )
         return self._verifier
 

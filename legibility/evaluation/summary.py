@@ -8,14 +8,16 @@ of steps, all on test problems. Intervals are percentile bootstraps over problem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.config import Config
-from legibility.evaluation.intervals import bootstrap_stream, share, shared_resamples
+from legibility.evaluation.intervals import Resamples, bootstrap_stream, share, shared_resamples
+from legibility.evaluation.judge_reading import read_judge
 from legibility.evaluation.schema import read_evaluation
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.summary_schema import (
@@ -23,6 +25,7 @@ from legibility.evaluation.summary_schema import (
     Arms,
     CorrectnessSummary,
     GameSummary,
+    JudgeSummary,
     PolicySummary,
     RoundSummary,
     SameStyleFigure,
@@ -73,8 +76,12 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     """
     config: Config = run.config()
     rounds, texts = run.rounds(), test_texts(run)
-    check = _checkabilities(run, config, texts, rounds[-1], device, team) if checked else {c: {} for c in texts}
-    describe = _Describer(config, list(texts[START].problem_id.unique()))
+    settings, test_problems = config.evaluation, list(texts[START].problem_id.unique())
+    resamples = shared_resamples(config, test_problems, settings.bootstrap, settings.confidence_level)
+    judged = _Checked({c: {} for c in texts})
+    if checked:
+        judged = _check(run, config, texts, rounds[-1], device, team, resamples)
+    check, describe = judged.checkability, _Describer(config, resamples)
     last, accuracies = helpful(rounds[-1]), {c: by_problem(frame) for c, frame in texts.items()}
     rows = [_round(run, index, describe, texts, check) for index in rounds]
     init = StartSummary(**dict(describe(texts[START])), checkability=check[START])
@@ -108,6 +115,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         legibility_tax=tax,
         legibility_tax_equal_helpful_samples=tax_halfway,
         retained_gain=retained,
+        **({} if judged.judge is None else {"held_out_judge": judged.judge}),
         **({} if evaluation is None else {"evaluation": evaluation}),
     )
 
@@ -123,10 +131,18 @@ def checkability(
     }
 
 
-def _checkabilities(
-    run: RunFolder, config: Config, texts: Texts, last: int, device: str, team: Team | None
-) -> dict[Condition, dict[str, float | None]]:
-    """Checkability of every honest text by the run's last verifier and the held-out judge."""
+@dataclass(frozen=True)
+class _Checked:
+    """What judges say of the run's text. `checkability`: by condition. `judge`: how well the held-out judge reads."""
+
+    checkability: Checked
+    judge: JudgeSummary | None = None
+
+
+def _check(
+    run: RunFolder, config: Config, texts: Texts, last: int, device: str, team: Team | None, resamples: Resamples
+) -> _Checked:
+    """Checkability of every honest text by the run's last verifier and the held-out judge, and what that judge can read."""
     problems = read_problems(run.path / "problems.jsonl")
     named = {"last_verifier": verifier(last), "held_out_judge": HELD_OUT_JUDGE}
     judges = {
@@ -139,14 +155,19 @@ def _checkabilities(
     shown = {c: texts[c] for c in texts if c in (START, CORRECTNESS_ONLY) or c == helpful(c.round)}
     for judge in judges.values():
         judge(valid(pd.concat(shown.values())))  # all at once
-    return {c: {} for c in texts} | {c: checkability(frame, judges) for c, frame in shown.items() if len(frame)}
+    found: dict[Condition, dict[str, float | None]] = {c: {} for c in texts}
+    found |= {c: checkability(frame, judges) for c, frame in shown.items() if len(frame)}
+    if "held_out_judge" not in judges:
+        return _Checked(found)
+    base_text = valid(texts[START])
+    return _Checked(found, read_judge(run, config, judges["held_out_judge"], base_text, problems, resamples))
 
 
 class _Describer:
     """Accuracy, length and invalid share of one policy's text, with a bootstrap interval."""
 
-    def __init__(self, config: Config, test_problems: Sequence[str]) -> None:
-        self.config, self.test_problems = config, test_problems
+    def __init__(self, config: Config, resamples: Resamples) -> None:
+        self.config, self.resamples = config, resamples
 
     def __call__(self, frame: pd.DataFrame) -> PolicySummary:
         accuracy = self.paired({START: by_problem(frame)}, (START,), lambda own: own)
@@ -177,10 +198,9 @@ class _Describer:
 
     def same_style(self, frame: pd.DataFrame, scores: np.ndarray) -> SameStyleFigure:
         """Same-style accuracy of scores (n,) on valid test text (n rows), with its interval."""
-        settings, problems = self.config.evaluation, list(frame.problem_id)
-        resamples = shared_resamples(self.config, self.test_problems, settings.bootstrap, settings.confidence_level)
+        problems = list(frame.problem_id)
         correct = np.asarray(frame.verdict == "correct")
-        found = resamples.pairwise(scores, correct, problems, within=role_and_style(frame)).interval()
+        found = self.resamples.pairwise(scores, correct, problems, within=role_and_style(frame)).interval()
         return SameStyleFigure(**same_style(frame, scores).model_dump(), low=found.low, high=found.high)
 
 

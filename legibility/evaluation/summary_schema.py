@@ -79,6 +79,40 @@ class VerifierSummary(Sparse):
     )
 
 
+class TwinFigure(Interval):
+    """Share of pairs of a right solution and its copy with one injected error that are ranked right, ties half."""
+
+    pairs: int = Field(description="Pairs.")
+
+
+class TwinAccuracy(TwinFigure):
+    """The same over all injected errors, and by kind."""
+
+    kinds: dict[str, TwinFigure] = Field(
+        description="By kind of error: `slip` (of arithmetic), `misread` (a number of the problem)."
+    )
+
+
+class JudgeSummary(Stored):
+    """The held-out judge: what it is, how independent of the verifiers, and what it can read."""
+
+    model: str = Field(description="Model it started from.")
+    verifier_model: str = Field(description="Model the verifiers started from.")
+    score: str = Field(description="What its score is made of.")
+    updates: int = Field(description="Optimizer steps it was trained for.")
+    parameters: int = Field(description="Parameters.")
+    texts: int = Field(description="Solutions it was trained on, base text alone.")
+    own_model: bool = Field(description="Whether it starts from another model than the verifiers.")
+    own_problems: int = Field(description="Problems it learnt from and no verifier did; 0: it shared the verifiers'.")
+    base_text: Interval = Field(description="Same-problem accuracy on the base policy's test text.")
+    same_style: SameStyleFigure = Field(description="The same on pairs of one style.")
+    twins: TwinAccuracy | None = Field(
+        description="Accuracy on test problems' solutions against copies with one error; null: no solutions."
+    )
+    believed: bool = Field(description="Whether `base_text` is at least 0.9; if not, its checkability means nothing.")
+    remarks: list[str] = Field(description="What it can and cannot do, for people.")
+
+
 class RoundSummary(Stored):
     """A round of the game, on test text of its final prover."""
 
@@ -137,7 +171,16 @@ class Summary(Sparse):
     retained_gain: Interval = Field(
         description="(game - start) / (correctness-only - start); null where the two ends coincide."
     )
+    held_out_judge: JudgeSummary | None = Field(
+        None, description="The held-out judge; absent where a run has none, and in older files."
+    )
     evaluation: Evaluation | None = Field(None, description="The sections of an evaluation; absent before one.")
+
+    @property
+    def judge_doubt(self) -> str | None:
+        """Why the held-out judge's checkability figures are not to be believed; None where they are, or there is none."""
+        judge = self.held_out_judge
+        return None if judge is None or judge.believed else f"held-out judge: {judge.remarks[0]}"
 
 
 def read_summary(path: Path) -> Summary:

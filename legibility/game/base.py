@@ -71,7 +71,7 @@ def warm_start(game: Game) -> None:
 
 
 def sample_base(game: Game) -> None:
-    """Sample the verifier half, validation and test problems with the base policy; check its gate.
+    """Sample the verifier half, validation, test and the judge's problems with the base policy; check its gate.
 
     Raises GateClosed where the base policy hardly ever succeeds.
     """
@@ -86,6 +86,8 @@ def sample_base(game: Game) -> None:
             ("test", HELPFUL, config.evaluation.samples),
             ("test", SNEAKY, config.evaluation.samples),
         ]
+        if config.game.held_out_judge and game.splits.judge:
+            jobs.append(("judge", HELPFUL, config.verifier.solutions_per_problem))
         game.progress.phase("base policy text", len(jobs))
         rows, accuracy = [], {}
         with game.run.phase(BASE) as work, game.team.together(prover):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from legibility.config import Config, VerifierSettings
 from legibility.errors import UserError
 from legibility.game.phases import JUDGE, round_verifier
 from legibility.game.run_folder import RunFolder
@@ -159,6 +160,25 @@ class Judge:
     def phase(self) -> str:
         """The phase of the run folder that trains this judge."""
         return JUDGE if self.round is None else round_verifier(self.round)
+
+    def settings(self, config: Config) -> VerifierSettings:
+        """What a run's settings say of this judge; `game.held_out_judge_…` stands over `verifier` for the held-out one."""
+        if self.round is not None:
+            return config.verifier
+        game = config.game
+        changes: dict[str, Any] = {
+            "model": game.held_out_judge_model,
+            "template": game.held_out_judge_template,
+            "score": game.held_out_judge_score,
+            "updates": game.held_out_judge_updates,
+            "learning_rate": game.held_out_judge_learning_rate,
+        }
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if "model" in changes:
+            changes["layers"] = None  # of another model
+        if changes.get("score") == "last_token":
+            changes["lm_weight"] = 0.0  # a classifier predicts no tokens
+        return config.verifier.model_copy(update=changes)
 
 
 HELD_OUT_JUDGE = Judge("held_out_judge")

@@ -96,6 +96,9 @@ class BaseMetrics(Versioned):
     validation_sneaky: float = Field(description="Validation problems, sneaky prompt.")
     test_helpful: float = Field(description="Test problems, helpful prompt.")
     test_sneaky: float = Field(description="Test problems, sneaky prompt.")
+    judge_helpful: float | None = Field(
+        None, description="The held-out judge's problems, helpful prompt, temperature 1; absent where it has none."
+    )
 
 
 # --- Provers ---------------------------------------------------------------------------------------

@@ -68,14 +68,13 @@ def train_round_verifier(game: Game, index: int) -> Verifier:
 
 
 def train_judge(game: Game) -> None:
-    """The held-out judge: another seed (and model, if set), base text only, never optimised against."""
+    """The held-out judge: other problems, model and score (as far as set), base text only, never optimised against."""
     if not game.config.game.held_out_judge or game.run.is_done(HELD_OUT_JUDGE.phase):
         return
-    settings = game.config.verifier
-    if game.config.game.held_out_judge_model:
-        settings = settings.model_copy(update={"model": game.config.game.held_out_judge_model, "layers": None})
-    components = {BASE: _labelled(game, base_solutions(game), BASE)}
-    _train(game, HELD_OUT_JUDGE.phase, HELD_OUT_JUDGE.label, components, settings, ("judge",), None, range(0))
+    part: Part = "judge" if game.splits.judge else "verifier"
+    components = {BASE: _labelled(game, base_solutions(game), BASE, part)}
+    settings, phase = HELD_OUT_JUDGE.settings(game.config), HELD_OUT_JUDGE.phase
+    _train(game, phase, HELD_OUT_JUDGE.label, components, settings, ("judge",), None, range(0), part)
 
 
 def load_judge(game: Game) -> Verifier | None:
@@ -83,7 +82,8 @@ def load_judge(game: Game) -> Verifier | None:
     if not game.run.is_done(HELD_OUT_JUDGE.phase):
         return None
     folder = game.run.verified(HELD_OUT_JUDGE.phase)
-    return Verifier.load(game.config.verifier, game.device, source=str(folder), batch=game.config.compute.score_batch)
+    settings, batch = HELD_OUT_JUDGE.settings(game.config), game.config.compute.score_batch
+    return Verifier.load(settings, game.device, source=str(folder), batch=batch)
 
 
 def _train(
@@ -95,17 +95,19 @@ def _train(
     purpose: tuple[int | str, ...],
     source: str | None,
     past_rounds: range,
+    part: Part = "verifier",
 ) -> None:
     """Train a verifier on a mixture of the components, measure it on held-out text and store it.
 
-    `purpose` keys its random numbers; `source` is a saved verifier to start from, None for a fresh one.
+    `purpose` keys its random numbers; `source` is a saved verifier to start from, None for a fresh one;
+    `part` holds the problems the components are about.
     """
     seed = game.config.seed
     if settings.reference_solutions:
-        components[BASE] = _with_references(game, components[BASE])
+        components[BASE] = _with_references(game, components[BASE], part)
     mixture = build_mixture(
         components,
-        game.splits.verifier,
+        game.splits.part(part),
         settings.solutions_per_problem,
         game.config.mixture,
         stream(seed, "mixture", *purpose),
@@ -179,21 +181,21 @@ def _valid(frame: pd.DataFrame, split: Part, roles: tuple[str, ...]) -> pd.DataF
     return frame[keep]
 
 
-def _labelled(game: Game, frame: pd.DataFrame, component: str) -> list[LabelledSolution]:
-    keep = (frame.split == "verifier") & (frame.verdict != "invalid")
+def _labelled(game: Game, frame: pd.DataFrame, component: str, part: Part = "verifier") -> list[LabelledSolution]:
+    keep = (frame.split == part) & (frame.verdict != "invalid")
     return [
         LabelledSolution(game.problems[r.problem_id], r.text, r.verdict == "correct", component, r.role)
         for r in frame[keep].itertuples()
     ]
 
 
-def _with_references(game: Game, texts: list[LabelledSolution]) -> list[LabelledSolution]:
+def _with_references(game: Game, texts: list[LabelledSolution], part: Part) -> list[LabelledSolution]:
     """Add the data set's own solution where a problem has incorrect samples and no correct one."""
     solved = {x.problem.id for x in texts if x.correct}
     tried = {x.problem.id for x in texts}
     added = [
         LabelledSolution(p, p.solution, True, BASE, BASE_ROLE)
-        for p in game.splits.verifier
+        for p in game.splits.part(part)
         if p.id in tried and p.id not in solved and p.solution
     ]
     if added:

@@ -88,7 +88,7 @@ def run_candidates(path: Path) -> Candidates:
     def score(rows: pd.DataFrame) -> list[Scores]:
         asked = [problems[p] for p in rows.problem_id]
         columns = {
-            judge: Verifier.load(config.verifier, "cpu", source=str(run.verified(judge.phase))).score(
+            judge: Verifier.load(judge.settings(config), "cpu", source=str(run.verified(judge.phase))).score(
                 asked, list(rows.text)
             )
             for judge in judges_of(run)

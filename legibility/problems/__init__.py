@@ -1,6 +1,6 @@
 """Word problems: the shared record, where problems come from, and how they are split.
 
-`load_problems` is the one call the rest of the package makes: config in, four disjoint parts out,
+`load_problems` is the one call the rest of the package makes: config in, disjoint parts out,
 with a contamination report for the run's manifest.
 """
 
@@ -17,7 +17,7 @@ __all__ = ["Problem", "ProblemSettings", "ProblemSplits", "Step", "load_problems
 
 
 def load_problems(config: ProblemSettings, *, base_dir: str | Path | None = None) -> ProblemSplits:
-    """The prover, verifier, validation and test problems of `config`; a pure function of it and the data.
+    """The prover, verifier, validation, test and judge problems of `config`; a pure function of it and the data.
 
     base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError where a source cannot be read or holds too few problems.
@@ -29,5 +29,6 @@ def load_problems(config: ProblemSettings, *, base_dir: str | Path | None = None
         "verifier": config.verifier,
         "validation": config.validation,
         "test": config.test_size,
+        "judge": config.judge,
     }
     return split_problems(train, test, sizes=sizes, seed=config.seed, threshold=config.near_duplicate_threshold)

@@ -7,13 +7,17 @@ from pydantic import Field
 from legibility.stored import Sparse, Stored
 
 
-class PartCounts(Stored):
+class PartCounts(Sparse):
     """Problems of each part of the data."""
 
     prover: int = Field(description="Problems that provers train on.")
     verifier: int = Field(description="Problems whose solutions verifiers train on.")
     validation: int = Field(description="Problems for gates and thresholds.")
     test: int = Field(description="Problems that only reports use.")
+    judge: int | None = Field(
+        None,
+        description="Problems that the held-out judge alone trains on; absent where it learns from the verifiers'.",
+    )
 
 
 class LoadedCounts(Stored):
@@ -67,7 +71,7 @@ class ExactChecks(Sparse):
     train_against_test: ExactDuplicates | None = Field(None, description="Train problems that the test source repeats.")
 
 
-class NearChecks(Stored):
+class NearChecks(Sparse):
     """Near duplicates by where they were found; the part named first lost them."""
 
     train_against_test: NearDuplicates = Field(description="Train problems near a test problem.")
@@ -75,15 +79,19 @@ class NearChecks(Stored):
     prover_against_verifier: NearDuplicates = Field(
         description="Between the two training parts; the one that is filled second lost them."
     )
+    judge_against_others: NearDuplicates | None = Field(
+        None, description="Between the judge's and the training parts; the one that is filled second lost them."
+    )
 
 
-class WordingChecks(Stored):
+class WordingChecks(Sparse):
     """Problems of the same wording with other numbers, by the two parts compared."""
 
     prover_in_test: SameWording = Field(description="Prover problems against test problems.")
     verifier_in_test: SameWording = Field(description="Verifier problems against test problems.")
     validation_in_test: SameWording = Field(description="Validation problems against test problems.")
     prover_in_verifier: SameWording = Field(description="Prover problems against verifier problems.")
+    judge_in_test: SameWording | None = Field(None, description="The judge's problems against test problems.")
 
 
 class Contamination(Stored):

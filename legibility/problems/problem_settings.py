@@ -9,7 +9,7 @@ from legibility.settings import Settings
 
 
 class ProblemSettings(Settings):
-    """Problem sources and the four disjoint parts (design: prover half, verifier half, validation, test)."""
+    """Problem sources and the disjoint parts: prover half, verifier half, validation, test, held-out judge."""
 
     train: ProblemSource = Field(
         default_factory=GeneratedSource, description="Where the prover, verifier and validation problems come from."
@@ -31,6 +31,10 @@ class ProblemSettings(Settings):
     test_size: PositiveInt | None = Field(
         default=500,
         description="Problems for reports only; null is the whole test source, or a tenth of the train source.",
+    )
+    judge: NonNegativeInt | None = Field(
+        default=None,
+        description="Problems to train the held-out judge on, which no verifier learns from; null is as many as the verifiers have, of what the other parts leave over (none if that is less than half as many), 0 none. Without any it learns from the verifiers' problems.",
     )
     near_duplicate_threshold: float = Field(
         default=0.8,

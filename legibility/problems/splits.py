@@ -1,7 +1,8 @@
-"""Four disjoint parts of the problems, and the contamination check between them.
+"""Five disjoint parts of the problems, and the contamination check between them.
 
 The paper halves its training problems between prover and verifier and reports on a test set; we add
-a validation part for gates and stop rules, and go by the text of a question, not by its id. Exact
+a validation part for gates and stop rules and one for the held-out judge, whose mistakes should not be
+the verifiers', and go by the text of a question, not by its id. Exact
 duplicates and near duplicates (word 5-gram Jaccard) across parts are removed from the training side
 and counted in `ProblemSplits.report`. Template problems may share their wording and differ in their
 numbers: numbers are words of the 5-grams, so such pairs are mostly kept, and counted as information.
@@ -35,7 +36,7 @@ from legibility.problems.contamination import (
 )
 from legibility.problems.records import Problem
 
-Part = Literal["prover", "verifier", "validation", "test"]
+Part = Literal["prover", "verifier", "validation", "test", "judge"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHINGLE = 5  # words
 EXAMPLES = 5  # id pairs per finding in the report
@@ -45,24 +46,33 @@ TOKEN = re.compile(rf"{NUMBER.pattern}|\w+|[-+*/×÷=<>^%−]")  # signs are wor
 
 @dataclass(frozen=True)
 class ProblemSplits:
-    """The four parts; no question is in two of them. `report`: what was dropped for that; None if it is not known."""
+    """The parts; no question is in two of them. `report`: what was dropped for that; None if it is not known.
+
+    `judge`: problems of the held-out judge alone; empty where it learns from the verifiers'.
+    """
 
     prover: list[Problem]
     verifier: list[Problem]
     validation: list[Problem]
     test: list[Problem]
     report: Contamination | None = field(default=None, repr=False)
+    judge: list[Problem] = field(default_factory=list)
 
     def part(self, name: Part) -> list[Problem]:
         """The problems of one part."""
-        return {"prover": self.prover, "verifier": self.verifier, "validation": self.validation, "test": self.test}[
-            name
-        ]
+        parts: dict[Part, list[Problem]] = {
+            "prover": self.prover,
+            "verifier": self.verifier,
+            "validation": self.validation,
+            "test": self.test,
+            "judge": self.judge,
+        }
+        return parts[name]
 
     @property
     def counts(self) -> PartCounts:
         """Problems of each part."""
-        return PartCounts(**{name: len(self.part(name)) for name in PARTS})
+        return PartCounts(**{name: len(self.part(name)) for name in PARTS if name != "judge" or self.judge})
 
 
 def split_problems(
@@ -73,12 +83,13 @@ def split_problems(
     seed: int,
     threshold: float = 0.8,
 ) -> ProblemSplits:
-    """Split problems at random into prover, verifier, validation and test.
+    """Split problems at random into prover, verifier, validation, test and judge.
 
     test: the only place test problems come from; None sets some of `train` aside. Training problems
     are checked against all of it, drawn or not.
     sizes: part -> count. None or missing means: all of `test` (or a tenth of `train`), a tenth of
-    `train` for validation, and for prover and verifier what is left, in equal halves if both are None.
+    `train` for validation, and for prover and verifier what is left, in equal halves if both are None. For the
+    judge None means as many as the verifier has of what the others leave over, and none if that is not half as many.
     threshold: Jaccard overlap from which two questions count as near duplicates.
     Raises UserError where a part cannot be filled, ValueError for a size of anything but a part.
     """
@@ -105,15 +116,25 @@ def split_problems(
         test_part = _take("test", _shuffled(test, test_rng), wanted["test"])
     validation = _take("validation", pool, tenth if wanted["validation"] is None else wanted["validation"])
     pool, near_validation = shingles.clean(pool[len(validation) :], validation)
+    judge: list[Problem] = []
+    near_judge = None
+    if wanted["judge"] and None in (wanted["prover"], wanted["verifier"]):  # they take all that is left
+        judge = _take("judge", pool[::-1], wanted["judge"])
+        pool, near_judge = shingles.clean(pool[: len(pool) - len(judge)], judge)
     prover, verifier, near_halves = _halves(pool, wanted["prover"], wanted["verifier"], shingles)
+    if not judge and wanted["judge"] != 0:
+        judge, near_judge = _left_over(pool, prover, verifier, wanted["judge"], shingles)
 
-    splits = ProblemSplits(prover, verifier, validation, test_part)
+    splits = ProblemSplits(prover, verifier, validation, test_part, judge=judge)
     report = Contamination(
         near_duplicate_threshold=threshold,
         loaded=loaded,
         exact_duplicates=exact,
         near_duplicates=NearChecks(
-            train_against_test=near_test, train_against_validation=near_validation, prover_against_verifier=near_halves
+            train_against_test=near_test,
+            train_against_validation=near_validation,
+            prover_against_verifier=near_halves,
+            **{"judge_against_others": near_judge} if judge and near_judge else {},
         ),
         used=splits.counts,
         same_wording_different_numbers=WordingChecks(
@@ -121,6 +142,7 @@ def split_problems(
             verifier_in_test=_same_wording(verifier, test_part),
             validation_in_test=_same_wording(validation, test_part),
             prover_in_verifier=_same_wording(prover, verifier),
+            **{"judge_in_test": _same_wording(judge, test_part)} if judge else {},
         ),
     )
     return replace(splits, report=report)
@@ -210,6 +232,20 @@ def _halves(
         half = min(half, len(rest))
         return _take("prover", rest, half), verifier_part[:half], dropped
     return _take("prover", rest, prover), verifier_part, dropped
+
+
+def _left_over(
+    pool: list[Problem], prover: list[Problem], verifier: list[Problem], wanted: int | None, shingles: _Shingles
+) -> tuple[list[Problem], NearDuplicates]:
+    """The judge's problems of what prover and verifier left of the pool, and what was dropped for being near theirs.
+
+    wanted: None takes as many as the verifier has, or none where not even half of that are left.
+    """
+    used = {p.id for p in (*prover, *verifier)}
+    rest, dropped = shingles.clean([p for p in pool if p.id not in used], [*prover, *verifier])
+    if wanted is not None:
+        return _take("judge", rest, wanted), dropped
+    return (rest[: len(verifier)] if 2 * len(rest) >= len(verifier) else []), dropped
 
 
 def _take(part: Part, pool: Sequence[Problem], count: int | None) -> list[Problem]:

@@ -33,7 +33,7 @@ def write_problems(path: Path, splits: ProblemSplits) -> None:
 
 
 def read_splits(path: Path) -> ProblemSplits:
-    """The four parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
+    """The parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
     parts: dict[Part, list[Problem]] = {part: [] for part in PARTS}
     try:
         for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
@@ -44,7 +44,7 @@ def read_splits(path: Path) -> ProblemSplits:
         raise UserError(
             f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy"
         ) from None
-    return ProblemSplits(parts["prover"], parts["verifier"], parts["validation"], parts["test"])
+    return ProblemSplits(parts["prover"], parts["verifier"], parts["validation"], parts["test"], judge=parts["judge"])
 
 
 def read_problems(path: Path) -> dict[str, Problem]:

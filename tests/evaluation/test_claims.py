@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from legibility.evaluation.claims import FAILED, HELD, UNCLEAR, UNKNOWN, claims
+from legibility.evaluation.summary_schema import JudgeSummary
 from tests.evaluation.summaries import summary_of
 
 
@@ -38,6 +39,35 @@ def test_the_headline_claim_is_read_inside_problem_role_and_style():
     assert verdicts([summary_of(s, same_style=(0.5, 0.6 + s / 100)) for s in range(3)])[name] == HELD
     assert verdicts([summary_of(s, same_style=(0.9, 0.5)) for s in range(3)])[name] == FAILED
     assert verdicts([summary_of(s, same_style=None) for s in range(3)])[name] == UNKNOWN
+
+
+def test_a_judge_that_cannot_read_supports_no_claim():
+    name = "The game's text is easier to check than the correctness-only arm's, raw"
+    measured = {"raw": {"value": 0.6}, "difference": {"value": -0.1}}
+    arm = {"mean_length": 9.0, "support": 1.0, "accuracy": {"raw": {"value": 0.5}}}
+    tax = {
+        "reference": "game 1",
+        "arms": {"correctness": {**arm, "checkability": {"held_out_judge": measured}}},
+        "decoding": {"temperature": 1.0, "samples": 4, "problems": 9},
+        "step_validity_exact": True,
+        "tax": {},
+        "tax_matched": {},
+    }
+    runs = [summary_of(s, tax=tax) for s in range(3)]
+    assert verdicts(runs)[name] == HELD  # older summaries do not say how the judge reads
+    figure = {"pairs": 9, "problems": 9, "coverage": 1.0, "standard_error": 0.1, "low": None, "high": None}
+    judge = JudgeSummary(
+        **{"model": "m", "verifier_model": "m", "score": "likelihood", "updates": 1, "parameters": 1, "texts": 1},
+        **{"own_model": False, "own_problems": 0, "base_text": {"value": 0.8}, "twins": None},
+        same_style={"value": 0.6, **figure},
+        believed=False,
+        remarks=["It cannot read."],
+    )
+    poor = [s.model_copy(update={"held_out_judge": judge}) for s in runs]
+    assert verdicts(poor)[name] == UNKNOWN
+    assert poor[0].judge_doubt == "held-out judge: It cannot read."
+    good = [s.model_copy(update={"held_out_judge": judge.model_copy(update={"believed": True})}) for s in runs]
+    assert verdicts(good)[name] == HELD
 
 
 def test_a_round_that_was_not_fooled_counts_its_whole_length():

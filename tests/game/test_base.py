@@ -22,6 +22,7 @@ def test_base_text_is_drawn_of_every_part_but_the_provers(game):
         ("validation", "sneaky"): 16 * 2,
         ("test", "base"): 20 * 2,
         ("test", "sneaky"): 20 * 2,
+        ("judge", "base"): 30 * 4,
     }
     assert set(rows.arm) == {"init"} and set(rows["round"]) == {-1} and set(rows.phase) == {"base"}
     assert rows.score.isna().all() and rows.reward.isna().all()

@@ -7,7 +7,9 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
+from legibility.config import Config, GameSettings, VerifierSettings
 from legibility.errors import UserError
 from legibility.game.condition import (
     CORRECTNESS_ONLY,
@@ -122,3 +124,22 @@ def test_judges_of_a_run_are_its_finished_rounds_and_the_held_out_judge(tmp_path
     with run.phase("judge"):
         pass
     assert judges_of(run) == [verifier(0), verifier(1), HELD_OUT_JUDGE]
+
+
+def test_the_held_out_judge_has_settings_of_its_own():
+    verifiers = VerifierSettings(model="nano-s", layers=1, score="likelihood", lm_weight=0.3, updates=150)
+    game = GameSettings(
+        held_out_judge_model="nano-equal",
+        held_out_judge_score="last_token",
+        held_out_judge_updates=300,
+        held_out_judge_learning_rate=0.01,
+        held_out_judge_template="{problem} {solution}",
+    )
+    config = Config(verifier=verifiers, game=game)
+    assert verifier(1).settings(config) == verifiers
+    changed = {"model": "nano-equal", "layers": None, "score": "last_token", "lm_weight": 0.0, "updates": 300}
+    changed |= {"learning_rate": 0.01, "template": "{problem} {solution}"}
+    assert HELD_OUT_JUDGE.settings(config) == verifiers.model_copy(update=changed)
+    assert HELD_OUT_JUDGE.settings(Config(verifier=verifiers)) == verifiers
+    with pytest.raises(ValidationError, match=r"game\.held_out_judge_template"):
+        Config(game=GameSettings(held_out_judge_template="{problem}"))

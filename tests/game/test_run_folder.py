@@ -260,9 +260,12 @@ def test_layout_of_a_finished_run(tiny_run):
     assert not [n for n in names if n.endswith((".bin", ".pt", ".pkl", ".tmp"))]
     assert yaml.safe_load((tiny_run.path / "config.yaml").read_text())["game"]["rounds"] == 2
     manifest = tiny_run.manifest()
-    assert manifest.problems.counts.model_dump() == {"prover": 40, "verifier": 30, "validation": 16, "test": 20}
+    assert manifest.problems.counts.model_dump() == {
+        **{"prover": 40, "verifier": 30, "validation": 16, "test": 20},
+        "judge": 30,
+    }
     assert manifest.problems.contamination.used == manifest.problems.counts
-    assert len(read_problems(tiny_run.path / "problems.jsonl")) == 106
+    assert len(read_problems(tiny_run.path / "problems.jsonl")) == 136
 
 
 def test_checkpoints_load_with_transformers_alone(tiny_run):

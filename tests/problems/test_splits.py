@@ -43,7 +43,8 @@ def report(splits) -> dict:
 
 
 def sizes(splits) -> list[int]:
-    return [len(part) for part in parts_of(splits).values()]
+    """Of prover, verifier, validation and test."""
+    return [len(part) for name, part in parts_of(splits).items() if name != "judge"]
 
 
 def jaccard(a: str, b: str) -> float:
@@ -72,6 +73,41 @@ def test_sizes_asked_for(wanted, got):
     assert sizes(split_problems(different(100), None, sizes=wanted, seed=0)) == got
 
 
+@pytest.mark.parametrize(
+    ("wanted", "judge"),
+    [
+        ({"prover": 40, "verifier": 20, "validation": 5, "test": 5}, 20),  # as many as the verifier, of 30 left over
+        ({"prover": 60, "verifier": 20, "validation": 5, "test": 5}, 10),  # what is left: half as many
+        ({"prover": 61, "verifier": 20, "validation": 5, "test": 5}, 0),  # less than that
+        ({"prover": 40, "verifier": 20, "validation": 5, "test": 5, "judge": 0}, 0),
+        ({"prover": 40, "verifier": 20, "validation": 5, "test": 5, "judge": 30}, 30),
+        ({"validation": 0, "test": 0, "judge": 20}, 20),
+        ({"validation": 0, "test": 0}, 0),
+        ({"verifier": 30, "validation": 5, "test": 5, "judge": 25}, 25),
+    ],
+)
+def test_the_judge_has_problems_of_its_own_where_some_are_left(wanted, judge):
+    splits = split_problems(different(100), None, sizes=wanted, seed=0)
+    assert len(splits.judge) == judge
+    assert report(splits)["used"].get("judge") == (judge or None)
+    assert ("judge_against_others" in report(splits)["near_duplicates"]) == bool(judge)
+    others = [p.id for part in PARTS if part != "judge" for p in splits.part(part)]
+    assert not {p.id for p in splits.judge} & set(others)
+    if "judge" not in wanted:  # it takes nothing from the others
+        without = split_problems(different(100), None, sizes={**wanted, "judge": 0}, seed=0)
+        assert all(without.part(part) == splits.part(part) for part in PARTS if part != "judge")
+
+
+def test_the_judges_problems_are_no_near_duplicates_of_the_verifiers():
+    texts = [p.question for p in different(30)]
+    pairs = make([f"{word} {text}" for text in texts for word in ("well", "now", "so")])
+    for wanted in ({"prover": 20, "verifier": 20}, {"judge": 15}):
+        splits = split_problems(pairs, None, sizes={"validation": 0, "test": 0, **wanted}, seed=0, threshold=0.6)
+        assert splits.judge and report(splits)["near_duplicates"]["judge_against_others"]["dropped"] > 0
+        for p in splits.judge:
+            assert all(jaccard(p.question, q.question) < 0.6 for q in (*splits.prover, *splits.verifier))
+
+
 def test_test_problems_come_only_from_the_test_source():
     splits = split_problems(different(50), different(20, 1, "t"), sizes={"test": 15}, seed=0)
     assert len(splits.test) == 15
@@ -88,6 +124,12 @@ def test_test_problems_come_only_from_the_test_source():
         ({"test": 10, "validation": 10, "verifier": 90}, None, "verifier: wanted 90, available 80"),
         ({"test": 10, "validation": 10, "verifier": 50, "prover": 40}, None, "prover: wanted 40, available 30"),
         ({"test": 10, "validation": 10, "prover": 80}, None, "verifier: wanted at least 1, available 0"),
+        (
+            {"test": 10, "validation": 10, "prover": 40, "verifier": 30, "judge": 11},
+            None,
+            "judge: wanted 11, available 10",
+        ),
+        ({"test": 10, "validation": 10, "judge": 81}, None, "judge: wanted 81, available 80"),
     ],
 )
 def test_too_few_problems_is_said_with_numbers(wanted, test, message):

@@ -6,7 +6,7 @@ import pytest
 
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem, Step
-from legibility.problems.storage import read_problems, write_problems
+from legibility.problems.storage import read_problems, read_splits, write_problems
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,8 @@ def test_problems_survive_their_file(tmp_path, text):
     problem = Problem(
         "p", text, "1,200", solution=text, source="s", family="f", steps=(Step(2, "*", 3, 6), Step(6, "-", 1, 5))
     )
-    splits = ProblemSplits([problem], [], [], [Problem("q", "other", "2")])
+    third = Problem("r", "third", "3")
+    splits = ProblemSplits([problem], [], [], [Problem("q", "other", "2")], judge=[third])
     write_problems(tmp_path / "problems.jsonl", splits)
-    assert read_problems(tmp_path / "problems.jsonl") == {"p": problem, "q": Problem("q", "other", "2")}
+    assert read_problems(tmp_path / "problems.jsonl") == {"p": problem, "q": Problem("q", "other", "2"), "r": third}
+    assert read_splits(tmp_path / "problems.jsonl") == splits
