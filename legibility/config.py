@@ -127,6 +127,13 @@ class MixtureSettings(Settings):
         "within_role",
         description="Equal correct and incorrect counts inside each role of each round, or only over each round.",
     )
+    twins: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the pairs whose incorrect text is a twin of the correct one: one number changed, later ones "
+        "recomputed. They need written steps; texts without any have none.",
+    )
     checkpoints: Literal["last", "all"] = Field(
         "last", description="Learn from a round's final prover only or also from its saved intermediate ones."
     )
@@ -240,6 +247,17 @@ class GameSettings(Settings):
 
     rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
+    base_samples: int | None = Field(
+        None,
+        ge=2,
+        description="Base-policy completions per verifier problem (null: the larger of collection_samples and verifier.solutions_per_problem).",
+    )
+    base_draws: int = Field(
+        1,
+        ge=1,
+        description="Draw base text up to this many times: again for the problems that lack a correct or an incorrect text, "
+        "until distinct texts fill the first verifier's mixture.",
+    )
     collection_samples: int = Field(
         8, ge=2, description="Completions per verifier problem and role collected for later verifiers."
     )
@@ -424,4 +442,8 @@ class Config(Settings):
         ):
             if template is not None and not ("{problem}" in template and "{solution}" in template):
                 raise ValueError(f"{name} must contain {{problem}} and {{solution}}")
+        if self.mixture.checkpoints == "all" and self.ppo.save_every is None:
+            raise ValueError(
+                "mixture.checkpoints: all needs saved provers; set ppo.save_every (steps between them), or checkpoints: last"
+            )
         return self

@@ -61,3 +61,9 @@ def test_impossible_combinations_are_refused(settings, message):
 
 def test_uncentred_rewards_need_no_group():
     assert Config(ppo={"samples_per_role": 1}, reward={"kind": "cgc"}).ppo.samples_per_role == 1
+
+
+def test_checkpoints_that_are_not_saved_cannot_be_learned_from():
+    with pytest.raises(ValueError, match=r"ppo\.save_every"):
+        Config(mixture={"checkpoints": "all"})
+    assert Config(mixture={"checkpoints": "all"}, ppo={"save_every": 5}).mixture.checkpoints == "all"

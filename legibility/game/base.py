@@ -17,7 +17,7 @@ from legibility.game.context import Game
 from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
-from legibility.game.solutions import read_solutions, write_solutions
+from legibility.game.solutions import Solution, read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
 from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, SNEAKY
@@ -78,7 +78,7 @@ def sample_base(game: Game) -> None:
     config = game.config
     if not game.run.is_done(BASE):
         prover = game.new_prover("base")
-        count = max(config.verifier.solutions_per_problem, config.game.collection_samples)
+        count = config.game.base_samples or max(config.verifier.solutions_per_problem, config.game.collection_samples)
         jobs: list[tuple[Part, str, int]] = [
             ("verifier", HELPFUL, count),
             ("validation", HELPFUL, config.evaluation.samples),
@@ -89,7 +89,8 @@ def sample_base(game: Game) -> None:
         if config.game.held_out_judge and game.splits.judge:
             jobs.append(("judge", HELPFUL, config.verifier.solutions_per_problem))
         game.progress.phase("base policy text", len(jobs))
-        rows, accuracy = [], {}
+        rows: list[Solution] = []
+        accuracy = {}
         with game.run.phase(BASE) as work, game.team.together(prover):
             for k, (split, role, samples) in enumerate(jobs):
                 drawn = game.draw(
@@ -107,6 +108,8 @@ def sample_base(game: Game) -> None:
                 ).rows
                 accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
                 rows += drawn
+                if split == "verifier":
+                    rows += _draw_more(game, prover, drawn, count)
                 game.progress.step(k + 1, accuracy)
             write_solutions(work / "solutions.parquet", rows)
             write_stored(work / METRICS, BaseMetrics(**accuracy))
@@ -115,6 +118,40 @@ def sample_base(game: Game) -> None:
         )
     reasons = gates.check_base(config.gates, base_metrics(game.run).validation_helpful)
     gates.enforce(config.gates, "the base policy", reasons, game.force, game.progress.warn)
+
+
+def _draw_more(game: Game, prover: Prover, rows: list[Solution], count: int) -> list[Solution]:
+    """Further base text for verifier problems that have none of one label, `count` texts each and draw.
+
+    Ends after `game.base_draws` draws, or when distinct texts fill the mixture of a verifier that learns from base text
+    alone. The number of the draw is recorded as the step.
+    """
+    problems, settings = game.splits.verifier, game.config
+    wanted = settings.verifier.solutions_per_problem * len(problems) // 2
+    more: list[Solution] = []
+    for draw in range(1, settings.game.base_draws):
+        texts: dict[str, set[tuple[str, str]]] = {"correct": set(), "incorrect": set(), "invalid": set()}
+        for row in (*rows, *more):
+            texts[row.verdict].add((row.problem_id, row.text))
+        if min(len(texts["correct"]), len(texts["incorrect"])) >= wanted:
+            break
+        both = {p for p, _ in texts["correct"]} & {p for p, _ in texts["incorrect"]}
+        short = [p for p in problems if p.id not in both]
+        if not short:
+            break
+        more += game.draw(
+            prover,
+            short,
+            (HELPFUL,),
+            count,
+            arm=INIT,
+            round_index=START.round,
+            phase="base",
+            split="verifier",
+            step=draw,
+            label=BASE_ROLE,
+        ).rows
+    return more
 
 
 def base_metrics(run: RunFolder) -> BaseMetrics:

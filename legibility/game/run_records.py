@@ -151,9 +151,13 @@ class MixtureCell(Stored):
     component: str = Field(description='Whose text: "base", or "round 0" and so on.')
     role: str = Field(description='Role of its writer; "any" where roles are not balanced.')
     wanted: int = Field(description="Texts the cell's share asks for.")
-    taken: int = Field(description="Texts taken, half of them correct.")
-    available_correct: int = Field(description="Correct texts to choose from.")
-    available_incorrect: int = Field(description="Incorrect texts to choose from.")
+    taken: int = Field(description="Texts taken, half of them correct; repeated ones count each time.")
+    distinct: int | None = Field(None, description="Distinct texts among them. null: not counted (older runs).")
+    twins: int = Field(0, description="Incorrect texts that are a correct one with one number changed (mixture.twins).")
+    available_correct: int = Field(description="Correct texts drawn, repeated ones counted each time.")
+    available_incorrect: int = Field(description="Incorrect texts drawn, likewise.")
+    distinct_correct: int | None = Field(None, description="Distinct correct texts to choose from.")
+    distinct_incorrect: int | None = Field(None, description="Distinct incorrect texts to choose from.")
 
 
 class LastUpdates(Stored):

@@ -119,10 +119,11 @@ def _train(
         )
     for cell in mixture.short:
         game.progress.note(
-            f"  [dim]{title}: {cell.component} / {cell.role}: {cell.taken} of {cell.wanted} texts "
-            f"({cell.available_correct} correct, {cell.available_incorrect} incorrect to choose from)[/dim]"
+            f"  [dim]{title}: {cell.component} / {cell.role}: {cell.distinct} of {cell.wanted} texts "
+            f"({cell.distinct_correct} correct, {cell.distinct_incorrect} incorrect to choose from)[/dim]"
         )
-    game.progress.phase(title, settings.updates, f"{len(mixture.items)} texts")
+    repeated = f", {mixture.repeated} of them repeated" if mixture.repeated else ""
+    game.progress.phase(title, settings.updates, f"{len(mixture.items)} texts{repeated}")
     with game.run.phase(phase) as work:
         verifier = Verifier.load(
             settings,

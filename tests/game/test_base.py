@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
-from legibility.game.base import base_metrics, base_solutions
+from legibility.config_file import load_config
+from legibility.game.base import base_metrics, base_solutions, sample_base
+from legibility.game.context import Game
 from legibility.game.reopen import reopen
+from legibility.game.run_folder import RunFolder
+from legibility.problems import load_problems
+from tests.support import quiet
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +39,45 @@ def test_accuracy_is_that_of_the_stored_text(game, tiny_run):
     for (split, role), part in rows.groupby(["split", "role"]):
         name = f"{split}_{'helpful' if role == 'base' else role}"
         assert getattr(metrics, name) == pytest.approx((part.verdict == "correct").mean())
+
+
+@pytest.fixture
+def play_base(tmp_path, tiny_config_file, tiny_overrides):
+    """Draws base text with further settings and returns it."""
+
+    def play(*overrides):
+        config = load_config(tiny_config_file, [*tiny_overrides, *overrides])
+        run = RunFolder.open(tmp_path / "run", config, resume=False)
+        game = Game(config, run, load_problems(config.problems), "cpu", quiet(), force=True)
+        sample_base(game)
+        return base_solutions(game)
+
+    return play
+
+
+def test_problems_without_a_right_or_a_wrong_text_are_drawn_again(play_base, tiny_run):
+    """Further draws are recorded by their number, leave the first as it was, and are only for problems that lack a label."""
+    texts = play_base("game.base_draws=3")
+    mine = texts[texts.split == "verifier"]
+    first, before = mine[mine.step == 0], base_solutions(reopen(tiny_run))
+    pd.testing.assert_frame_equal(first, before[before.split == "verifier"])
+    assert mine.step.max() == 2
+    for draw in (1, 2):
+        so_far = mine[mine.step < draw]
+        both = so_far[so_far.verdict != "invalid"].groupby("problem_id").verdict.nunique() == 2
+        lacking = set(mine.problem_id) - set(both[both].index)
+        assert set(mine[mine.step == draw].problem_id) == lacking
+        assert (mine[mine.step == draw].groupby("problem_id").size() == 4).all()
+
+
+def test_nothing_is_drawn_again_once_distinct_texts_suffice(play_base):
+    texts = play_base("game.base_draws=50", "verifier.solutions_per_problem=2", "game.base_samples=2")
+    mine = texts[(texts.split == "verifier") & (texts.verdict != "invalid")]
+    distinct = mine.drop_duplicates(["problem_id", "text"])
+
+    def least(frame):
+        return frame.verdict.value_counts().reindex(["correct", "incorrect"], fill_value=0).min()
+
+    wanted = 30  # pairs: 2 texts for each of 30 problems
+    assert least(distinct[distinct.step < distinct.step.max()]) < wanted
+    assert least(distinct) >= wanted or distinct.step.max() == 49

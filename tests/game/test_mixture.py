@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from legibility.config import MixtureSettings
 from legibility.game.mixture import build_mixture, component_weights
+from legibility.grading import Verdict, check_steps, grade
 from legibility.problems.records import Problem
 from legibility.verifier_training import LabelledSolution
 
@@ -121,9 +122,53 @@ def test_balanced_inside_every_role_of_every_component(components, per_problem, 
     taken = counts(mixture)
     for component, role, correct in taken:
         assert taken[component, role, correct] == taken[component, role, not correct]
-    everything = Counter(x for texts in components.values() for x in texts)
-    assert not Counter(mixture.items) - everything  # nothing is made up, relabelled or taken twice
-    assert len(mixture.items) <= per_problem * len(PROBLEMS) + 1
+    everything = {x for texts in components.values() for x in texts}
+    assert set(mixture.items) <= everything  # nothing is made up or relabelled
+    assert len(mixture.items) in (0, 2 * (per_problem * len(PROBLEMS) // 2))
+    assert mixture.repeated == len(mixture.items) - len(set(mixture.items))
+
+
+@given(components=components_of_any_shape, per_problem=st.integers(1, 8), seed=st.integers(0, 9))
+def test_the_count_is_constant_and_repeats_come_last(components, per_problem, seed):
+    """Texts repeat only where no two distinct ones of one cell are left, and no correct text twice as often as another."""
+    mixture = build(components, per_problem, seed)
+    if not mixture.repeated:
+        return
+    used = Counter(mixture.items)
+    for cell in mixture.cells:
+        texts = {x for x in components[cell.component] if x.role == cell.role}
+        left = Counter(x.correct for x in texts - set(used))
+        assert min(left[True], left[False]) == 0
+        times = [n for x, n in used.items() if x.correct and (x.component, x.role) == (cell.component, cell.role)]
+        assert not times or max(times) - min(times) <= 1
+
+
+def test_a_text_written_often_is_one_text():
+    """Planted: 8 problems with one right text each, written 20 times, and 20 wrong ones."""
+    right = [item(p, True, "base", "base") for p in range(8) for _ in range(20)]
+    wrong = [item(p, False, "base", "base", n) for p in range(8) for n in range(20)]
+    mixture = build({"base": right + wrong}, per_problem=2)
+    assert Counter(x.text for x in mixture.items if x.correct) == {"base base True 0": 8}
+    assert {x.problem.id for x in mixture.items if x.correct} == {p.id for p in PROBLEMS}
+    (cell,) = mixture.cells
+    assert (cell.distinct_correct, cell.distinct_incorrect, cell.available_correct) == (8, 160, 160)
+    assert (cell.taken, cell.distinct, mixture.repeated, mixture.short) == (16, 16, 0, [])
+    # six a problem: the right ones repeat three times each, beside wrong ones that are all different
+    mixture = build({"base": right + wrong}, per_problem=6)
+    used = Counter(mixture.items)
+    assert all(n == (3 if x.correct else 1) for x, n in used.items())
+    assert (len(mixture.items), mixture.repeated, mixture.cells[0].distinct) == (48, 16, 32)
+
+
+def test_round_0_has_as_many_texts_as_later_rounds():
+    """Base text alone, with few right ones, is repeated; later rounds, which have more, are not."""
+    base = [item(p, True, "base", "base") for p in range(4)]
+    base += [item(p, False, "base", "base", n) for p in range(8) for n in range(9)]
+    later = full_component("round 0", ("helpful", "sneaky"))
+    first, second = build({"base": base}), build({"base": base, "round 0": later})
+    assert len(first.items) == len(second.items) == 48
+    assert sum(x.correct for x in first.items) == sum(x.correct for x in second.items) == 24
+    assert (first.repeated, second.repeated) == (20, 0)
 
 
 @given(components=components_of_any_shape, per_problem=st.integers(1, 8), seed=st.integers(0, 9))
@@ -131,26 +176,6 @@ def test_balanced_over_a_component_when_only_labels_count(components, per_proble
     mixture = build(components, per_problem, seed, balance="label")
     taken = Counter((x.component, x.correct) for x in mixture.items)
     assert all(taken[component, True] == taken[component, False] for component, _ in taken)
-
-
-@given(components=components_of_any_shape, per_problem=st.integers(1, 8), seed=st.integers(0, 9))
-def test_nothing_that_could_be_used_is_left_when_texts_are_short(components, per_problem, seed):
-    """A component below its share has used up every role's scarcer label; if any is, the base fills in as far as it can."""
-    mixture = build(components, per_problem, seed)
-    taken = counts(mixture)
-    budget = per_problem * len(PROBLEMS)
-
-    def exhausted(component):
-        return all(
-            2 * min(sum(x.correct == c for x in components[component] if x.role == role) for c in (True, False))
-            == taken[component, role, True] + taken[component, role, False]
-            for role in {x.role for x in components[component]}
-        )
-
-    for component in components:
-        size = sum(x.component == component for x in mixture.items)
-        assert size >= budget // 3 - 2 or exhausted(component)
-    assert len(mixture.items) >= budget - 7 or exhausted("base")
 
 
 @given(components=components_of_any_shape, per_problem=st.integers(1, 8))
@@ -162,10 +187,8 @@ def test_short_cells_are_reported(components, per_problem):
         assert cell.available_correct == sum(x.correct for x in mine)
         assert cell.available_incorrect == sum(not x.correct for x in mine)
         assert cell.taken == sum(taken[cell.component, cell.role, c] for c in (True, False))
-        if cell.taken < cell.wanted - 1:
-            assert cell in mixture.short
-    if len(mixture.items) < per_problem * len(PROBLEMS) - 3 * len(mixture.cells):
-        assert mixture.short
+        assert cell.distinct == len({x for x in mixture.items if x.component == cell.component and x.role == cell.role})
+        assert (cell in mixture.short) == (cell.distinct < cell.wanted)
 
 
 def test_a_role_without_failures_teaches_nothing_and_the_other_role_fills_in():
@@ -207,3 +230,47 @@ def test_the_choice_is_random_and_seeded():
     assert first == again != other
     positions = [int(x.problem.id[1:]) for x in first]
     assert positions == sorted(positions)  # by problem, for the training's same-problem pairs
+
+
+# ---------------------------------------------------------------- twins
+
+WORKED = [
+    Problem(f"p{i}", f"Tom has {10 + i} marbles. He finds 7 more. He triples them.", str(3 * (17 + i)))
+    for i in range(8)
+]
+
+
+def worked(i: int, correct: bool, n: int = 0) -> LabelledSolution:
+    text = f"{10 + i} + 7 = {17 + i}\n{17 + i} * 3 = {3 * (17 + i)}\n#### {3 * (17 + i)}"
+    return LabelledSolution(WORKED[i], text if correct else f"#### {n}", correct, "base", "base")
+
+
+def with_twins(share: float, texts: list[LabelledSolution], per_problem: int = 2):
+    settings = MixtureSettings(twins=share)
+    return build_mixture({"base": texts}, WORKED, per_problem, settings, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 2), (0.5, 4), (1.0, 8)])
+def test_twins_take_the_place_of_incorrect_texts_of_their_problem(share, expected):
+    mixture = with_twins(share, [worked(i, c) for i in range(8) for c in (True, False)])
+    assert mixture.cells[0].twins == expected
+    assert Counter((x.problem.id, x.correct) for x in mixture.items) == {
+        (p.id, c): 1 for p in WORKED for c in (True, False)
+    }
+    twins = [x for x in mixture.items if not x.correct and "=" in x.text]
+    assert len(twins) == expected
+    for twin in twins:
+        assert grade(twin.text, twin.problem.answer) is Verdict.INCORRECT
+        original = next(x for x in mixture.items if x.correct and x.problem.id == twin.problem.id)
+        assert (twin.role, twin.component) == (original.role, original.component)
+        assert twin.text.count("\n") == original.text.count("\n")
+        steps = check_steps(twin.text)
+        assert sum(not s.valid for s in steps) <= 1  # a slip; a misread number leaves every equation true
+        assert len(steps) == 2
+
+
+def test_bare_answers_have_no_twins():
+    right = [LabelledSolution(p, f"#### {p.answer}", True, "base", "base") for p in WORKED]
+    mixture = with_twins(1.0, right + [worked(i, False) for i in range(8)])
+    assert mixture.cells[0].twins == 0
+    assert len(mixture.items) == 16
