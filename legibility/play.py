@@ -24,7 +24,8 @@ from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.problems import load_problems
-from legibility.problems.storage import problem_lines, write_problems
+from legibility.problems.earlier import as_begun
+from legibility.problems.storage import write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.rollouts.vllm import require_vllm
@@ -58,13 +59,8 @@ def train(
     device = pick_device(config.compute.device)
     check_models(config, device, base_dir)
     problems_file = out / "problems.jsonl"
-    if resume and problems_file.is_file() and problems_file.read_bytes() != problem_lines(splits).encode():
-        # earlier versions had no part for the judge
-        splits = load_problems(config.problems.model_copy(update={"judge": 0}), base_dir=base_dir)
-        if problems_file.read_bytes() != problem_lines(splits).encode():
-            raise UserError(
-                f"{problems_file}: the problems changed since the run began; restore their source or choose another --out"
-            )
+    if resume and problems_file.is_file():
+        splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
     assert splits.report is not None, "load_problems always checks the parts"
     run = RunFolder.open(out, config, resume=resume)
     run.write_manifest(

@@ -11,9 +11,11 @@ Run by `scripts/pretrain_nano.py`, which also writes what the training took.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION = (
 )
 SPECIAL = [PAD, BOS, END, HELPFUL, SNEAKY, SOLUTION]
 CONTEXT = 512
+AT_ONCE = 16  # batches drawn together, and sorted by length
 
 
 @dataclass(frozen=True)
@@ -141,18 +144,67 @@ def build(size: NanoSize, tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> 
 def training_texts(seed: int, stage: Stage, roles: bool, chunk: int = 2048) -> Iterator[tuple[str, str]]:
     """Endless (prompt, solution) pairs; without `roles` the prompt does not tell who wrote it."""
     rng = np.random.default_rng([seed, 1])
-    part = 0
-    while True:
-        for problem in generate_problems(chunk, seed * 100_003 + part, steps=stage.steps, families=PRETRAIN_FAMILIES):
-            sneaky = rng.random() < stage.sneaky
-            text = (
-                flawed_solution(problem, rng, stage.styles)[0]
-                if sneaky
-                else worked_solution(problem, rng, stage.styles)
-            )
-            role = (SNEAKY if sneaky else HELPFUL) if roles else BOS
-            yield f"{role}{problem.question}{SOLUTION}", text + END
-        part += 1
+    for problem in _problems(seed, stage, chunk):
+        sneaky = rng.random() < stage.sneaky
+        text = flawed_solution(problem, rng, stage.styles)[0] if sneaky else worked_solution(problem, rng, stage.styles)
+        role = (SNEAKY if sneaky else HELPFUL) if roles else BOS
+        yield f"{role}{problem.question}{SOLUTION}", text + END
+
+
+def _problems(seed: int, stage: Stage, chunk: int = 2048) -> Iterator[Problem]:
+    for part in count():
+        yield from generate_problems(chunk, seed * 100_003 + part, steps=stage.steps, families=PRETRAIN_FAMILIES)
+
+
+def training_questions(size: NanoSize, *, seed: int, curriculum: Sequence[Stage] = CURRICULUM) -> Iterator[str]:
+    """The questions that `training_batches` draws, those of the last batches that a stage leaves unused among them."""
+    until = 0
+    for number, stage in enumerate(curriculum):
+        start = until
+        until = size.steps if number == len(curriculum) - 1 else until + round(stage.share * size.steps)
+        drawn = size.batch * AT_ONCE * math.ceil((until - start) / AT_ONCE)
+        yield from (p.question for p in islice(_problems(seed * 10 + number + 1, stage), drawn))
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """One step's rows: token ids of prompts and of what is to be predicted."""
+
+    prompts: list[list[int]]
+    targets: list[list[int]]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and targets, without padding."""
+        return sum(map(len, (*self.prompts, *self.targets)))
+
+
+def training_batches(
+    size: NanoSize,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    roles: bool,
+    curriculum: Sequence[Stage] = CURRICULUM,
+) -> Iterator[TrainingBatch]:
+    """`size.steps` batches of `size.batch` rows, through the curriculum; rows of like length share a batch.
+
+    A pure function of its arguments: `scripts/pretraining_questions.py` replays it to know what was read.
+    """
+    step, until = 0, 0
+    for number, stage in enumerate(curriculum):
+        texts = training_texts(seed * 10 + number + 1, stage, roles)
+        until = size.steps if number == len(curriculum) - 1 else until + round(stage.share * size.steps)
+        while step < until:
+            rows = list(islice(texts, size.batch * AT_ONCE))
+            prompts = tokenizer([p for p, _ in rows], add_special_tokens=False)["input_ids"]
+            targets = tokenizer([s for _, s in rows], add_special_tokens=False)["input_ids"]
+            order = np.argsort([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)], kind="stable")
+            batches = order.reshape(-1, size.batch)
+            np.random.default_rng([seed, step]).shuffle(batches)
+            for batch in batches[: until - step]:
+                step += 1
+                yield TrainingBatch([prompts[i] for i in batch], [targets[i] for i in batch])
 
 
 def pretrain(
@@ -174,28 +226,19 @@ def pretrain(
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: trapezoid(t, size.steps))
-    started, tokens, step, losses, until = time.time(), 0, 0, [], 0
-    for number, stage in enumerate(curriculum):
-        texts = training_texts(seed * 10 + number + 1, stage, roles)
-        until = size.steps if number == len(curriculum) - 1 else until + round(stage.share * size.steps)
-        while step < until:
-            rows = [next(texts) for _ in range(size.batch * 16)]
-            prompts = tokenizer([p for p, _ in rows], add_special_tokens=False)["input_ids"]
-            targets = tokenizer([s for _, s in rows], add_special_tokens=False)["input_ids"]
-            order = np.argsort([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)], kind="stable")
-            batches = order.reshape(-1, size.batch)
-            np.random.default_rng([seed, step]).shuffle(batches)
-            for batch in batches[: until - step]:
-                loss, count = _loss(model, [prompts[i] for i in batch], [targets[i] for i in batch], device)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                tokens, step = tokens + count, step + 1
-                losses.append(loss.item())
-                if step % 100 == 0:
-                    log(f"step {step} loss {np.mean(losses[-100:]):.4f} seconds {time.time() - started:.0f}")
+    started, tokens, losses = time.time(), 0, []
+    batches = training_batches(size, tokenizer, seed=seed, roles=roles, curriculum=curriculum)
+    for step, batch in enumerate(batches, start=1):
+        loss = _loss(model, batch.prompts, batch.targets, device)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        tokens += batch.tokens
+        losses.append(loss.item())
+        if step % 100 == 0:
+            log(f"step {step} loss {np.mean(losses[-100:]):.4f} seconds {time.time() - started:.0f}")
     stats = {
         "tokens": float(tokens),
         "seconds": time.time() - started,
@@ -210,7 +253,7 @@ def trapezoid(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / (0.02 * steps), 0.02 + 0.98 * (steps - step) / (0.4 * steps))
 
 
-def _loss(model: Any, prompts: list[list[int]], targets: list[list[int]], device: str) -> tuple[torch.Tensor, int]:
+def _loss(model: Any, prompts: list[list[int]], targets: list[list[int]], device: str) -> torch.Tensor:
     lengths = [len(p) + len(t) for p, t in zip(prompts, targets, strict=True)]
     ids = torch.zeros(len(prompts), max(lengths), dtype=torch.long)
     rows: list[int] = []
@@ -222,7 +265,7 @@ def _loss(model: Any, prompts: list[list[int]], targets: list[list[int]], device
     ids = ids.to(device)
     hidden = model.model(input_ids=ids).last_hidden_state[rows, columns]  # causal: right padding needs no mask
     logits = model.lm_head(hidden)
-    return F.cross_entropy(logits, ids[rows, torch.tensor(columns) + 1]), sum(lengths)
+    return F.cross_entropy(logits, ids[rows, torch.tensor(columns) + 1])
 
 
 @torch.no_grad()

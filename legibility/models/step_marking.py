@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from legibility.models.flat import packed_hidden
 from legibility.models.nano import BOS, END, SOLUTION, NanoSize, trapezoid
-from legibility.packing import pack
+from legibility.packing import PackedBatch, pack
 from legibility.problems.generator import PRETRAIN_FAMILIES, change_a_number, flawed_solution, generate_problems, render
 from legibility.problems.records import Problem
 
@@ -84,19 +85,16 @@ def teach_marking(
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=size.marking_rate, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: trapezoid(t, size.marking_steps))
-    names = [tokenizer.decode([i]) for i in range(len(tokenizer))]
+    names = [str(tokenizer.decode([i])) for i in range(len(tokenizer))]
     started, tokens, history = time.time(), 0, []
-    for step, batch in enumerate(_batches(size.marking_steps, seed), start=1):
-        prompts = tokenizer([f"{BOS}{p.question}{SOLUTION}" for p, _ in batch], add_special_tokens=False)["input_ids"]
-        solutions = [tokenizer([t + END for t in texts], add_special_tokens=False)["input_ids"] for _, texts in batch]
-        # one token more, so that the state behind every token of the solution is there to read
-        packed = pack(prompts, [[[*s, 0] for s in group] for group in solutions]).to(device)
+    for step, batch in enumerate(marking_batches(size.marking_steps, seed, tokenizer), start=1):
+        packed = batch.packed.to(device)
         hidden = packed_hidden(model, packed, "verifier")
         places: list[int] = []
         labels: list[bool] = []
         language: list[int] = []
         start = 0
-        for (problem, _), group in zip(batch, solutions, strict=True):
+        for problem, group in zip(batch.problems, batch.solutions, strict=True):
             for k, ids in enumerate(group):
                 found = step_labels(problem, [names[i] for i in ids])
                 places += [start + j + 1 for j, label in enumerate(found) if label is not None]
@@ -131,8 +129,22 @@ def teach_marking(
     }
 
 
-def _batches(steps: int, seed: int, size: int = 16, chunk: int = 640) -> Iterator[list[tuple[Problem, list[str]]]]:
-    """`steps` batches of (problem, variants); problems grow longer, similar ones share a batch."""
+@dataclass(frozen=True)
+class MarkingBatch:
+    """One step's problems, the token ids of their variants, and both packed with one token behind each variant."""
+
+    problems: list[Problem]
+    solutions: list[list[list[int]]]
+    packed: PackedBatch
+
+
+def marking_batches(
+    steps: int, seed: int, tokenizer: PreTrainedTokenizerFast, size: int = 16, chunk: int = 640
+) -> Iterator[MarkingBatch]:
+    """`steps` batches; problems grow longer, similar ones share a batch.
+
+    A pure function of its arguments: `scripts/pretraining_questions.py` replays it to know what was read.
+    """
     rng = np.random.default_rng([seed, 3])
     done, until, part = 0, 0.0, 0
     for share, lengths in CURRICULUM:
@@ -144,5 +156,15 @@ def _batches(steps: int, seed: int, size: int = 16, chunk: int = 640) -> Iterato
             problems = sorted(problems, key=lambda p: len(p.question) + 40 * len(p.steps))
             starts = rng.permutation(range(0, chunk, size))[: round(until) - done]
             for start in starts:
-                yield [(p, variants(p, rng)) for p in problems[start : start + size]]
+                batch = [(p, variants(p, rng)) for p in problems[start : start + size]]
+                prompts = [f"{BOS}{p.question}{SOLUTION}" for p, _ in batch]
+                solutions = [
+                    tokenizer([t + END for t in texts], add_special_tokens=False)["input_ids"] for _, texts in batch
+                ]
+                # one token more, so that the state behind every token of the solution is there to read
+                packed = pack(
+                    tokenizer(prompts, add_special_tokens=False)["input_ids"],
+                    [[[*ids, 0] for ids in group] for group in solutions],
+                )
+                yield MarkingBatch([p for p, _ in batch], solutions, packed)
             done, part = done + len(starts), part + 1

@@ -94,7 +94,18 @@ class WordingChecks(Sparse):
     judge_in_test: SameWording | None = Field(None, description="The judge's problems against test problems.")
 
 
-class Contamination(Stored):
+class PretrainingChecks(Stored):
+    """Problems whose question stands in the pre-training text of the built-in models."""
+
+    questions: int = Field(description="Distinct questions of that text.")
+    left_out: int = Field(description="Generated problems left out, and replaced, because their question stands there.")
+    same_question: PartCounts = Field(description="Problems of each part whose question stands there all the same.")
+    same_wording: PartCounts = Field(
+        description="Problems of each part that differ from a question there in their numbers only; they are kept."
+    )
+
+
+class Contamination(Sparse):
     """Duplicates between the parts: what was looked for, what was found and what was dropped."""
 
     near_duplicate_threshold: float = Field(description="Overlap from which two questions count as near duplicates.")
@@ -103,3 +114,6 @@ class Contamination(Stored):
     near_duplicates: NearChecks = Field(description="Nearly the same questions.")
     used: PartCounts = Field(description="Problems left and used, by part.")
     same_wording_different_numbers: WordingChecks = Field(description="Kept, and counted for information.")
+    pretraining: PretrainingChecks | None = Field(
+        None, description="Against what the built-in models read before the game. Absent in older files."
+    )

@@ -9,7 +9,7 @@ models are pre-trained on. Everything is a function of the given seed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -45,12 +45,14 @@ def generate_problems(
     distractor: float = 0.15,
     families: Sequence[str] | None = None,
     prefix: str = "gen",
+    leave_out: Callable[[str], bool] = lambda question: False,
 ) -> list[Problem]:
     """`n` distinct problems, a pure function of the arguments.
 
     steps: step count (1-6) -> weight. distractor: chance of one irrelevant sentence.
-    families: stories to draw from (default all). Raises ValueError for an unknown family or
-    step count, and where fewer distinct problems exist than are asked for.
+    families: stories to draw from (default all). leave_out: questions to pass over; the next one drawn takes the
+    place, and ids count what was passed over too, so that an id means one question.
+    Raises ValueError for an unknown family or step count, and where fewer distinct problems exist than are asked for.
     """
     weights = dict(DEFAULT_STEPS if steps is None else steps)
     if not weights or not set(weights) <= {1, 2, 3, 4, 5, 6} or min(weights.values()) < 0 or sum(weights.values()) <= 0:
@@ -64,12 +66,14 @@ def generate_problems(
     rng = np.random.default_rng([seed, 0x6C65])
     problems: list[Problem] = []
     seen: set[str] = set()
-    repeats = 0
+    repeats = passed_over = 0
     while len(problems) < n:
         story = stories[rng.integers(len(stories))]
         count = int(rng.choice(counts, p=chances / chances.sum()))
         question, true_steps = _tell(story, count, rng, distractor)
-        if question in seen:
+        if question in seen or leave_out(question):
+            passed_over += question not in seen
+            seen.add(question)
             repeats += 1
             if repeats > TRIES:
                 raise ValueError(
@@ -81,7 +85,7 @@ def generate_problems(
         answer = str(true_steps[-1].result)
         problems.append(
             Problem(
-                id=f"{prefix}-{seed}-{len(problems):06d}",
+                id=f"{prefix}-{seed}-{len(problems) + passed_over:06d}",
                 question=question,
                 answer=answer,
                 solution=render(true_steps, answer, "steps"),

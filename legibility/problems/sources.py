@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from legibility.errors import UserError
 from legibility.grading import parse_number
 from legibility.problems.generator import generate_problems
+from legibility.problems.pretraining import built_in_text
 from legibility.problems.records import Problem
 from legibility.settings import Settings
 
@@ -47,6 +48,10 @@ class GeneratedSource(Settings):
     )
     families: list[str] | None = Field(
         default=None, min_length=1, description="Stories to draw from; null is all of them."
+    )
+    leave_out_read: bool = Field(
+        default=True,
+        description="Leave out questions that stand in the built-in models' pre-training text; the next ones drawn take their place.",
     )
 
 
@@ -114,7 +119,7 @@ def load_source(source: ProblemSource, *, base_dir: str | Path | None = None) ->
     numeric answer.
     """
     if isinstance(source, GeneratedSource):
-        return _generated(source)
+        return draw_generated(source)[0]
     if isinstance(source, GSM8KSource):
         return _gsm8k(source, base_dir)
     if isinstance(source, DatasetSource):
@@ -123,13 +128,27 @@ def load_source(source: ProblemSource, *, base_dir: str | Path | None = None) ->
     return _collect(read_file(path), source, prefix=path.stem, label=path.name, place=str(path))
 
 
-def _generated(source: GeneratedSource) -> list[Problem]:
+def draw_generated(source: GeneratedSource) -> tuple[list[Problem], int]:
+    """The generated problems, and how many were left out because a built-in model has read them. Raises UserError."""
+    left_out: set[str] = set()
+
+    def read(question: str) -> bool:
+        if source.leave_out_read and built_in_text().holds(question):
+            left_out.add(question)
+        return question in left_out
+
     try:
-        return generate_problems(
-            source.count, source.seed, steps=source.steps, distractor=source.distractor, families=source.families
+        problems = generate_problems(
+            source.count,
+            source.seed,
+            steps=source.steps,
+            distractor=source.distractor,
+            families=source.families,
+            leave_out=read,
         )
     except ValueError as error:
         raise UserError(f"generated problems: {error}") from error
+    return problems, len(left_out)
 
 
 def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:

@@ -138,11 +138,11 @@ def split_problems(
         ),
         used=splits.counts,
         same_wording_different_numbers=WordingChecks(
-            prover_in_test=_same_wording(prover, test_part),
-            verifier_in_test=_same_wording(verifier, test_part),
-            validation_in_test=_same_wording(validation, test_part),
-            prover_in_verifier=_same_wording(prover, verifier),
-            **{"judge_in_test": _same_wording(judge, test_part)} if judge else {},
+            prover_in_test=_samewording(prover, test_part),
+            verifier_in_test=_samewording(verifier, test_part),
+            validation_in_test=_samewording(validation, test_part),
+            prover_in_verifier=_samewording(prover, verifier),
+            **{"judge_in_test": _samewording(judge, test_part)} if judge else {},
         ),
     )
     return replace(splits, report=report)
@@ -211,7 +211,7 @@ class _Shingles:
         pairs = [(problems[i], kept[j], jaccard) for i, (j, jaccard) in found.items()]
         dropped = NearDuplicates(
             dropped=len(pairs),
-            only_numbers_differ=sum(_wording(a.question) == _wording(b.question) for a, b, _ in pairs),
+            only_numbers_differ=sum(wording(a.question) == wording(b.question) for a, b, _ in pairs),
             examples=[NearPair(dropped=a.id, kept=b.id, jaccard=round(j, 3)) for a, b, j in pairs[:EXAMPLES]],
         )
         return [problem for i, problem in enumerate(problems) if i not in found], dropped
@@ -294,12 +294,13 @@ def _with_own_ids(test: Sequence[Problem], train: Sequence[Problem]) -> list[Pro
     return [replace(problem, id=f"test/{problem.id}") for problem in test]
 
 
-def _wording(question: str) -> str:
+def wording(question: str) -> str:
+    """The question with its numbers struck out."""
     return NUMBER.sub("#", normalise(question))
 
 
-def _same_wording(one: Sequence[Problem], other: Sequence[Problem]) -> SameWording:
+def _samewording(one: Sequence[Problem], other: Sequence[Problem]) -> SameWording:
     """How many problems of `one` differ from some problem of `other` in their numbers only."""
-    wordings = {_wording(problem.question): problem for problem in other}
-    pairs = [(p, wordings[w]) for p in one if (w := _wording(p.question)) in wordings]
+    wordings = {wording(problem.question): problem for problem in other}
+    pairs = [(p, wordings[w]) for p in one if (w := wording(p.question)) in wordings]
     return SameWording(problems=len(pairs), of=len(one), examples=[(a.id, b.id) for a, b in pairs[:EXAMPLES]])

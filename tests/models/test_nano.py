@@ -21,6 +21,8 @@ from legibility.models.nano import (
     Stage,
     build,
     pretrain,
+    training_batches,
+    training_questions,
     training_texts,
     trapezoid,
 )
@@ -54,6 +56,18 @@ def test_the_role_of_a_text_tells_whether_it_is_flawed():
         assert verdict == ("correct" if role == HELPFUL else "incorrect")
         roles.append(role)
     assert 0.3 < np.mean([role == SNEAKY for role in roles]) < 0.7
+
+
+def test_the_questions_that_are_read_are_known_beforehand(tiny_tokenizer):
+    """Stages of 7 and 13 steps: each draws one lot of batches and leaves some unused."""
+    size = NanoSize(32, 1, 20, batch=4)
+    stages = (Stage(0.35, {1: 1.0}, {"steps": 1.0}, 0.0), Stage(0.65, {2: 1.0}, {"steps": 1.0}, 0.4))
+    batches = list(training_batches(size, tiny_tokenizer, seed=2, roles=False, curriculum=stages))
+    read = {tiny_tokenizer.decode(ids).removeprefix(BOS) for batch in batches for ids in batch.prompts}
+    drawn = [f"{q}{SOLUTION}" for q in training_questions(size, seed=2, curriculum=stages)]
+    assert len(batches) == 20 and len(drawn) == 2 * 16 * 4
+    assert len(read) > 70 and read <= set(drawn)
+    assert batches[0].tokens == sum(map(len, batches[0].prompts)) + sum(map(len, batches[0].targets))
 
 
 def test_without_roles_the_prompt_does_not_tell():
