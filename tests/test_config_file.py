@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from legibility.config import Config, LoraSettings
+from legibility.config import Config
 from legibility.config_file import load_config, override_config
 from legibility.errors import UserError
+from legibility.player_settings import LoraSettings
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from legibility.config import LoraSettings, PPOSettings, ProverSettings
+from legibility.config import PPOSettings
 from legibility.models.prover import Prover, add_lora
 from legibility.packing import pack
+from legibility.player_settings import LoraSettings, ProverSettings
 from legibility.ppo import (
     PPO,
     Batch,

@@ -12,9 +12,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from legibility.config import LoraSettings, PPOSettings, ProverSettings, VLLMSettings
+from legibility.config import PPOSettings, VLLMSettings
 from legibility.errors import UserError
 from legibility.models.prover import add_lora
+from legibility.player_settings import LoraSettings, ProverSettings
 from legibility.ppo import PPO, Batch
 from legibility.randomness import stream
 from legibility.rollouts import sample, vllm
