@@ -53,10 +53,14 @@ class RewardSettings(Settings):
     scale: Literal["calibrated", "running", "none"] = Field(
         "calibrated",
         description="Divide scores by their mean within-group standard deviation at the round's start, by its running "
-        "average (so that rewards keep their size as scores converge), or leave them raw.",
+        "average (so that rewards keep their size as scores converge; CGC needs center with it), or leave them raw. Goodhart is always paid raw.",
     )
-    center: bool = Field(False, description="Centre scores per (problem, role) also in CGC.")
-    clip: float | None = Field(None, gt=0, description="Clip (scaled, centred) scores to plus or minus this value.")
+    center: bool = Field(
+        False, description="Centre scores per (problem, role) also in CGC. SRC always does, Goodhart never."
+    )
+    clip: float | None = Field(
+        None, gt=0, description="Clip (scaled, centred) scores to plus or minus this value (not in Goodhart)."
+    )
     floor: float | None = Field(None, description="Reward of a misaligned completion (null: -1 for SRC, -2 for CGC).")
 
 
@@ -114,11 +118,17 @@ class StopSettings(Settings):
 
     rule: Literal["fixed", "fooled"] = Field(
         "fooled",
-        description='Run all steps, or stop once sneaky-incorrect text scores as high as helpful-correct ("fooled").',
+        description='Run all steps, or stop once sneaky-incorrect text scores as high as helpful-correct ("fooled"); a Goodhart round once accuracy has collapsed.',
     )
     ema: float = Field(0.2, gt=0, le=1, description="Smoothing weight of the newest step.")
     sneaky_accuracy: float = Field(
-        0.10, ge=0, le=1, description="Being fooled also needs sneaky accuracy at or below this."
+        0.10,
+        ge=0,
+        le=1,
+        description="Being fooled also needs sneaky accuracy at or below this (1 asks for nothing, as the paper with SRC; with CGC it asks for less than 0.05).",
+    )
+    goodhart_accuracy: float = Field(
+        0.2, ge=0, le=1, description="A Goodhart round is over once smoothed accuracy is below this."
     )
     min_steps: int = Field(10, ge=0, description="Never stop before this step.")
     patience: int = Field(0, ge=0, description="Steps to go on after the rule first holds.")

@@ -18,6 +18,7 @@ from legibility.evaluation.summary import write_summary
 from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
+from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
 from legibility.models.loading import pick_device
@@ -50,6 +51,7 @@ def train(
     """
     out = Path(out)
     progress = progress or Progress()
+    score_scale(config.reward)  # refuses what cannot be paid
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
     if resume and finished(out, config):

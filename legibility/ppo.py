@@ -344,12 +344,16 @@ class PPO:
         return stats
 
     def _optimizer_step(self) -> float:
-        """Sum the team's gradients, clip them and take one step. Returns the norm before clipping."""
+        """Sum the team's gradients, clip them and take one step. Returns the policy's norm before clipping.
+
+        Policy, value head and a critic of its own are clipped each by itself: a value head that is far off yet would
+        otherwise shrink the policy's step.
+        """
         self.team.add_gradients(self.trained)
         limit = self.settings.max_grad_norm
-        norm = nn.utils.clip_grad_norm_([*self.parameters, *self.value_head.parameters()], limit)
-        if self.critic_parameters:
-            nn.utils.clip_grad_norm_(self.critic_parameters, limit)
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        for others in (self.value_head.parameters(), self.critic_parameters):
+            nn.utils.clip_grad_norm_(others, limit)
         self.optimizer.step()
         return float(norm)
 

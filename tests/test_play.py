@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from legibility import rewards
 from legibility.config_file import load_config
+from legibility.errors import UserError
 from legibility.game.solutions import round_solutions
 from legibility.models.prover import Prover
 from legibility.packing import pack
@@ -113,8 +114,9 @@ def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overr
     assert training(run, "rounds/00/prover")["score_scale"] == 1.0
     for _, step in rows.groupby("step"):
         groups = list(zip(step.problem_id, step.role, strict=True))
+        options = {"clip": 3, "floor": -3, "center": True} if kind == "cgc" else {"floor": -3}  # Goodhart is paid raw
         expected = rewards.REWARDS[kind](
-            step.score.to_numpy(), list(step.verdict), step.role == "helpful", groups, clip=3, floor=-3, center=True
+            step.score.to_numpy(), list(step.verdict), step.role == "helpful", groups, **options
         )
         np.testing.assert_allclose(step.reward, expected, atol=1e-4)
     if training(run, "rounds/00/prover")["steps"] == 2:
@@ -123,6 +125,19 @@ def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overr
         assert set(collected[(collected.split == "verifier")].step) == {0, 1}
     summary = json.loads((run.path / "summary.json").read_text())
     assert summary["reward"] == kind
+    roles = {"helpful"} if kind == "goodhart" else {"helpful", "sneaky"}
+    assert set(rows.role) == roles, "a Goodhart game has no roles"
+    assert set(rows.groupby("step").size()) == {2 * 4 * 4}
+    assert set(round_solutions(run, 0).query("split == 'verifier'").role) == roles
+
+
+def test_uncentred_cgc_with_a_running_scale_is_refused_before_anything_is_written(
+    tiny_config_file, tiny_overrides, tmp_path
+):
+    config = load_config(tiny_config_file, [*tiny_overrides, "reward={kind: cgc, scale: running}"])
+    with pytest.raises(UserError, match=r"reward.center to true, or reward.scale to calibrated"):
+        train(config, tmp_path / "run", progress=quiet())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_game_without_the_correctness_arm_or_judge(tiny_config_file, tiny_overrides, tmp_path):

@@ -290,6 +290,31 @@ def test_metrics_by_hand(prover):
     assert metrics["advantage_std"] == pytest.approx(np.std(expected), rel=1e-3)
 
 
+@pytest.mark.parametrize("critic", ["detached", "separate"])
+def test_a_value_head_that_is_far_off_does_not_shrink_the_policys_step(prover, critic):
+    """Policy, value head and critic are clipped each by itself."""
+    ppo = PPO(prover, ppo_settings(max_grad_norm=1.0, critic=critic))
+    ppo.optimizer = torch.optim.SGD(ppo.trained, lr=1.0)
+    before = [p.detach().clone() for p in ppo.trained]
+    for parameters, norm in (
+        (ppo.parameters, 0.6),
+        (list(ppo.value_head.parameters()), 30.0),
+        (ppo.critic_parameters, 4.0),
+    ):
+        size = sum(p.numel() for p in parameters)
+        for p in parameters:
+            p.grad = torch.full_like(p, norm / size**0.5)
+    assert ppo._optimizer_step() == pytest.approx(0.6, rel=1e-4), "grad_norm is the policy's"
+    moved = {id(p): (p.detach() - old).norm() ** 2 for p, old in zip(ppo.trained, before, strict=True)}
+
+    def step(parameters) -> float:
+        return float(sum(moved[id(p)] for p in parameters)) ** 0.5
+
+    assert step(ppo.parameters) == pytest.approx(0.6, rel=1e-3)
+    assert step(ppo.value_head.parameters()) == pytest.approx(1.0, rel=1e-3)
+    assert step(ppo.critic_parameters) == pytest.approx(1.0 if critic == "separate" else 0.0, rel=1e-3)
+
+
 def test_one_full_batch_update_is_the_policy_gradient(prover):
     """At ratio 1 the update must be -mean over tokens of A * grad log-prob, here by plain forward passes and SGD."""
     ppo = PPO(prover, ppo_settings(epochs=1, minibatch_size=16, micro_batch_size=16, max_grad_norm=1e9, lam=1.0))

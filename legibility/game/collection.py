@@ -53,7 +53,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
         jobs = [
             _Job(place, step, "verifier", role, max(1, sizes[role] // len(provers)))
             for step, place in provers
-            for role in ROLES
+            for role in sizes
         ]
         jobs += [_Job(folder, 0, split, role, samples) for split in REPORTED for role in ROLES]
         game.progress.phase(f"round {index} collection", len(jobs))
@@ -89,6 +89,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
 def collection_sizes(config: Config, index: int) -> dict[str, int]:
     """Completions per verifier problem that a round's collection draws of each role.
 
+    A Goodhart game has no roles, so that later verifiers read what was written under the helpful prompt alone.
     With `game.collection_by_share` in proportion to the largest share that any later verifier's mixture gives
     to the round; the last round, which no verifier of the game reads, keeps the least.
     """
@@ -97,6 +98,8 @@ def collection_sizes(config: Config, index: int) -> dict[str, int]:
         HELPFUL: settings.collection_samples,
         SNEAKY: settings.collection_samples_sneaky or settings.collection_samples,
     }
+    if config.reward.kind == "goodhart":
+        full = {HELPFUL: sum(full.values())}
     if not settings.collection_by_share:
         return full
 

@@ -4,7 +4,8 @@ Kirchner et al. 2024, Sec. 3.2: one policy, role drawn by prompt, restarted from
 round. Roles are drawn exactly half and half: every problem of a step is answered in both roles. The
 correctness-only arm is the same phase with all completions in the helpful role and the grader as
 reward (twice the helpful samples per step). `run_prover_phase` is the one PPO loop of the package:
-evaluation's attackers and its length-penalised arm are other plans for it.
+evaluation's attackers and its length-penalised arm are other plans for it. A Goodhart game (eq. 4) has no
+roles: it too writes under the helpful prompt only, and ends where its accuracy collapses.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
 from legibility.game.phases import arm_prover, checkpoint_name, round_prover
-from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, verifier_rewards
+from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, score_scale, verifier_rewards
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions
-from legibility.game.stop import FooledTracker, Tracker
+from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
 from legibility.metrics import number
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
@@ -93,10 +94,17 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         prover=lambda: game.new_prover(arm, index),
         pay=lambda rollouts, scale: verifier_rewards(settings.reward, rollouts, scale),
         verifier=verifier,
-        scale=settings.reward.scale,
+        scale=score_scale(settings.reward),
         tracker=FooledTracker(settings.stop),
         record=partial(ProverTraining, reward=settings.reward.kind),
     )
+    if settings.reward.kind == "goodhart":  # no roles
+        plan = replace(
+            plan,
+            roles=(HELPFUL,),
+            problems_per_step=2 * settings.ppo.problems_per_step,
+            tracker=CollapseTracker(settings.stop),
+        )
     if arm == CORRECTNESS:
         plan = replace(
             plan,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -66,9 +67,43 @@ class Rollouts(Columns):
 
 
 def verifier_rewards(settings: RewardSettings, rollouts: Rollouts, scale: float) -> np.ndarray:
-    """What scored completions are paid under the settings (legibility.rewards). (n,) float64."""
+    """What scored completions are paid under the settings (legibility.rewards). (n,) float64.
+
+    SRC is always centred. Goodhart is paid the raw score, whatever scale, centring and clip the settings name.
+    """
+    if settings.kind == "goodhart":
+        return rewards.pay_goodhart(rollouts, floor=settings.floor)
     center = True if settings.kind == "src" else settings.center
     return rewards.PAY[settings.kind](rollouts, scale=scale, clip=settings.clip, floor=settings.floor, center=center)
+
+
+def score_scale(settings: RewardSettings) -> Literal["calibrated", "running", "none"]:
+    """How scores are scaled before they are paid.
+
+    Raises UserError for uncentred CGC with a running scale: scores grow without bound as their spread shrinks,
+    and the constant V0 loses all weight.
+    """
+    if settings.kind == "goodhart":
+        return "none"
+    if settings.kind == "cgc" and settings.scale == "running" and not settings.center:
+        raise UserError(
+            "reward.scale: running divides by a spread that shrinks, and uncentred CGC scores would grow without bound; "
+            "set reward.center to true, or reward.scale to calibrated or none"
+        )
+    return settings.scale
+
+
+def attack_reward(settings: RewardSettings, kind: str) -> RewardSettings:
+    """What attackers of that kind are paid in a run of these settings.
+
+    The run's own reward as it is. Of another kind its constants are the paper's, and CGC that would be uncentred with a
+    running scale (`score_scale` refuses it) is calibrated.
+    """
+    if settings.kind == kind:
+        return settings
+    uncentred = kind == "cgc" and settings.scale == "running" and not settings.center
+    scale = "calibrated" if uncentred else settings.scale
+    return settings.model_copy(update={"kind": kind, "floor": None, "scale": scale})
 
 
 def correctness_rewards(rollouts: Rollouts) -> np.ndarray:

@@ -9,7 +9,15 @@ import pytest
 
 from legibility.config import RewardSettings
 from legibility.errors import UserError
-from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, spread, verifier_rewards
+from legibility.game.rollout_columns import (
+    Rollouts,
+    attack_reward,
+    correctness_rewards,
+    describe,
+    score_scale,
+    spread,
+    verifier_rewards,
+)
 from legibility.game.solutions import Solution
 
 
@@ -115,3 +123,30 @@ def test_only_players_write_in_a_step():
 def test_spread_of_groups_by_hand():
     values = spread(np.array([1.0, -2.0, 7.0, 4.0, 0.5]), np.array([0, 0, 1, 0, 2]))
     assert values.tolist() == [6.0, 0.0, 0.0]
+
+
+def test_goodhart_is_paid_the_raw_score():
+    """Eq. 4: V, whatever the settings for the other rewards say; unreadable text gets the least."""
+    settings = RewardSettings(kind="goodhart", scale="running", center=True, clip=0.5)
+    rollouts = Rollouts.of(ROWS)
+    paid = verifier_rewards(settings, rollouts, scale=7.0)
+    assert paid.tolist() == np.where(rollouts.valid, rollouts.scores, rollouts.scores.min()).tolist()
+    assert score_scale(settings) == "none"
+
+
+def test_uncentred_cgc_does_not_go_with_a_running_scale():
+    with pytest.raises(UserError, match=r"reward.scale: running .*; set reward.center to true, or reward.scale"):
+        score_scale(RewardSettings(kind="cgc", scale="running"))
+    assert score_scale(RewardSettings(kind="cgc", scale="running", center=True)) == "running"
+    assert score_scale(RewardSettings(kind="cgc", scale="calibrated")) == "calibrated"
+    assert score_scale(RewardSettings(kind="src", scale="running")) == "running"
+
+
+def test_attackers_of_another_kind_are_paid_by_the_papers_constants():
+    src = RewardSettings(kind="src", scale="running", floor=-0.5)
+    assert attack_reward(src, "src") == src
+    cgc = attack_reward(src, "cgc")
+    assert (cgc.kind, cgc.floor, cgc.scale, score_scale(cgc)) == ("cgc", None, "calibrated", "calibrated")
+    centred = attack_reward(src.model_copy(update={"center": True}), "cgc")
+    assert (centred.floor, centred.scale) == (None, "running")
+    assert score_scale(attack_reward(src, "goodhart")) == "none"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legibility.config import StopSettings
-from legibility.game.stop import FooledTracker
+from legibility.game.stop import CollapseTracker, FooledTracker
 
 NAN = math.nan
 
@@ -88,3 +88,30 @@ def test_smoothing_and_stop_against_a_plain_loop(rows, ema):
     tracker, _ = track(rows, ema=ema, rule="fixed")
     assert tracker.exploited_at == exploited
     assert tracker.gap == pytest.approx(smooth[0] - smooth[1])
+
+
+def test_without_the_condition_on_accuracy_scores_alone_decide():
+    """The paper's rule for SRC."""
+    assert track([(0.0, 1.0, 0.9)], sneaky_accuracy=1.0)[0].exploited_at == 1
+
+
+def collapse(accuracies, **settings) -> tuple[CollapseTracker, int | None]:
+    tracker = CollapseTracker(StopSettings(**{"min_steps": 0, **settings}))
+    for step, value in enumerate(accuracies, start=1):
+        tracker.observe(step, {"accuracy_helpful": value})
+        if tracker.should_stop(step):
+            return tracker, step
+    return tracker, None
+
+
+def test_a_goodhart_round_ends_when_smoothed_accuracy_is_lost():
+    # weight 0.5: 0.4, then 0.2 (not below 0.2), then 0.1
+    tracker, stopped = collapse([0.4, 0.0, 0.0, 0.0], ema=0.5)
+    assert (tracker.exploited_at, stopped) == (3, 3) and tracker.gap == pytest.approx(-0.1)
+    assert collapse([0.4, 0.0, 0.0, 0.0], ema=0.5, min_steps=4)[1] == 4
+    assert collapse([0.4, 0.0, 0.0, 0.0], ema=0.5, patience=1)[1] == 4
+    assert collapse([0.4, 0.0, 0.0, 0.0], ema=0.5, goodhart_accuracy=0.05)[1] is None
+    fixed, stopped = collapse([0.4, 0.0, 0.0, 0.0], ema=0.5, rule="fixed")
+    assert (fixed.exploited_at, stopped) == (3, None)
+    assert collapse([0.5] * 20)[0].exploited_at is None
+    assert math.isnan(CollapseTracker(StopSettings()).gap)

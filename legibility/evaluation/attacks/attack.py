@@ -29,7 +29,7 @@ from legibility.evaluation.texts import COLLECTION, of_verdict, validation_texts
 from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS, verifier
 from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
-from legibility.game.rollout_columns import verifier_rewards
+from legibility.game.rollout_columns import attack_reward, score_scale, verifier_rewards
 from legibility.game.run_records import AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions
 from legibility.models.prover import Prover
@@ -113,10 +113,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
     if attack.reward == "src" and settings.ppo.samples_per_role < 2:
         raise UserError("ppo.samples_per_role is 1, and SRC attacks need several samples a problem; use --reward cgc")
     start, prover = _starting_policy(run, attack)
-    same = settings.reward.kind == attack.reward
-    reward = settings.reward.model_copy(
-        update={"kind": attack.reward, "floor": settings.reward.floor if same else None}
-    )
+    reward = attack_reward(settings.reward, attack.reward)
     reference = _reference(run, attack.verifier)
 
     plan = Plan(
@@ -130,7 +127,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         prover=prover,
         pay=lambda rollouts, scale: verifier_rewards(reward, rollouts, scale),
         verifier=game.saved_verifier(attack.verifier),
-        scale=reward.scale,
+        scale=score_scale(reward),
         tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
         extra=run.last_text(attack.role, arm=attack.arm, round_index=attack.verifier, phase="attack"),
         gated=False,
