@@ -227,6 +227,11 @@ class EvaluationSettings(Settings):
         description="Share of round 0's helpful-correct validation text a verifier's threshold accepts.",
     )
     probe_every: int = Field(10, ge=1, description="PPO steps whose text one fit of the role probe reads.")
+    probe_texts: int = Field(
+        500,
+        ge=20,
+        description="Texts of each role that a fit reads at most; every fit reads as many as the poorest has.",
+    )
     length_penalty: float = Field(
         1.0,
         ge=0,

@@ -25,7 +25,7 @@ from legibility.game.condition import (
 
 Read = Callable[[Summary], float | None]
 
-Measure = Literal["held_out_judge", "last_verifier", "step_validity", "human"]
+Measure = Literal["held_out_judge", "last_verifier", "step_validity", "step_validity_standardised", "human"]
 """What tells how well a text can be checked: a key of `checkability` in tax.json."""
 
 Form = Literal["raw", "matched", "difference", "difference_matched"]
@@ -142,6 +142,7 @@ _MEASURES: tuple[tuple[Measure, str], ...] = (  # with its name for people
     ("held_out_judge", "held-out judge"),
     ("last_verifier", "last verifier"),
     ("step_validity", "step validity"),
+    ("step_validity_standardised", "step validity at half correct, half incorrect"),
 )
 
 
@@ -150,7 +151,17 @@ def _of_the_run() -> list[Headline]:
         Headline("start_accuracy", "start accuracy", _start_accuracy),
         Headline("correctness_accuracy", "correctness-only accuracy", _correctness_accuracy),
         Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value),
+        Headline(
+            "legibility_tax_equal_helpful_samples",
+            "legibility tax at equal helpful samples",
+            lambda s: s.legibility_tax_equal_helpful_samples.value,
+        ),
         Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value),
+        Headline(
+            "retained_gain_equal_helpful_samples",
+            "retained gain at equal helpful samples",
+            _retained_gain_at_equal_samples,
+        ),
         Headline("judge_base_text", "held-out judge: same-problem accuracy on base text", _judge_on_base_text),
         Headline("judge_twins", "held-out judge: accuracy on single errors", _judge_on_twins),
         Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length),
@@ -182,6 +193,11 @@ def _start_accuracy(summary: Summary) -> float | None:
 
 def _correctness_accuracy(summary: Summary) -> float | None:
     return summary.arms.correctness.accuracy if summary.arms.correctness else None
+
+
+def _retained_gain_at_equal_samples(summary: Summary) -> float | None:
+    found = summary.retained_gain_equal_helpful_samples
+    return found.value if found else None
 
 
 def _judge_on_base_text(summary: Summary) -> float | None:
@@ -232,7 +248,10 @@ def checkability(summary: Summary, measure: Measure, arm: Condition, form: Form)
     """How well an arm's text can be checked, by one measure of tax.json; None where that was not measured."""
     tax = _tax(summary)
     found = tax.arms.get(arm) if tax else None
-    measured = found.checkability.get(measure) if found else None
+    if measure == "step_validity_standardised":
+        measured = found.step_validity_standardised if found else None
+    else:
+        measured = found.checkability.get(measure) if found else None
     interval = getattr(measured, form) if measured else None
     return interval.value if interval else None
 

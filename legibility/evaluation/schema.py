@@ -192,7 +192,7 @@ class Measured(Sparse):
     difference_matched: Interval | None = Field(None, description="The same at equal length.")
 
 
-class TaxArm(Stored):
+class TaxArm(Sparse):
     """An arm's helpful test text in tax.json."""
 
     mean_length: float = Field(description="Mean completion length, tokens.")
@@ -202,6 +202,11 @@ class TaxArm(Stored):
         "accuracy), `step_validity` (share of written steps that are true), `human` (accuracy of raters; raw only)."
     )
     accuracy: Measured = Field(description="Share of correct answers.")
+    step_validity_standardised: Measured | None = Field(
+        None,
+        description="`step_validity` at half correct, half incorrect text: the mean of its means over both. Absent in "
+        "older files.",
+    )
 
 
 class Tax(Sparse):
@@ -243,14 +248,15 @@ class SubtletyRow(Stored):
     decoding: Decoding = Field(description="How the text was sampled.")
 
 
-class SeparabilityRow(Stored):
+class SeparabilityRow(Sparse):
     """A row of separability.json: a probe that tells the roles apart from text, on some PPO steps of a round."""
 
     round: int = Field(description="The round.")
     step: int = Field(description="Last PPO step of the window; 0: the base policy's text.")
     all: Interval | None = Field(description="AUC on problems it was not fitted on; null: too little text.")
     incorrect: Interval | None = Field(description="The same among incorrect text only.")
-    texts: int = Field(description="Texts read.")
+    texts: int = Field(description="Texts read, half of them of each role; the same number in every window.")
+    texts_incorrect: int | None = Field(None, description="The same of `incorrect`. Absent in older files.")
 
 
 class HackingRow(Sparse):

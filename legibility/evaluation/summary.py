@@ -88,14 +88,19 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     game = GameSummary(rounds=rows, accuracy=rows[-1].helpful_accuracy, interval=rows[-1].helpful_interval)
     correctness: dict[str, CorrectnessSummary] = {}
     tax = tax_halfway = retained = Interval()
+    equal_samples: dict[str, Interval] = {}
+
+    def kept(start: float, corner: float, own: float) -> Any:
+        return share(own - start, corner - start)
+
     if CORRECTNESS_ONLY in texts:
         correctness["correctness"] = _correctness(run, describe, texts, check)
         tax = describe.paired(accuracies, (CORRECTNESS_ONLY, last), lambda corner, own: corner - own)
-        retained = describe.paired(
-            accuracies, (START, CORRECTNESS_ONLY, last), lambda start, corner, own: share(own - start, corner - start)
-        )
+        retained = describe.paired(accuracies, (START, CORRECTNESS_ONLY, last), kept)
         if HALFWAY in texts:
             tax_halfway = describe.paired(accuracies, (HALFWAY, last), lambda corner, own: corner - own)
+            found = describe.paired(accuracies, (START, HALFWAY, last), kept)
+            equal_samples["retained_gain_equal_helpful_samples"] = found
     done = [run.done_record(p) for p in run.finished_phases() if not p.startswith("evaluation/")]
     resources = run.path / RESOURCES
     peak = read_stored(resources, Resources, fix="delete it").peak_memory_mb if resources.exists() else 0.0
@@ -115,6 +120,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
         legibility_tax=tax,
         legibility_tax_equal_helpful_samples=tax_halfway,
         retained_gain=retained,
+        **equal_samples,
         **({} if judged.judge is None else {"held_out_judge": judged.judge}),
         **({} if evaluation is None else {"evaluation": evaluation}),
     )

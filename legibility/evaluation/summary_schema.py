@@ -171,6 +171,9 @@ class Summary(Sparse):
     retained_gain: Interval = Field(
         description="(game - start) / (correctness-only - start); null where the two ends coincide."
     )
+    retained_gain_equal_helpful_samples: Interval | None = Field(
+        None, description="The retained gain with the correctness-only arm at half its steps. Absent in older files."
+    )
     held_out_judge: JudgeSummary | None = Field(
         None, description="The held-out judge; absent where a run has none, and in older files."
     )

@@ -21,6 +21,7 @@ from legibility.judging.joined_table import joined_table, repeated, study_condit
 from legibility.judging.mixed import mixed_model
 from legibility.judging.results import write_results
 from legibility.judging.results_schema import (
+    AllRaters,
     ConditionResult,
     ConfidenceResult,
     FirstWrongStep,
@@ -31,7 +32,7 @@ from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
 from legibility.judging.study_schema import ATTENTION, STUDY
 from legibility.judging.table import SIMULATION, TABLE, read_table
 from legibility.metrics import number
-from legibility.stored import write_stored
+from legibility.stored import Interval, write_stored
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class AnalyzedStudy:
     def lines(self) -> list[str]:
         """For the terminal."""
         lines = [("SIMULATION, not people. " if self.results.simulated else "") + headline(self.results)]
-        lines += [_line(c) for c in self.results.conditions]
+        lines += [_line(c, self.results.with_everyone(c.condition)) for c in self.results.conditions]
         lines += [f"excluded {r.rater}: {r.excluded}" for r in self.results.raters if r.excluded]
         if self.run is not None:
             lines.append(f"{self.run / HUMAN}: written; legibility report {self.run} shows it on the tax figure")
@@ -94,6 +95,8 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
             "no judgments are left: every rater is excluded by the rules of study.yaml (legibility import lists them in judgments.csv)"
         )
     conditions = [c for c in study_conditions(key) if (study_rows.condition == c).any()]
+    everyone = judged[judged.kind == STUDY]
+    judged_by_all = [c for c in study_conditions(key) if (everyone.condition == c).any()]
     return StudyResults(
         simulated=simulated,
         study_id=study.protocol.study_id,
@@ -110,6 +113,12 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
         raters_kept=int(study_rows.rater.nunique()),
         conditions=condition_results(study_rows, conditions, rules),
         differences=differences(study_rows, conditions, rules),
+        without_exclusion=AllRaters(
+            raters=int(everyone.rater.nunique()),
+            judgments=len(everyone),
+            conditions=condition_results(everyone, judged_by_all, rules),
+            differences=differences(everyone, judged_by_all, rules),
+        ),
         length_matched=length_matched(study_rows, conditions, rules),
         krippendorff_alpha=alpha(study_rows),
         mixed_model=mixed_model(study_rows),
@@ -153,12 +162,18 @@ def headline(results: StudyResults) -> str:
     )
 
 
-def _line(c: ConditionResult) -> str:
-    a = c.accuracy
-    shown = "undefined" if a.value is None else f"{a.value:.3f}"
-    if a.value is not None and a.low is not None:
-        shown += f" [{a.low:.3f}, {a.high:.3f}]"
-    return f"{c.label}: accuracy {shown}, {c.judgments} judgments"
+def _line(c: ConditionResult, everyone: ConditionResult | None) -> str:
+    line = f"{c.label}: accuracy {_shown(c.accuracy)}, {c.judgments} judgments"
+    if everyone is None or everyone.judgments == c.judgments:
+        return line
+    return f"{line} (nobody excluded: {_shown(everyone.accuracy)}, {everyone.judgments})"
+
+
+def _shown(accuracy: Interval) -> str:
+    shown = "undefined" if accuracy.value is None else f"{accuracy.value:.3f}"
+    if accuracy.value is not None and accuracy.low is not None:
+        shown += f" [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+    return shown
 
 
 def _run_folder(study: StudyFolder, run: Path | None) -> Path | None:

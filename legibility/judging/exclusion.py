@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from legibility.judging.protocol import Exclusion
 from legibility.judging.results_schema import RaterResult
 from legibility.judging.study_schema import ATTENTION
+
+
+def exclusion_rate(accuracy: float, judgments: int, alpha: float) -> float:
+    """Chance that the chance test leaves out a rater of this accuracy after so many judgments (exact).
+
+    1 - P(X >= k) for X ~ Binomial(judgments, accuracy), k the least count of right answers with
+    P(Binomial(judgments, 1/2) >= k) <= alpha.
+    """
+    least = int(binom.isf(alpha, judgments, 0.5)) + 1
+    return float(binom.cdf(least - 1, judgments, accuracy))
 
 
 def excluded_raters(judgments: pd.DataFrame, rules: Exclusion) -> list[RaterResult]:
@@ -15,7 +25,7 @@ def excluded_raters(judgments: pd.DataFrame, rules: Exclusion) -> list[RaterResu
 
     judgments: rater, kind, right, seconds. The chance test is exact and needs balanced labels, which the
     assignment gives every rater. It leaves out raters who cannot be told from guessing, and with few
-    judgments that includes some who did not guess: `simulate-raters --repeats` says how many.
+    judgments that includes some who did not guess: `exclusion_rate` and `simulate-raters --repeats` say how many.
     """
     found = []
     for rater, mine in judgments.groupby("rater", sort=True):

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field
 
 from legibility.game.condition import Condition, ConditionKey
-from legibility.stored import Interval, Number, Stored
+from legibility.stored import Interval, Number, Sparse, Stored
 
 
 class JudgmentCounts(Stored):
@@ -127,7 +127,16 @@ class FirstWrongStep(Stored):
     share_right: Number = Field(description="Share of them that mark the true one.")
 
 
-class StudyResults(Stored):
+class AllRaters(Stored):
+    """The main figures over every rater, as if nobody were excluded."""
+
+    raters: int = Field(description="Raters behind the numbers.")
+    judgments: int = Field(description="Study judgments of theirs.")
+    conditions: list[ConditionResult] = Field(description="As `conditions` of the study.")
+    differences: list[ConditionDifference] = Field(description="As `differences` of the study.")
+
+
+class StudyResults(Sparse):
     """results.json: everything the analysis of a study found."""
 
     schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
@@ -156,3 +165,11 @@ class StudyResults(Stored):
         description="Accuracy by stated confidence.",
     )
     first_wrong_step: FirstWrongStep
+    without_exclusion: AllRaters | None = Field(
+        None, description="The same over all raters; exclusion can push accuracy up. Absent in older files."
+    )
+
+    def with_everyone(self, condition: Condition) -> ConditionResult | None:
+        """What all raters, excluded or not, make of a condition; None in older files."""
+        found = self.without_exclusion.conditions if self.without_exclusion else []
+        return next((c for c in found if c.condition == condition), None)

@@ -86,6 +86,7 @@ def cards(data: ReportData) -> list[Card]:
     """The numbers on top; one that the run has yet to compute says so."""
     last, correctness = data.summary_rounds[-1], data.correctness_only
     tax, retained = data.summary.legibility_tax, data.summary.retained_gain
+    equal = data.summary.legibility_tax_equal_helpful_samples
     found = [
         Card(
             "start accuracy",
@@ -113,7 +114,14 @@ def cards(data: ReportData) -> list[Card]:
             signed(tax.value, 100, " points"),
             _range(tax, 100),
             "text",
-            "Accuracy given up for being checkable: correctness-only minus game.",
+            "Accuracy given up for being checkable: correctness-only minus game, at equal PPO steps.",
+        ),
+        Card(
+            "tax at equal helpful samples",
+            signed(equal.value, 100, " points"),
+            _range(equal, 100),
+            "text",
+            f"The same with the correctness-only arm after as many helpful training samples as the game's last round{_samples(data)}.",
         ),
         Card(
             "retained gain",
@@ -127,6 +135,18 @@ def cards(data: ReportData) -> list[Card]:
         return found
     # undefined is a result; what is still to come is not
     return [replace(card, value="not yet") if card.value == UNDEFINED else card for card in found]
+
+
+def _samples(data: ReportData) -> str:
+    """How many helpful samples a problem and in all each arm has seen there; the arm without a sneaky role draws twice
+    as many problems a step."""
+    correctness, ppo = data.summary.arms.correctness, data.config.ppo
+    if correctness is None:
+        return ""
+    of_a_step = ppo.problems_per_step * ppo.samples_per_role
+    game, other = data.summary_rounds[-1].steps * of_a_step, max(1, correctness.steps // 2) * 2 * of_a_step
+    seen = f"{game:,}" if game == other else f"{game:,} and {other:,}"
+    return f": {seen}, {ppo.samples_per_role} a problem; both are read on {data.summary.decoding.samples} samples of every test problem"
 
 
 def settings_line(data: ReportData) -> str:

@@ -53,7 +53,9 @@ def matrix() -> dict:
 def tax() -> dict:
     def arm(length: float, **measured) -> dict:
         checked = {"held_out_judge": {"raw": known(0.6), **measured}}
-        return {"mean_length": length, "support": 1.0, "checkability": checked, "accuracy": {"raw": known(0.5)}}
+        return {"mean_length": length, "support": 1.0, "checkability": checked, "accuracy": {"raw": known(0.5)}} | {
+            "step_validity_standardised": {"raw": known(length / 100)}
+        }
 
     return {
         "reference": "game 1",
@@ -118,6 +120,8 @@ def test_numbers_of_the_run(summary):
     assert read(summary, "checkability_held_out_judge_last_round") == 0.6
     assert read(summary, "checkability_held_out_judge_correctness_equal_length") == 0.55
     assert read(summary, "checkability_last_verifier_start") is None
+    assert read(summary, "checkability_step_validity_standardised_correctness") == 0.4
+    assert read(summary, "retained_gain_equal_helpful_samples") is None  # an older summary
 
 
 def test_numbers_of_a_round(summary):

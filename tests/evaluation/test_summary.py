@@ -82,6 +82,11 @@ def test_tax_and_retained_gain_are_differences_of_accuracies(summary, texts):
     init, corr, game = (accuracy(texts[n]) for n in ("init", "correctness", "helpful 1"))
     assert summary["legibility_tax"]["value"] == pytest.approx(corr - game)
     assert summary["legibility_tax_equal_helpful_samples"]["value"] == pytest.approx(accuracy(texts["halfway"]) - game)
+    half = accuracy(texts["halfway"])
+    equal = None if abs(half - init) < 1e-9 else pytest.approx((game - init) / (half - init))
+    assert summary["retained_gain_equal_helpful_samples"]["value"] == equal
+    for name in ("halfway", "correctness", "helpful 1", "init"):  # every arm is read on equally many samples
+        assert set(texts[name].groupby("problem_id").size()) == {2}
     expected = None if abs(corr - init) < 1e-9 else (game - init) / (corr - init)
     assert summary["retained_gain"]["value"] == (expected if expected is None else pytest.approx(expected))
 

@@ -8,10 +8,11 @@ import shutil
 import pytest
 
 from legibility.errors import UserError
-from legibility.judging.analysis import analyze_study
+from legibility.judging.analysis import AnalyzedStudy, analyze, analyze_study
+from legibility.judging.results import write_results
 from legibility.judging.simulate import simulate_study
 from legibility.judging.study_folder import StudyFolder
-from legibility.judging.table import TABLE, Judgment, to_frame, write_table
+from legibility.judging.table import TABLE, Judgment, read_table, to_frame, write_table
 from tests.judging.world import made_up_candidates, made_up_study, pretend_people
 from tests.support import legibility
 
@@ -30,6 +31,33 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(UserError, match="every rater is excluded"):
         analyze_study(StudyFolder.open(study.path))
     assert not (study.path / "analysis").exists()
+
+
+def test_results_stand_with_and_without_exclusion(tmp_path):
+    """A rater who is always wrong and too fast: out of the main figures, in those of all raters."""
+    study = made_up_study(tmp_path / "study", "analysis: {bootstrap: 200}\n", raters=8)
+    pretend_people(study)
+    table, truth = read_table(study.path / TABLE), study.key().correct
+    bad = table.rater == table.rater.iloc[0]
+    table.loc[bad, "verdict"] = ~table.item_id[bad].map(truth).astype(bool)
+    table.loc[bad, "seconds"] = 1.0
+    found = analyze(study, table)
+    everyone = found.without_exclusion
+    assert (found.raters_kept, everyone.raters) == (7, 8)
+    counted = table.item_id.map(study.key().kind) == "study"  # attention checks are not
+    assert everyone.judgments == found.judgments.analysed + int((bad & counted).sum()) == int(counted.sum())
+    for kept, all_raters in zip(found.conditions, everyone.conditions, strict=True):
+        assert kept.condition == all_raters.condition and found.with_everyone(kept.condition) == all_raters
+        assert all_raters.accuracy.value < kept.accuracy.value
+    assert sum(c.judgments for c in everyone.conditions) == everyone.judgments
+    assert [d.first for d in everyone.differences] == [d.first for d in found.differences]
+    analyzed = AnalyzedStudy(found, tmp_path / "results.html", None)
+    assert any("(nobody excluded: " in line for line in analyzed.lines())
+    page = write_results(tmp_path / "analysis", study.protocol, found).read_text()
+    assert "nobody excluded" in page and "1 of 8 raters are excluded" in page
+    honest = analyze(study, table[~bad])
+    assert honest.without_exclusion.conditions == honest.conditions
+    assert "No rater is excluded" in write_results(tmp_path / "honest", study.protocol, honest).read_text()
 
 
 def test_people_appear_on_the_runs_tax_figure(tiny_run, tmp_path):

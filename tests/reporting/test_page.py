@@ -57,6 +57,10 @@ def test_the_page_says_what_the_summary_says(run: RunFolder) -> None:
     data = read_run(run)
     shown = {card.name: card for card in cards(data)}
     assert shown["legibility tax"].value == "+12.5 points" and shown["legibility tax"].interval == "5.0 to 20.0"
+    equal = summary["legibility_tax_equal_helpful_samples"]["value"]
+    assert shown["tax at equal helpful samples"].value == signed(equal, 100, " points")
+    # three steps of 4 problems x 4 samples against one step of twice the problems
+    assert ": 48 and 32, 4 a problem; both are read on 2 samples of" in shown["tax at equal helpful samples"].meaning
     assert shown["retained gain"].value == "undefined" and shown["retained gain"].interval == ""
     assert shown["start accuracy"].value == f"{100 * summary['arms']['init']['accuracy']:.1f}%"
     assert all(card.meaning.endswith(".") for card in shown.values())

@@ -4,11 +4,16 @@ The paper's leading account of failed games is that the verifier learns who wrot
 predicted from character n-grams by logistic regression, across problems (folds hold whole problems
 out), on the completions stored at every PPO step; 0.5 is inseparable. Sneaky text is mostly incorrect,
 so part of the pooled figure is the verdict: `incorrect` is the same among incorrect text only.
+
+A probe that reads more text, or roles in another proportion, finds more. So every fit of a kind reads equally many
+texts of each role, the same number in every window: what the poorest window has, `evaluation.probe_texts` at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -23,8 +28,7 @@ from legibility.game.solutions import round_solutions
 from legibility.prompts import SNEAKY
 from legibility.randomness import stream
 
-LARGEST = 2000  # texts read by one fit
-LEAST = 20  # texts of each role
+LEAST = 20  # texts of each role; windows with fewer have no figure
 FOLDS = 3
 
 
@@ -47,22 +51,27 @@ def compute(run: EvaluationRun) -> list[SeparabilityRow]:
     for index in run.rounds:
         frame = round_solutions(run.folder, index)
         frame = frame[frame.phase == "ppo"]
-        for first in range(1, int(frame.step.max()) + 1, every):
-            inside = frame[(frame.step >= first) & (frame.step < first + every)]
+        for first, end in spans(int(frame.step.max()), every):
+            inside = frame[(frame.step >= first) & (frame.step < end)]
             windows.append(Window(index, int(inside.step.max()), inside))
     run.progress.phase("role probe", len(windows))
+    readable = [valid(window.frame) for window in windows]
+    wrong_only = [of_verdict(frame, "incorrect") for frame in readable]
+    most = run.settings.evaluation.probe_texts
+    per_role, wrong_per_role = equal_count(readable, most), equal_count(wrong_only, most)
     rows = []
     for k, window in enumerate(windows):
-        found = valid(window.frame)
         rng = stream(run.config.seed, "probe", window.round, window.step)
-        whole, wrong = (probe(frame, run, rng) for frame in (found, of_verdict(found, "incorrect")))
+        whole = probe(readable[k], per_role, run, rng)
+        wrong = probe(wrong_only[k], wrong_per_role, run, rng)
         rows.append(
             SeparabilityRow(
                 round=window.round,
                 step=window.step,
                 all=None if whole is None else whole.interval(),
                 incorrect=None if wrong is None else wrong.interval(),
-                texts=min(len(found), LARGEST),
+                texts=0 if whole is None else 2 * per_role,
+                texts_incorrect=0 if wrong is None else 2 * wrong_per_role,
             )
         )
         run.progress.step(k + 1, {"AUC": float("nan") if whole is None else whole.value})
@@ -70,15 +79,39 @@ def compute(run: EvaluationRun) -> list[SeparabilityRow]:
     return rows
 
 
-def probe(frame: pd.DataFrame, run: EvaluationRun, rng: np.random.Generator) -> Figure | None:
-    """AUC of the role probe on problems it was not fitted on; None below 20 texts a role."""
-    if len(frame) > LARGEST:
-        frame = frame.iloc[np.sort(rng.choice(len(frame), LARGEST, replace=False))]
+def spans(steps: int, every: int) -> list[tuple[int, int]]:
+    """Windows of `every` PPO steps from step 1, as (first, end) with the end outside; a shorter rest joins the last."""
+    starts = list(range(1, max(steps - every + 2, 2), every))
+    return [*pairwise(starts), (starts[-1], steps + 1)]
+
+
+def equal_count(frames: Sequence[pd.DataFrame], most: int) -> int:
+    """Texts of each role that every frame can give, `most` at most; frames below LEAST of a role do not count.
+
+    0 where no frame has as many.
+    """
+    poorest = [min(int((f.role == SNEAKY).sum()), int((f.role != SNEAKY).sum())) for f in frames]
+    enough = [count for count in poorest if count >= LEAST]
+    return min([most, *enough]) if enough else 0
+
+
+def balanced(frame: pd.DataFrame, per_role: int, rng: np.random.Generator) -> pd.DataFrame | None:
+    """`per_role` texts of each role drawn at random, in the frame's order; None where a role has fewer than that or LEAST."""
     sneaky = (frame.role == SNEAKY).to_numpy()
-    if min(sneaky.sum(), (~sneaky).sum()) < LEAST or frame.problem_id.nunique() < FOLDS:
+    mine, others = np.flatnonzero(sneaky), np.flatnonzero(~sneaky)
+    if min(len(mine), len(others)) < max(per_role, LEAST):
         return None
-    problems = list(frame.problem_id)
-    scores = role_scores(list(frame.text), sneaky, problems)
+    chosen = [rng.choice(part, per_role, replace=False) for part in (mine, others)]
+    return frame.iloc[np.sort(np.concatenate(chosen))]
+
+
+def probe(frame: pd.DataFrame, per_role: int, run: EvaluationRun, rng: np.random.Generator) -> Figure | None:
+    """AUC of the role probe on problems it was not fitted on, of `per_role` texts a role; None where those lack."""
+    chosen = balanced(frame, per_role, rng)
+    if chosen is None or chosen.problem_id.nunique() < FOLDS:
+        return None
+    sneaky, problems = (chosen.role == SNEAKY).to_numpy(), list(chosen.problem_id)
+    scores = role_scores(list(chosen.text), sneaky, problems)
     settings = run.settings.evaluation
     resamples = Resamples.multinomial(
         problems, resamples=settings.bootstrap, confidence_level=settings.confidence_level, rng=rng

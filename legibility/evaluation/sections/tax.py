@@ -3,7 +3,10 @@
 Tax and retained gain as in `legibility.evaluation.summary`. Checkability of an arm's helpful text:
 same-problem pairwise accuracy of the run's last verifier and of the held-out judge, step validity
 (mean share of written steps that are true; a solution that writes none counts 0: there is nothing to
-check), and human accuracy where judgments were imported. Reviewers of the paper call length an
+check), the same standardised by verdict, and human accuracy where judgments were imported. Right solutions
+hold truer steps, so a more accurate arm has a higher step validity without being easier to check; standardised
+means with a fixed mix of verdicts, half correct and half incorrect, in every arm and round:
+    (mean over correct texts + mean over incorrect texts) / 2. Reviewers of the paper call length an
 uncontrolled confound, so every figure is also given with the arm's text weighted to the lengths of
 the last game round's text (bins at its deciles; bins with fewer than 5 of the arm's texts are left
 out on both sides, and `support` is the share of the game's text that remains). The length-penalised
@@ -12,13 +15,13 @@ correctness arm ("correctness short") is a second control.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from legibility.evaluation.intervals import Figure, combine, share
+from legibility.evaluation.intervals import Figure, Resamples, combine, share
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Measured, Tax, TaxArm
 from legibility.evaluation.sections.subtlety import StepGrader, step_table
@@ -112,11 +115,15 @@ def _arm(run: EvaluationRun, arm: ArmText, game: ArmText, human: Interval | None
         )
         for name in raw
     }
-    accuracy = measures.pop("accuracy")
+    accuracy, fixed_mix = measures.pop("accuracy"), measures.pop("step_validity_standardised")
     if human is not None:
         measures["human"] = Measured(raw=human)
     return TaxArm(
-        mean_length=float(arm.frame.completion_tokens.mean()), support=support, checkability=measures, accuracy=accuracy
+        mean_length=float(arm.frame.completion_tokens.mean()),
+        support=support,
+        checkability=measures,
+        accuracy=accuracy,
+        step_validity_standardised=fixed_mix,
     )
 
 
@@ -133,7 +140,19 @@ def _figures(run: EvaluationRun, arm: ArmText, weights: np.ndarray | None = None
             for name, s in arm.scores.items()
         },
         "step_validity": run.resamples.mean(problems, arm.validity, weights),
+        "step_validity_standardised": standardised(run.resamples, problems, arm.validity, right, weights),
     }
+
+
+def standardised(
+    resamples: Resamples, problem_ids: Sequence[str], values: np.ndarray, correct: np.ndarray, weights: np.ndarray
+) -> Figure:
+    """Mean of values (n,) at half correct and half incorrect text: the mean of the two (weighted) means.
+
+    nan entries are left out; nan where a verdict has no text of weight.
+    """
+    parts = [resamples.mean(problem_ids, values, weights * (correct == verdict)) for verdict in (True, False)]
+    return combine(lambda right, wrong: (right + wrong) / 2, *parts)
 
 
 def _known(interval: Interval | None) -> Interval:

@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 
 from legibility.evaluation.evaluate import evaluate
-from legibility.evaluation.sections.tax import length_weights
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.sections.subtlety import StepGrader, step_table
+from legibility.evaluation.sections.tax import length_weights, standardised
 from legibility.evaluation.summary_schema import read_summary
 from legibility.game.condition import CORRECTNESS_ONLY, START, helpful
 from legibility.game.human_record import HumanAccuracy, HumanRecord
 from legibility.game.run_folder import RunFolder
 from legibility.reporting import write_report
 from legibility.stored import Interval, write_stored
-from tests.evaluation.helpers import SMALL
+from tests.evaluation.helpers import SMALL, resamples, section
 from tests.support import quiet
 
 
@@ -99,3 +101,40 @@ def test_lengths_an_arm_does_not_have_are_left_out_on_both_sides():
     arm, reference = pd.Series([10] * 50), pd.Series([10] * 30 + [50] * 70)
     ours, theirs, support = length_weights(arm, reference)
     assert support == pytest.approx(0.3) and theirs.sum() == 30 and ours.sum() == pytest.approx(30)
+
+
+def test_standardised_validity_by_hand():
+    """Correct texts 1.0, 0.8 (weights 1, 3), incorrect 0.4, 0.0, one unreadable: (0.85 + 0.2) / 2."""
+    values = np.array([1.0, 0.8, 0.4, 0.0, np.nan])
+    correct, weights = np.array([True, True, False, False, False]), np.array([1.0, 3.0, 1.0, 1.0, 9.0])
+    found = standardised(resamples(list("abcde")), list("abcde"), values, correct, weights)
+    assert found.value == pytest.approx((0.85 + 0.2) / 2)
+    nothing = standardised(resamples(list("ab")), list("ab"), values[:2], correct[:2], weights[:2])
+    assert np.isnan(nothing.value) and nothing.interval() == Interval()
+
+
+def test_a_more_accurate_arm_of_the_same_text_by_verdict_gains_nothing():
+    """Correct text has validity 0.9, incorrect 0.3: the plain mean follows the accuracy, the standardised one does not."""
+    rng, ids = np.random.default_rng(0), [f"p{i}" for i in range(2000)]
+    plain, fixed = [], []
+    for accuracy in (0.3, 0.6):
+        correct = rng.random(2000) < accuracy
+        values = np.clip(np.where(correct, 0.9, 0.3) + rng.normal(0, 0.05, 2000), 0, 1)
+        found = standardised(resamples(ids, 20), ids, values, correct, np.ones(2000))
+        plain.append(values.mean())
+        fixed.append(found.value)
+    assert plain[1] - plain[0] == pytest.approx(0.3 * 0.6, abs=0.03)
+    assert fixed == pytest.approx([0.6, 0.6], abs=0.01)
+
+
+def test_standardised_validity_of_a_run_from_its_stored_text(evaluated):
+    run = EvaluationRun(evaluated.path)
+    grader = StepGrader(run.problems)
+    for name, arm in section(evaluated, "tax")["arms"].items():
+        whose = {"start": START, "correctness": CORRECTNESS_ONLY, "game 0": helpful(0), "game 1": helpful(1)}[name]
+        frame = run.texts[whose]
+        frame = frame[frame.verdict != "invalid"]
+        share = step_table(frame, grader).validity.fillna(0).to_numpy()
+        means = [share[(frame.verdict == v).to_numpy()].mean() for v in ("correct", "incorrect")]
+        assert arm["step_validity_standardised"]["raw"]["value"] == pytest.approx(np.mean(means))
+        assert arm["checkability"]["step_validity"]["raw"]["value"] == pytest.approx(share.mean())
