@@ -87,7 +87,7 @@ def sample_base(game: Game) -> None:
             ("test", SNEAKY, config.evaluation.samples),
         ]
         if config.game.held_out_judge and game.splits.judge:
-            jobs.append(("judge", HELPFUL, config.verifier.solutions_per_problem))
+            jobs.append(("judge", HELPFUL, count))
         game.progress.phase("base policy text", len(jobs))
         rows: list[Solution] = []
         accuracy = {}
@@ -108,8 +108,8 @@ def sample_base(game: Game) -> None:
                 ).rows
                 accuracy[f"{split}_{role}"] = float(np.mean([r.verdict == "correct" for r in drawn]))
                 rows += drawn
-                if split == "verifier":
-                    rows += _draw_more(game, prover, drawn, count)
+                if split in ("verifier", "judge"):
+                    rows += _draw_more(game, prover, drawn, count, split)
                 game.progress.step(k + 1, accuracy)
             write_solutions(work / "solutions.parquet", rows)
             write_stored(work / METRICS, BaseMetrics(**accuracy))
@@ -120,13 +120,13 @@ def sample_base(game: Game) -> None:
     gates.enforce(config.gates, "the base policy", reasons, game.force, game.progress.warn)
 
 
-def _draw_more(game: Game, prover: Prover, rows: list[Solution], count: int) -> list[Solution]:
-    """Further base text for verifier problems that have none of one label, `count` texts each and draw.
+def _draw_more(game: Game, prover: Prover, rows: list[Solution], count: int, part: Part) -> list[Solution]:
+    """Further base text for problems of a part that have none of one label, `count` texts each and draw.
 
     Ends after `game.base_draws` draws, or when distinct texts fill the mixture of a verifier that learns from base text
     alone. The number of the draw is recorded as the step.
     """
-    problems, settings = game.splits.verifier, game.config
+    problems, settings = game.splits.part(part), game.config
     wanted = settings.verifier.solutions_per_problem * len(problems) // 2
     more: list[Solution] = []
     for draw in range(1, settings.game.base_draws):
@@ -147,7 +147,7 @@ def _draw_more(game: Game, prover: Prover, rows: list[Solution], count: int) -> 
             arm=INIT,
             round_index=START.round,
             phase="base",
-            split="verifier",
+            split=part,
             step=draw,
             label=BASE_ROLE,
         ).rows

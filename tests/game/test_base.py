@@ -81,3 +81,14 @@ def test_nothing_is_drawn_again_once_distinct_texts_suffice(play_base):
     wanted = 30  # pairs: 2 texts for each of 30 problems
     assert least(distinct[distinct.step < distinct.step.max()]) < wanted
     assert least(distinct) >= wanted or distinct.step.max() == 49
+
+
+def test_the_judges_problems_are_drawn_as_often_as_the_verifiers(play_base, tiny_run):
+    """Further draws too, so that its training text is no poorer."""
+    texts = play_base("game.base_draws=3", "game.base_samples=3")
+    first = texts[texts.step == 0]
+    assert first[(first.role == "base") & first.split.isin(["verifier", "judge"])].groupby(
+        "split"
+    ).size().to_dict() == {"judge": 90, "verifier": 90}
+    assert "judge" in set(texts[texts.step > 0].split)
+    assert set(texts[texts.split == "judge"].role) == {"base"}

@@ -39,7 +39,14 @@ TEST = {
     "base": {"pooled": 0.8, "within_role": 0.8, "base": 0.8, "pairwise": None},
     "0": {"pooled": 0.6, "within_role": 0.65, "helpful": 0.7, "sneaky": 0.6, "pairwise": 0.75},
 }
-CELL = {"component": "base", "role": "base", "wanted": 8, "taken": 6, "available_correct": 3, "available_incorrect": 9}
+CELL = {
+    "component": "base",
+    "role": "base",
+    "wanted": 8,
+    "taken": 6,
+    "available_correct": 3,
+    "available_incorrect": 9,
+} | {"distinct": 5, "twins": 1, "distinct_correct": 3, "distinct_incorrect": 8}
 SETUP = {"problems_per_step": 16, "incorrect": 0.95, "goodhart_accuracy": 0.2, "goodhart_start": 0.4}
 FILES = [
     (Manifest, {**PLACE, **MACHINE, "command": "weak-to-strong", "device": "auto", "seeds": [0, 1]}),
