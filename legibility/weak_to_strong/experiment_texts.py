@@ -81,7 +81,8 @@ def run_texts(path: Path) -> Texts:
     for index in rounds:
         frame = round_solutions(run, index)
         collected.append(frame[(frame.phase == "collection") & frame.split.isin(SPLITS)])
-    frame = pd.concat([base[base.role == BASE_ROLE], *collected], ignore_index=True)
+    base = base[(base.role == BASE_ROLE) & base.split.isin(SPLITS)]  # the judge's part is nobody else's
+    frame = pd.concat([base, *collected], ignore_index=True)
     return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
 
 

@@ -98,7 +98,7 @@ def test_exports_never_write_over_anything(study, candidates, tmp_path):
 
 def test_export_of_a_run(tiny_run, tmp_path):
     out = tmp_path / "study"
-    chosen = "init:-1:base,game:1:helpful,game:1:sneaky,correctness:0:helpful"
+    chosen = "init:-1:base,game:1:sneaky,correctness:0:helpful"
     result = legibility(
         "export", tiny_run.path, "--out", out, "--per-condition", 2, "--raters", 3, "--conditions", chosen
     )
