@@ -8,6 +8,7 @@ it is a frozen copy.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,14 +181,18 @@ def lora_config(settings: ProverSettings) -> Any:
 
 def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
     """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
+    try:
+        return adapted(model, lora_config(settings), seed)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"prover.lora.target_modules: {reason}; name modules of this model, or all-linear") from None
+
+
+def adapted(model: Any, config: Any, seed: int) -> Any:
+    """The model with fresh adapters of a peft configuration, initialised from `seed`. Raises ValueError as peft does."""
     from peft import get_peft_model
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
-        try:
-            return get_peft_model(model, lora_config(settings), autocast_adapter_dtype=True)
-        except ValueError as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                f"prover.lora.target_modules: {reason}; name modules of this model, or all-linear"
-            ) from None
+        warnings.simplefilter("ignore", FutureWarning)  # of names that peft asks transformers for
+        return get_peft_model(model, config, autocast_adapter_dtype=True)
