@@ -101,11 +101,6 @@ class PPOSettings(Settings):
         "auto",
         description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16).",
     )
-    max_logprob_gap: float | None = Field(
-        None,
-        gt=0,
-        description="Stop where sampler and trainer differ by more nats about a token's log-prob (null: 0.1 in float32, 5 in bfloat16).",
-    )
     save_every: int | None = Field(None, ge=1, description="Steps between saved provers (null: save only the last).")
 
     @model_validator(mode="after")
@@ -135,7 +130,14 @@ class StopSettings(Settings):
     goodhart_accuracy: float = Field(
         0.2, ge=0, le=1, description="A Goodhart round is over once smoothed accuracy is below this."
     )
-    min_steps: int = Field(10, ge=0, description="Never stop before this step.")
+    min_steps: int = Field(
+        10, ge=0, description="Before this step a verifier does not count as fooled (or exploited), and nothing stops."
+    )
+    min_samples: int = Field(
+        50,
+        ge=1,
+        description="Nor does it while fewer samples than these stand behind a smoothed figure (effective number).",
+    )
     patience: int = Field(0, ge=0, description="Steps to go on after the rule first holds.")
 
 
@@ -251,8 +253,25 @@ class AttackSettings(Settings):
         default=["src", "cgc", "goodhart"], min_length=1, description="What attackers are paid."
     )
     seeds: int = Field(3, ge=1, description="Attackers per verifier and reward.")
+    steps: int | None = Field(
+        None,
+        ge=1,
+        description="PPO steps every attack makes, exploited or not, so that attackers are compared at equal steps (null: ppo.steps, max_steps at most).",
+    )
     max_steps: int | None = Field(
-        None, ge=1, description="PPO steps before an attack is given up (null: twice ppo.steps)."
+        None,
+        ge=1,
+        description="PPO steps before an attack is given up (null: twice ppo.steps, or steps if that is more).",
+    )
+    extend_to: int | None = Field(
+        None,
+        ge=1,
+        description="While more than a third of the attacks with one reward on one verifier are not exploited, double their max_steps, up to this (null: never).",
+    )
+    window: int = Field(
+        8,
+        ge=1,
+        description="Steps whose text one false-positive rate of an attacker reads: this step and those before.",
     )
     problems_per_step: int | None = Field(None, ge=1, description="Problems per step (null: ppo.problems_per_step).")
     incorrect: float = Field(
@@ -277,6 +296,12 @@ class AttackSettings(Settings):
     def _rewards_differ(self) -> AttackSettings:
         if len(set(self.rewards)) < len(self.rewards):
             raise ValueError("attack.rewards names a reward twice")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> AttackSettings:
+        if self.steps is not None and self.max_steps is not None and self.steps > self.max_steps:
+            raise ValueError(f"attack.steps ({self.steps}) is more than attack.max_steps ({self.max_steps})")
         return self
 
 

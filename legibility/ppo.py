@@ -374,8 +374,7 @@ class PPO:
     def _values(self, packed: PackedBatch, hidden: torch.Tensor | None) -> torch.Tensor:
         """Values (M,): of the policy's `hidden` states, or of the critic's own."""
         if self.critic is not None:
-            critic = self.critic.get_base_model() if self.policy.is_lora else self.critic
-            hidden = packed_hidden(critic, packed, route=self.policy.route)
+            hidden = packed_hidden(self.critic.get_base_model() if self.policy.is_lora else self.critic, packed)
         return self.value_head(hidden)
 
     def save(self, folder: Path) -> None:

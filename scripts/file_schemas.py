@@ -50,6 +50,7 @@ FILES: dict[str, list[File]] = {
         File("evaluation/best_of_n.json", schema.BestOfNFile),
         File("evaluation/attacks.json", schema.AttacksFile),
         File("evaluation/survival.json", schema.SurvivalFile),
+        File("evaluation/robustness.json", schema.RobustnessFile),
         File("evaluation/tax.json", schema.Tax),
         File("evaluation/subtlety.json", schema.SubtletyFile),
         File("evaluation/separability.json", schema.SeparabilityFile),

@@ -16,9 +16,11 @@ from typing import Annotated, Literal
 import typer
 
 from legibility.config_file import load_config
-from legibility.evaluation.claims import claims
-from legibility.evaluation.compare import ComparedFigure, Comparison, merge, over_seeds, read_summaries, steps_by_seed
-from legibility.evaluation.headline import STEPS_TO_EXPLOIT, attacks_of
+from legibility.evaluation.attacks_over_seeds import attacks_of
+from legibility.evaluation.claims import LEAST_SEEDS, Claim
+from legibility.evaluation.compare import ComparedFigure, Comparison, merge, read_summaries, steps_by_seed
+from legibility.evaluation.headline import STEPS_TO_EXPLOIT
+from legibility.evaluation.over_seeds import over_seeds
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
 from legibility.files import write_atomic
@@ -48,7 +50,7 @@ def main(
         head(runs, summaries, config),
         in_words(before),
         "## Claims of the paper\n",
-        claim_table(summaries),
+        claim_table(merged.claims),
         "## Headline numbers\n",
         figure_table(merged),
         "## Round by round\n",
@@ -66,6 +68,9 @@ def main(
         matrix_table(summaries, "auroc"),
         "False-positive rates at the threshold fixed on round 0's validation text:\n",
         matrix_table(summaries, "fpr"),
+        "## Attacks: what fresh attackers get accepted\n",
+        "Share of their incorrect text that a verifier accepts from the score at which it accepts a fixed share of round 0's helpful-correct validation text:\n",
+        robustness_table(merged),
         "## Attacks: steps to exploit\n",
         attack_picture(summaries, merged, out),
         survival_table(merged),
@@ -159,11 +164,16 @@ def attack_settings(summary: Summary, config: Path) -> str:
     return "".join(f" attack.{name}={made}" for name, (made, default) in changed.items() if made != default)
 
 
-def claim_table(summaries: Sequence[Summary]) -> str:
-    """The paper's claims with their verdicts."""
-    rows = [(c.text, c.paper, c.evidence, f"**{c.verdict}**") for c in claims(summaries)]
-    return "Held: the interval over seeds lies above 0. Failed: the mean does not. Not clear: in between.\n\n" + table(
-        ("claim", "paper", "measured here", "verdict"), rows
+def claim_table(claims: Sequence[Claim]) -> str:
+    """What is claimed, with rules, numbers and verdicts."""
+    rows = [
+        (c.family, c.statement, c.paper, c.rule, c.evidence, number(c.p), number(c.p_holm), f"**{c.verdict}**")
+        for c in claims
+    ]
+    return (
+        f"A claim is held where its rule is met by at least {LEAST_SEEDS} seeds; fewer decide nothing. "
+        "p: of a mean that is not above the bound (t-test); beside it adjusted for all claims of the family (Holm).\n\n"
+        + table(("family", "claim", "paper", "rule", "measured here", "p", "p, Holm", "verdict"), rows)
     )
 
 
@@ -206,14 +216,27 @@ def survival_table(merged: Comparison) -> str:
             r.reward,
             r.verifier,
             number(r.median, 0) if r.median is not None else f"> {r.cap}",
-            f"{number(r.low, 0)} to {number(r.high, 0)}",
+            "–" if r.mean_steps is None else r.mean_steps.text(0),
             f"{r.n}{' (quick)' if r.quick else ''}",
             f"{r.censored:.0%}",
             r.cap,
+            ", ".join(f"{a.attacks} at {a.step}" for a in r.at_risk or ()),
         )
         for r in merged.survival
     ]
-    return table(("reward", "verifier", "median", "interval", "attacks", "not exploited", "step cap"), rows)
+    header = ("reward", "verifier", "median", "mean within the cap, interval over seeds", "attacks", "not exploited")
+    return table((*header, "step cap", "at risk at step"), rows)
+
+
+def robustness_table(merged: Comparison) -> str:
+    """What verifiers accept of fresh attackers' incorrect text, at the points that all attacks have reached."""
+    if not merged.robustness:
+        return "Not measured.\n"
+    rows = [
+        (r.reward, f"{r.target:g} {'steps' if r.at == 'steps' else 'nats'}", r.verifier, r.text(), r.n)
+        for r in merged.robustness
+    ]
+    return table(("reward", "after", "verifier", "false-positive rate", "seeds"), rows)
 
 
 def best_of_n_table(summaries: Sequence[Summary]) -> str:

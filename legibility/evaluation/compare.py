@@ -1,7 +1,7 @@
-"""Several runs of one configuration (seeds side by side) merged: mean, interval over seeds, paired test between arms.
+"""Several runs of one configuration (seeds side by side) merged: mean, interval over seeds, paired tests, claims.
 
 A seed is one unit: intervals are Student's t over seeds, and arms are compared by a paired t-test over
-the seeds that have both. Attacks of all runs are pooled before the Kaplan–Meier estimate.
+the seeds that have both. Attacks of a run count as one number each (legibility.evaluation.attacks_over_seeds).
 """
 
 from __future__ import annotations
@@ -10,36 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
-from scipy import stats
 
 from legibility.errors import UserError
-from legibility.evaluation.attacks.survival import median_steps
-from legibility.evaluation.headline import STEPS, STEPS_TO_EXPLOIT, Contrast, Headline, attacks_of, contrasts, headline
-from legibility.evaluation.schema import Survival
+from legibility.evaluation.attacks_over_seeds import (
+    RateOverSeeds,
+    SurvivalOverSeeds,
+    rates_over_seeds,
+    survival_over_seeds,
+)
+from legibility.evaluation.claims import Claim, claims
+from legibility.evaluation.headline import STEPS, STEPS_TO_EXPLOIT, Contrast, Headline, contrasts, headline
+from legibility.evaluation.over_seeds import Difference, OverSeeds, over_seeds, paired_test
 from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.game.run_folder import RunFolder, different_settings
-from legibility.stored import Number, Stored, write_stored
+from legibility.stored import Stored, write_stored
 
 COMPARISON = "compare.json"
-
-
-class OverSeeds(Stored):
-    """A number of several runs: its values, their mean and its t interval (null below two known values)."""
-
-    values: list[Number] = Field(description="The number by seed, in the order of `seeds`; null: a run lacks it.")
-    mean: Number = Field(description="Mean of the known values.")
-    low: Number = Field(description="Lower bound of the mean's t interval over seeds.")
-    high: Number = Field(description="Upper bound.")
-    n: int = Field(description="Seeds that have the number.")
-
-    def text(self, digits: int = 3) -> str:
-        """The mean and its interval, for people; a dash where no seed has the number."""
-        if self.mean is None:
-            return "–"
-        interval = "" if self.low is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{self.mean:.{digits}f}{interval}"
 
 
 class ComparedFigure(OverSeeds):
@@ -56,14 +43,6 @@ class ComparedFigure(OverSeeds):
     def title(self) -> str:
         """The label with its round."""
         return self.label if self.round is None else f"round {self.round}: {self.label}"
-
-
-class Difference(Stored):
-    """A paired t-test over seeds; null below two seeds that have both numbers."""
-
-    difference: Number = Field(description="Mean of first - second.")
-    p: Number = Field(description="Two-sided p.")
-    n: int = Field(description="Seeds that have both.")
 
 
 class PairedTest(Difference):
@@ -83,7 +62,13 @@ class Comparison(Stored):
     confidence_level: float = Field(description="Level of the intervals.")
     figures: list[ComparedFigure] = Field(description="Every headline number.")
     paired_tests: list[PairedTest] = Field(description="Differences between arms and between rounds.")
-    survival: list[Survival] = Field(description="Steps to exploit over the attacks of all runs.")
+    survival: list[SurvivalOverSeeds] = Field(description="Steps to exploit over the attacks of all runs.")
+    robustness: list[RateOverSeeds] = Field(
+        default_factory=list, description="False-positive rates under fresh attackers. Absent in older files."
+    )
+    claims: list[Claim] = Field(
+        default_factory=list, description="What is claimed, and what these runs say of it. Absent in older files."
+    )
     settings_differ: list[str] = Field(
         default_factory=list, description="Settings other than the seed in which the runs differ from the first."
     )
@@ -139,14 +124,16 @@ def read_summaries(paths: Sequence[Path]) -> list[Summary]:
 def merge(
     summaries: Sequence[Summary], confidence_level: float = 0.95, settings_differ: Sequence[str] = ()
 ) -> Comparison:
-    """Every headline number by seed with its mean and interval, paired tests, pooled survival."""
+    """Every headline number by seed with its mean and interval, paired tests, survival, claims."""
     return Comparison(
         runs=[s.run for s in summaries],
         seeds=[s.seed for s in summaries],
         confidence_level=confidence_level,
         figures=[_figure(h, summaries, confidence_level) for h in headline(summaries)],
         paired_tests=[_test(c, summaries) for c in contrasts(summaries)],
-        survival=pooled_survival(summaries, confidence_level),
+        survival=survival_over_seeds(summaries, confidence_level),
+        robustness=rates_over_seeds(summaries, confidence_level),
+        claims=claims(summaries, confidence_level),
         settings_differ=list(settings_differ),
     )
 
@@ -163,43 +150,10 @@ def _test(contrast: Contrast, summaries: Sequence[Summary]) -> PairedTest:
     return PairedTest(name=contrast.name, round=contrast.round, label=contrast.label, **dict(found))
 
 
-def over_seeds(values: Sequence[float | None], confidence_level: float) -> OverSeeds:
-    """Values by seed, their mean and its t interval; the interval needs two seeds that have the number."""
-    known = np.array([v for v in values if v is not None], dtype=float)
-    low = high = float("nan")
-    if len(known) > 1:
-        half = stats.t.ppf((1 + confidence_level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
-        low, high = float(known.mean() - half), float(known.mean() + half)
-    mean = float(known.mean()) if len(known) else float("nan")
-    return OverSeeds(values=list(values), mean=mean, low=low, high=high, n=len(known))
-
-
-def paired_test(first: Sequence[float | None], second: Sequence[float | None]) -> Difference:
-    """Paired t-test of first - second over the seeds that have both: mean difference and two-sided p."""
-    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    if len(pairs) < 2:
-        return Difference(difference=None, p=None, n=len(pairs))
-    a, b = np.array(pairs, dtype=float).T
-    spread = (a - b).std()
-    p = stats.ttest_rel(a, b).pvalue if spread > 1e-12 else (1.0 if abs((a - b).mean()) <= 1e-12 else 0.0)
-    return Difference(difference=float((a - b).mean()), p=float(p), n=len(pairs))
-
-
 def steps_by_seed(comparison: Comparison, index: int) -> str:
     """Steps in the game until round `index`'s verifier was fooled, by seed; "> n" where it was not within its n steps."""
     fooled, steps = (comparison.figure(name, index).values for name in (STEPS_TO_EXPLOIT, STEPS))
     return ", ".join(f"{f:.0f}" if f is not None else f"> {n:.0f}" for f, n in zip(fooled, steps, strict=True))
-
-
-def pooled_survival(summaries: Sequence[Summary], confidence_level: float) -> list[Survival]:
-    """Kaplan–Meier over the attacks of all runs, by reward and verifier; quick attacks are left out where full ones exist."""
-    records = attacks_of(summaries)
-    rows = []
-    for reward, index in sorted({(r.reward, r.verifier) for r in records}):
-        chosen = [r for r in records if (r.reward, r.verifier) == (reward, index)]
-        chosen = [r for r in chosen if not r.quick] or chosen
-        rows.append(median_steps(chosen, confidence_level))
-    return rows
 
 
 def _settings_differ(paths: Sequence[Path]) -> list[str]:

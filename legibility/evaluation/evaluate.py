@@ -16,11 +16,12 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation import short_arm
+from legibility.evaluation.attacks.robustness import false_positive_rates
 from legibility.evaluation.attacks.suite import make_attacks, plan_suite
-from legibility.evaluation.attacks.survival import survival
+from legibility.evaluation.attacks.survival import MOST_CENSORED, survival
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import AttackRecord, Evaluation, Section, SurvivalRow, write_section
+from legibility.evaluation.schema import AttackRecord, Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY
@@ -52,8 +53,7 @@ def evaluate(
         make_attacks(run, plan_suite(run))
         short_arm.train(run)
         run = open_run(path, overrides, run.progress)  # what was trained is there now
-    records, medians = write_attacks(run)
-    found: dict[str, Section] = {"attacks": records, "survival": medians}
+    found: dict[str, Section] = {**write_attacks(run)}
     for name, compute in SECTIONS.items():
         started = time.time()
         found[name] = compute(run)
@@ -87,9 +87,9 @@ def attack(
         quick=quick,
     )
     make_attacks(run, wanted, quick=quick, only_one=reward is not None)
-    records, _ = write_attacks(run)
+    write_attacks(run)
     refresh_summary(run)
-    return records
+    return [made.record for made in finished_attacks(run.folder)]
 
 
 def open_run(path: Path | str, overrides: Sequence[str], progress: Progress) -> EvaluationRun:
@@ -100,8 +100,8 @@ def open_run(path: Path | str, overrides: Sequence[str], progress: Progress) -> 
     return run
 
 
-def write_attacks(run: EvaluationRun) -> tuple[list[AttackRecord], list[SurvivalRow]]:
-    """Write the records and the Kaplan–Meier medians of the attacks the run has; empty lists where there are none."""
+def write_attacks(run: EvaluationRun) -> dict[str, Section]:
+    """Write what is known of the attacks the run has: `attacks`, `survival`, `robustness`; empty where there are none."""
     records = [made.record for made in finished_attacks(run.folder)]
     medians = survival(records, run.settings.evaluation.confidence_level)
     for row in medians:
@@ -109,14 +109,20 @@ def write_attacks(run: EvaluationRun) -> tuple[list[AttackRecord], list[Survival
             f"{row.reward} attacks on verifier {row.verifier}: median {_steps(row.median)} steps "
             f"[{_steps(row.low)}, {_steps(row.high)}], {row.censored:.0%} of {row.n} not exploited by step {row.cap}"
         )
-        if row.cap_enough is False:
+        if row.censored is not None and row.censored > MOST_CENSORED:
+            run.progress.warn(
+                f"{row.reward} attacks on verifier {row.verifier}: more than a third are not exploited by step {row.cap}; "
+                "attack.extend_to lets them go on"
+            )
+        elif row.cap_enough is False:
             run.progress.warn(
                 f"{row.reward} attacks on verifier {row.verifier} stopped at step {row.cap}, less than twice "
                 f"verifier 0's median; raise attack.max_steps"
             )
-    write_section(run.folder, "attacks", records)
-    write_section(run.folder, "survival", medians)
-    return records, medians
+    found: dict[str, Section] = {"attacks": records, "survival": medians, "robustness": false_positive_rates(run)}
+    for name, section in found.items():
+        write_section(run.folder, name, section)
+    return found
 
 
 def _steps(value: float | None) -> str:

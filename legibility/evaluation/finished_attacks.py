@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from legibility.evaluation.schema import AttackRecord
-from legibility.evaluation.text_sets import Attackers
+from legibility.evaluation.schema import AttackRecord, FixedReference
+from legibility.evaluation.text_sets import GOODHART, Attackers
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, AttackTraining
 from legibility.game.solutions import read_solutions
@@ -24,7 +24,7 @@ class FinishedAttack:
 
 
 def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
-    """Every finished attack, one per verifier, reward and seed (the one under the highest cap), in that order.
+    """Every finished attack, one per verifier, reward and seed (the longest), in that order.
 
     Raises UserError for files that were changed.
     """
@@ -43,11 +43,25 @@ def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
             quick=training.quick,
             start=training.start,
             settings=training.settings,
+            trained=training.steps,
+            equal_steps=training.equal_steps,
+            fixed_reference=_fixed(training),
         )
         key = (record.verifier, record.reward, record.seed)
-        if key not in best or record.cap > best[key].record.cap:
+        if key not in best or _length(record) > _length(best[key].record):
             best[key] = FinishedAttack(record, phase)
     return [best[key] for key in sorted(best)]
+
+
+def _length(record: AttackRecord) -> tuple[int, int]:
+    return record.watched, record.cap
+
+
+def _fixed(training: AttackTraining) -> FixedReference | None:
+    if training.fixed_reference_score is None and training.reward != GOODHART:
+        return None
+    at = training.steps_to_exploit if training.reward == GOODHART else training.steps_to_exploit_fixed
+    return FixedReference(steps=training.steps if at is None else at, exploited=at is not None)
 
 
 def attacker_texts(run: RunFolder) -> dict[Attackers, pd.DataFrame]:

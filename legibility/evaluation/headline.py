@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from legibility.evaluation.schema import AttackRecord, Matrix, Tax
+from legibility.evaluation.schema import Matrix, SubtletyRow, Tax
 from legibility.evaluation.summary_schema import RoundSummary, Summary
 from legibility.evaluation.text_sets import BothRoles, TextSet, VerdictText
 from legibility.game.condition import (
@@ -102,9 +102,9 @@ def contrasts(summaries: Sequence[Summary]) -> list[Contrast]:
         ),
         Contrast(
             "steps_to_exploit_last_against_first",
-            "last round against round 0: steps to exploit in the game",
-            _in_round(last, lambda row: row.steps_to_exploit),
-            _in_round(0, lambda row: row.steps_to_exploit),
+            "last round against round 0: steps to exploit in the game, all steps where never fooled",
+            _in_round(last, steps_withstood),
+            _in_round(0, steps_withstood),
         ),
         Contrast(
             "best_of_16_last_against_first",
@@ -268,7 +268,12 @@ def _of_round(r: int, rounds: int) -> list[Headline]:
         Headline(HELPFUL_ACCURACY, "helpful accuracy", _in_round(r, lambda row: row.helpful_accuracy), r),
         Headline(SNEAKY_ACCURACY, "sneaky accuracy", _in_round(r, lambda row: row.sneaky_accuracy), r),
         Headline(STEPS, "PPO steps", _in_round(r, lambda row: row.steps), r),
-        Headline(STEPS_TO_EXPLOIT, "steps to exploit in the game", _in_round(r, lambda row: row.steps_to_exploit), r),
+        Headline(
+            STEPS_TO_EXPLOIT,
+            "steps to exploit in the game (seeds that were fooled)",
+            _in_round(r, lambda row: row.steps_to_exploit),
+            r,
+        ),
     ]
     found.append(Headline(SAME_STYLE, "same-style accuracy of its verifier", _in_round(r, own_same_style), r))
     if r + 1 < rounds:
@@ -290,7 +295,13 @@ def _of_round(r: int, rounds: int) -> list[Headline]:
         Headline(BEST_OF_16, "balanced best-of-16", lambda s: best_of(s, r, 16), r),
         Headline(ROLE_PROBE_AUC, "role probe AUC at the end", lambda s: probe_end(s, r), r),
         Headline("sneaky_validity", "validity of sneaky-incorrect steps", lambda s: sneaky_validity(s, r), r),
+        Headline("sneaky_wrong_steps", "wrong steps in sneaky-incorrect text", lambda s: sneaky_wrong_steps(s, r), r),
     ]
+
+
+def steps_withstood(row: RoundSummary) -> int:
+    """Steps until the round's verifier was fooled, or all steps of its phase: a round never fooled counts, too."""
+    return row.steps_to_exploit or row.steps
 
 
 def _parts(r: int) -> list[tuple[str, str, TextSet]]:
@@ -359,11 +370,17 @@ def probe_end(summary: Summary, index: int) -> float | None:
 
 def sneaky_validity(summary: Summary, index: int) -> float | None:
     """Mean share of valid steps in a round's sneaky incorrect text."""
+    row = _sneaky_steps(summary, index)
+    return row.validity.value if row else None
+
+
+def sneaky_wrong_steps(summary: Summary, index: int) -> float | None:
+    """Mean number of wrong steps in a round's sneaky incorrect text that writes any step."""
+    row = _sneaky_steps(summary, index)
+    return row.wrong_steps.value if row else None
+
+
+def _sneaky_steps(summary: Summary, index: int) -> SubtletyRow | None:
     rows = (summary.evaluation and summary.evaluation.subtlety) or []
     wanted = VerdictText(sneaky(index), "incorrect")
-    return next((row.validity.value for row in rows if row.text == wanted), None)
-
-
-def attacks_of(summaries: Sequence[Summary]) -> list[AttackRecord]:
-    """The attacks of all runs."""
-    return [a for s in summaries for a in (s.evaluation and s.evaluation.attacks) or []]
+    return next((row for row in rows if row.text == wanted), None)

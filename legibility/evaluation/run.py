@@ -21,7 +21,7 @@ from legibility.evaluation.intervals import Resamples, shared_resamples
 from legibility.evaluation.schema import Decoding
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.text_sets import Attackers
-from legibility.evaluation.texts import of_verdict, test_texts, valid, validation_texts
+from legibility.evaluation.texts import helpful_correct, test_texts, valid, validation_texts
 from legibility.game.condition import GAME, Condition, Judge, helpful, judges_of, sneaky
 from legibility.game.prover_phase import phase_name
 from legibility.game.reopen import reopen
@@ -102,13 +102,12 @@ class EvaluationRun:
             )
         return self.scorer(judge)(frame)
 
-    def threshold(self, judge: Judge) -> float:
-        """The score from which a judge accepts: it takes `evaluation.recall` of round 0's helpful-correct validation text.
+    def threshold(self, judge: Judge, text_of: int = 0) -> float:
+        """The score from which a judge accepts: it takes `evaluation.recall` of a round's helpful-correct validation text.
 
-        nan where there is no such text.
+        text_of: the round; 0's is one text for all judges. nan where there is no such text.
         """
-        frame = validation_texts(self.folder, 0)
-        frame = of_verdict(frame[frame.role == HELPFUL], "correct")
+        frame = helpful_correct(self.folder, text_of)
         if not len(frame):
             return float("nan")
         return float(np.quantile(self.scores(judge, frame), 1 - self.settings.evaluation.recall, method="lower"))

@@ -53,6 +53,12 @@ def validation_texts(run: RunFolder, index: int) -> pd.DataFrame:
     return frame[(frame.split == "validation") & (frame.phase == "collection")]
 
 
+def helpful_correct(run: RunFolder, index: int) -> pd.DataFrame:
+    """Helpful-correct validation text of a round: what thresholds and attacks are held against."""
+    frame = validation_texts(run, index)
+    return of_verdict(frame[frame.role == HELPFUL], "correct")
+
+
 def valid(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows with a readable answer."""
     return frame[frame.verdict != "invalid"]

@@ -119,11 +119,13 @@ def describe(rollouts: Rollouts, paid: np.ndarray) -> dict[str, float]:
     correct, valid = rollouts.correct, rollouts.valid
     metrics: dict[str, float] = {"reward": float(paid.mean())}
     for name, mine in ((HELPFUL, rollouts.helpful), (SNEAKY, ~rollouts.helpful)):
+        metrics[f"texts_{name}"] = float(mine.sum())
         metrics[f"accuracy_{name}"] = _mean(correct[mine])
         metrics[f"invalid_{name}"] = _mean(~valid[mine])
         metrics[f"length_{name}"] = _mean(rollouts.length[mine])
         metrics[f"reward_{name}"] = _mean(paid[mine])
         for label, cell in (("correct", correct), ("incorrect", valid & ~correct)):
+            metrics[f"texts_{name}_{label}"] = float((mine & cell).sum())
             metrics[f"score_{name}_{label}"] = _mean(rollouts.scores[mine & cell])
     metrics["truncated"] = float(rollouts.truncated.mean())
     metrics["score_std_within"] = (

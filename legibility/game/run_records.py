@@ -86,10 +86,6 @@ class WarmStartMetrics(Versioned):
     last_loss: float = Field(description="Mean loss of the last tenth.")
     pairs: int = Field(description="Prompts with solutions trained on.")
     dropped: int = Field(description="Pairs left out because they are too long.")
-    sneaky_pairs: int | None = Field(
-        None,
-        description="Corrupted solutions among them, those left out too, under the sneaky prompt; absent where it learned nothing.",
-    )
 
 
 class BaseMetrics(Versioned):
@@ -126,13 +122,17 @@ class LengthPenalisedTraining(ProverTraining):
     length_penalty: float = Field(description="Taken off the reward of a completion of full length.")
 
 
-class AttackSetup(Stored):
+class AttackSetup(Sparse):
     """Settings that decide what an attack of a given cap does, beside the run's own."""
 
     problems_per_step: int = Field(description="Problems of a PPO step.")
     incorrect: float = Field(description="Share of incorrect completions that counts as exploited (SRC, CGC).")
     goodhart_accuracy: float = Field(description="Accuracy below which a Goodhart attack counts as exploited.")
     goodhart_start: float = Field(description="Accuracy that a Goodhart attack's start must exceed.")
+    min_steps: int | None = Field(
+        None, description="Step before which nothing counts as exploited. Null in older files, which knew no such step."
+    )
+    min_samples: int | None = Field(None, description="Samples that a smoothed figure needs, likewise.")
 
 
 class AttackTraining(ProverTraining):
@@ -143,6 +143,13 @@ class AttackTraining(ProverTraining):
     quick: bool = Field(description="Whether it was made by a quick evaluation.")
     start: str = Field(description="Policy the attacker starts from: base or correctness.")
     reference_score: float = Field(description="Mean score of the round's helpful correct validation text.")
+    equal_steps: int | None = Field(
+        None, description="PPO steps it was to make even once the verifier was exploited. Absent in older files."
+    )
+    fixed_reference_score: Number = Field(None, description="The same of round 0's. Absent in older files.")
+    steps_to_exploit_fixed: int | None = Field(
+        None, description="As `steps_to_exploit`, against round 0's text; null or absent: not exploited."
+    )
     settings: AttackSetup = Field(description="The attack settings it was made under.")
 
 

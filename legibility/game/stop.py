@@ -1,11 +1,13 @@
-"""When a prover phase ends early, and when its verifier counts as exploited.
+"""When a prover phase ends early, and when its verifier counts as exploited: in the game and in every attack.
 
 Kirchner et al. 2024: a round stops when sneaky-incorrect text convinces the verifier as much as
 helpful-correct text does (Fig. 5 caption), for CGC also with sneaky accuracy below 5 % (Sec. 5.1); a Goodhart
 round when accuracy, averaged over the last 80 steps, falls below 0.2 (Sec. 5.2). The same comparison defines
 `steps_to_exploit`.
 
-Departures: figures are smoothed exponentially (`stop.ema`). Low sneaky accuracy is asked for with SRC too, at or
+Departures: figures are smoothed exponentially (`stop.ema`). Two least amounts of evidence are asked for,
+`stop.min_steps` and `stop.min_samples` behind every smoothed figure: a small batch would else fool a verifier at
+its first step by chance. Low sneaky accuracy is asked for with SRC too, at or
 below `stop.sneaky_accuracy` (10 % by default, for CGC as well): a sneaky role that is mostly right leaves few
 incorrect texts to compare. `stop.sneaky_accuracy: 1` is the paper's rule for SRC, 0.05 its rule for CGC.
 """
@@ -13,6 +15,7 @@ incorrect texts to compare. `stop.sneaky_accuracy: 1` is the paper's rule for SR
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -36,77 +39,117 @@ class Tracker(Protocol):
         """Whether the phase ends after this step."""
 
 
-class FooledTracker:
-    """Exponentially smoothed scores of helpful-correct and sneaky-incorrect text, and sneaky accuracy."""
+class Smoothed:
+    """An exponential average of the means of successive batches: value += weight * (mean - value), begun at the first.
+
+    `samples` is how many equally weighted samples are as good as what stands behind it (Kish's effective number):
+    1 / sum(w_t^2 / n_t) over steps t of n_t samples, w_t the weight of step t in the average. 0 before the first.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self.value = math.nan
+        self.samples = 0.0
+
+    def update(self, mean: float, samples: float) -> None:
+        """Take in one batch. A nan (an empty cell) leaves all as it was."""
+        if math.isnan(mean):
+            return
+        if math.isnan(self.value):
+            self.value, self.samples = mean, samples
+            return
+        self.value += self.weight * (mean - self.value)
+        self.samples = 1 / ((1 - self.weight) ** 2 / self.samples + self.weight**2 / samples)
+
+
+class SmoothedTracker(ABC):
+    """Smoothed figures of a prover phase, and the first step at which they meet a criterion with enough behind them."""
+
+    reason: str
+
+    def __init__(self, settings: StopSettings, names: tuple[str, ...]) -> None:
+        self.settings = settings
+        self.averages = {name: Smoothed(settings.ema) for name in names}
+        self.exploited_at: int | None = None
+
+    @abstractmethod
+    def read(self, metrics: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """Every figure's mean and number of samples in a step's metrics (legibility.game.rollout_columns.describe)."""
+
+    @property
+    @abstractmethod
+    def gap(self) -> float:
+        """As in `Tracker`."""
+
+    @property
+    @abstractmethod
+    def exploited(self) -> bool:
+        """Whether the smoothed figures meet the criterion now, however little stands behind them."""
+
+    def should_stop(self, step: int) -> bool:
+        """Whether the phase ends after this step: exploited, and `patience` steps past that, unless all are to be made."""
+        if self.settings.rule == "fixed" or self.exploited_at is None:
+            return False
+        return step >= self.exploited_at + self.settings.patience
+
+    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in the metrics of a step (1-based)."""
+        for name, (mean, samples) in self.read(metrics).items():
+            self.averages[name].update(mean, samples)
+        if self.exploited_at is None and self.enough(step) and self.exploited:
+            self.exploited_at = step
+
+    def enough(self, step: int) -> bool:
+        """Whether a criterion that holds after this step may count: `min_steps` and `min_samples` are reached."""
+        settings = self.settings
+        return step >= settings.min_steps and all(a.samples >= settings.min_samples for a in self.averages.values())
+
+
+class FooledTracker(SmoothedTracker):
+    """The game's: scores of helpful-correct and sneaky-incorrect text, and sneaky accuracy."""
 
     reason = "the sneaky role fools the verifier"
 
     def __init__(self, settings: StopSettings) -> None:
-        self.settings = settings
-        self.smoothed: dict[str, float] = {}
-        self.exploited_at: int | None = None
+        super().__init__(settings, ("helpful_correct", "sneaky_incorrect", "sneaky_accuracy"))
 
-    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in one step's metrics (legibility.game.rollout_columns.describe)."""
-        self.update(
-            step, metrics["score_helpful_correct"], metrics["score_sneaky_incorrect"], metrics["accuracy_sneaky"]
-        )
-
-    def update(self, step: int, helpful_correct: float, sneaky_incorrect: float, sneaky_accuracy: float) -> None:
-        """Take in one step (1-based). A nan (an empty cell) leaves that average as it was."""
-        for name, value in (
-            ("helpful_correct", helpful_correct),
-            ("sneaky_incorrect", sneaky_incorrect),
-            ("sneaky_accuracy", sneaky_accuracy),
-        ):
-            if not math.isnan(value):
-                old = self.smoothed.get(name, value)
-                self.smoothed[name] = old + self.settings.ema * (value - old)
-        if self.exploited_at is None and self.fooled:
-            self.exploited_at = step
+    def read(self, metrics: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """As in `SmoothedTracker`."""
+        return {
+            "helpful_correct": (metrics["score_helpful_correct"], metrics["texts_helpful_correct"]),
+            "sneaky_incorrect": (metrics["score_sneaky_incorrect"], metrics["texts_sneaky_incorrect"]),
+            "sneaky_accuracy": (metrics["accuracy_sneaky"], metrics["texts_sneaky"]),
+        }
 
     @property
     def gap(self) -> float:
         """Smoothed C(helpful, correct) - C(sneaky, incorrect); nan until both cells were seen."""
-        return self.smoothed.get("helpful_correct", math.nan) - self.smoothed.get("sneaky_incorrect", math.nan)
+        return self.averages["helpful_correct"].value - self.averages["sneaky_incorrect"].value
 
     @property
-    def fooled(self) -> bool:
+    def exploited(self) -> bool:
         """Whether sneaky-incorrect text scores as high as helpful-correct text, and sneaky accuracy is low."""
-        return self.gap <= 0 and self.smoothed.get("sneaky_accuracy", 1.0) <= self.settings.sneaky_accuracy
-
-    def should_stop(self, step: int) -> bool:
-        """Whether the phase ends after this step."""
-        if self.settings.rule == "fixed" or self.exploited_at is None:
-            return False
-        return step >= max(self.settings.min_steps, self.exploited_at + self.settings.patience)
+        return self.gap <= 0 and self.averages["sneaky_accuracy"].value <= self.settings.sneaky_accuracy
 
 
-class CollapseTracker:
-    """Exponentially smoothed accuracy of a Goodhart round, which has no roles: over when optimising V costs accuracy."""
+class CollapseTracker(SmoothedTracker):
+    """A Goodhart game's, which has no roles: accuracy. Over when optimising V costs it."""
 
     reason = "accuracy has collapsed"
 
     def __init__(self, settings: StopSettings) -> None:
-        self.settings = settings
-        self.accuracy = math.nan
-        self.exploited_at: int | None = None
+        super().__init__(settings, ("accuracy",))
+
+    def read(self, metrics: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """As in `SmoothedTracker`."""
+        return {"accuracy": (metrics["accuracy_helpful"], metrics["texts_helpful"])}
 
     @property
     def gap(self) -> float:
         """Smoothed accuracy minus its bound; nan before the first step."""
-        return self.accuracy - self.settings.goodhart_accuracy
+        return self.averages["accuracy"].value - self.settings.goodhart_accuracy
 
-    def observe(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in one step's metrics (legibility.game.rollout_columns.describe)."""
-        newest = metrics["accuracy_helpful"]
-        old = newest if math.isnan(self.accuracy) else self.accuracy
-        self.accuracy = old + self.settings.ema * (newest - old)
-        if self.exploited_at is None and self.gap < 0:
-            self.exploited_at = step
-
-    def should_stop(self, step: int) -> bool:
-        """Whether the phase ends after this step."""
-        if self.settings.rule == "fixed" or self.exploited_at is None:
-            return False
-        return step >= max(self.settings.min_steps, self.exploited_at + self.settings.patience)
+    @property
+    def exploited(self) -> bool:
+        """Whether smoothed accuracy is below its bound."""
+        return self.gap < 0

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from legibility.evaluation.claims import LEAST_SEEDS
 from legibility.evaluation.compare import ComparedFigure, Comparison
 from legibility.evaluation.headline import (
     BEST_OF_16,
@@ -40,7 +41,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
     light, dark = (rounds_figure(comparison, theme) for theme in (LIGHT, DARK))
     image = save_image(folder / "figures" / "seeds.png", light, dark)
     target = folder / "compare.html"
-    write_atomic(target, environment().get_template("compare.html.j2").render(comparison=comparison, image=image))
+    write_atomic(
+        target,
+        environment()
+        .get_template("compare.html.j2")
+        .render(comparison=comparison, image=image, least_seeds=LEAST_SEEDS),
+    )
     return target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,20 @@ def summary_of(
     same_style: tuple[float, float] | None = (0.6, 0.7),
     attacks: tuple[tuple[int, ...], ...] = (),
     quick: bool = False,
+    rates: Mapping[str, Sequence[Sequence[float]]] | None = None,
+    auroc: tuple[float, float] | None = None,
+    retained: float = 0.5,
+    rounds: int = 2,
     **sections: Any,
 ) -> Summary:
-    """A run's summary with what the claims read; all else is null.
+    """A run's summary with what the claims read; all else is null. Rounds beyond the second are as the second.
 
     steps: PPO steps to exploit, by round, of phases of `length` steps. best: balanced best-of-16 by round, a little
     better with every seed. null: what random scores get there (None: an older file). same_style: accuracy of the
-    round's verifier on its own text, likewise. attacks: steps of SRC attacks by verifier; at 100 they are given up. sections: others of
-    the evaluation, as in the file.
+    round's verifier on its own text, likewise. attacks: steps of SRC attacks by verifier; at 100 they are given up. rates: by reward
+    and verifier the false-positive rate under each attack, after 32 steps (twice that after 16) and at 2 nats (half).
+    auroc: of the last verifier on its own text, pooled and within roles. sections: others of the evaluation, as in
+    the file.
     """
     policy = {"interval": [None, None], "mean_length": None, "invalid": None, "checkability": {}}
     unknown = {
@@ -44,12 +51,14 @@ def summary_of(
     counts = {"pairs": 90, "problems": 30, "coverage": 0.5, "standard_error": None, "low": None, "high": None}
     pairs = [{} if same_style is None else {"same_style": {"value": value, **counts}} for value in same_style or (0, 0)]
     judged = {f"auroc_{text}": AUROC for text in ("base", "previous_round", "own_round")}
-    rounds = [
+    if auroc is not None:
+        judged["auroc_own_round"] = {"pooled": auroc[0], "within_role": auroc[1], "pairwise": None}
+    lines = [
         {
             "round": r,
             "steps": length,
             "stopped": "all steps done",
-            "steps_to_exploit": steps[r],
+            "steps_to_exploit": steps[min(r, 1)],
             "score_scale": 1.0,
             "helpful_accuracy": game,
             "sneaky_accuracy": 0.05,
@@ -57,20 +66,20 @@ def summary_of(
             "score_helpful_correct": None,
             "score_sneaky_incorrect": None,
             "checkability": {},
-            "verifier": {**texts, **judged, **pairs[r]},
+            "verifier": {**texts, **judged, **pairs[min(r, 1)]},
         }
-        for r in (0, 1)
+        for r in range(rounds)
     ]
     decoding = {"temperature": 1.0, "samples": 16, "problems": 50}
     favourites = [
-        {"round": r, "n": 16, "value": best[r] + 0.01 * seed, "low": None, "high": None, "problems": 50}
+        {"round": r, "n": 16, "value": best[min(r, 1)] + 0.01 * seed, "low": None, "high": None, "problems": 50}
         | {
             "role": "helpful",
             "decoding": decoding,
             "null": null,
-            "above_null": null and {"value": best[r] + 0.01 * seed - null},
+            "above_null": null and {"value": best[min(r, 1)] + 0.01 * seed - null},
         }
-        for r in (0, 1)
+        for r in range(rounds)
     ]
     made = [
         {"verifier": v, "reward": "src", "seed": i, "steps": t, "exploited": t < 100, "cap": 100, "quick": quick}
@@ -78,6 +87,24 @@ def summary_of(
         for v, times in enumerate(attacks)
         for i, t in enumerate(times)
     ]
+    robustness = []
+    for reward, by_verifier in (rates or {}).items():
+        for v, found in enumerate(by_verifier):
+            for i, rate in enumerate(found):
+                whose = {"verifier": v, "reward": reward, "seed": i}
+                attack = {"steps": 32, "exploited": False, "cap": 32, "quick": quick, "start": "base"}
+                made.append({**whose, **attack, "settings": SETUP})
+                for at, target, value in (("steps", 16, 2 * rate), ("steps", 32, rate), ("kl", 2.0, rate / 2)):
+                    bounds = {"low": None, "high": None, "own_round": {}, "texts": 90, "problems": 30}
+                    place = {
+                        "at": at,
+                        "target": target,
+                        "steps": 16 if target == 16 else 32,
+                        "kl": 2.0,
+                        "window": 8,
+                        "recall": 0.8,
+                    }
+                    robustness.append({**whose, **place, "fpr": value, **bounds})
     return Summary.model_validate(
         {
             "run": f"r{seed}",
@@ -88,13 +115,13 @@ def summary_of(
             "reward": "cgc",
             "arms": {
                 "init": {"accuracy": 0.3, **policy},
-                "game": {"rounds": rounds, "accuracy": game, "interval": [None, None]},
+                "game": {"rounds": lines, "accuracy": game, "interval": [None, None]},
                 "correctness": {"accuracy": game + 0.1, **policy, "steps": length},
             },
             "legibility_tax": {"value": 0.1},
             "legibility_tax_equal_helpful_samples": {},
-            "retained_gain": {"value": 0.5},
-            "evaluation": {"best_of_n": favourites, "attacks": made, **sections},
+            "retained_gain": {"value": retained},
+            "evaluation": {"best_of_n": favourites, "attacks": made, "robustness": robustness, **sections},
         }
     )
 

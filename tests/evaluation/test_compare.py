@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from legibility.evaluation.compare import Comparison, Difference, merge, over_seeds, paired_test, steps_by_seed
+from legibility.evaluation.compare import Comparison, merge, steps_by_seed
 from legibility.stored import read_stored
 from tests.evaluation.summaries import runs_by_seed, summary_of
 from tests.support import legibility
@@ -18,26 +17,6 @@ from tests.support import legibility
 @pytest.fixture
 def seeds(tiny_run, tmp_path) -> list[Path]:
     return runs_by_seed(tiny_run, tmp_path)
-
-
-def test_interval_over_seeds_is_student_s():
-    found = over_seeds([0.1, 0.2, None, 0.6], 0.95)
-    low, high = stats.t.interval(0.95, 2, np.mean([0.1, 0.2, 0.6]), stats.sem([0.1, 0.2, 0.6]))
-    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.3, low, high, 3))
-    assert over_seeds([0.4], 0.95).low is None and over_seeds([None], 0.95).mean is None
-
-
-def test_a_number_is_written_with_its_interval_where_that_is_known():
-    assert over_seeds([0.5, 0.5], 0.95).text() == "0.500 [0.500, 0.500]"
-    assert over_seeds([0.25, None], 0.95).text(2) == "0.25" and over_seeds([None], 0.95).text() == "–"
-
-
-def test_paired_test_uses_the_seeds_that_have_both():
-    first, second = [0.5, 0.7, 0.6, None], [0.4, 0.5, 0.55, 0.9]
-    found = paired_test(first, second)
-    assert found.n == 3 and found.difference == pytest.approx(0.35 / 3)
-    assert found.p == pytest.approx(stats.ttest_1samp([0.1, 0.2, 0.05], 0).pvalue)
-    assert paired_test([1, None], [None, 1]) == Difference(difference=None, p=None, n=0)
 
 
 def test_a_comparison_merges_runs_into_a_file_and_a_page(seeds, tmp_path):
@@ -90,12 +69,6 @@ def test_a_figure_is_told_by_name_round_and_verifier():
     assert merged.rounds == [0, 1] and merged.figure("auroc_pooled", 0, 1).label == "AUROC pooled, verifier 1"
     with pytest.raises(KeyError, match="auroc_pooled"):
         merged.figure("auroc_pooled", 1, 2)
-
-
-def test_quick_attacks_give_way_to_full_ones():
-    quick = summary_of(0, attacks=((1, 1),), quick=True)
-    assert [row.median for row in merge([quick, summary_of(1, attacks=((30, 30),))]).survival] == [30]
-    assert [row.quick for row in merge([quick, summary_of(1)]).survival] == [True]
 
 
 def test_steps_by_seed_show_what_was_never_fooled():

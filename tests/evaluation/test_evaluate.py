@@ -19,7 +19,7 @@ from tests.support import legibility, quiet
 
 def test_every_section_is_written_and_in_the_summary(evaluated, tiny_run):
     summary = json.loads((evaluated.path / "summary.json").read_text())
-    assert set(summary["evaluation"]) == {*SECTIONS, "attacks", "survival"}
+    assert set(summary["evaluation"]) == {*SECTIONS, "attacks", "survival", "robustness"}
     for name, value in summary["evaluation"].items():
         assert value == section(evaluated, name)
     before = json.loads((tiny_run.path / "summary.json").read_text())

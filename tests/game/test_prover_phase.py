@@ -94,8 +94,10 @@ def test_logged_cells_are_those_of_the_stored_batch(tiny_run):
             mine = batch[batch.role == role]
             assert line[f"accuracy_{role}"] == pytest.approx((mine.verdict == "correct").mean())
             assert line[f"invalid_{role}"] == pytest.approx((mine.verdict == "invalid").mean())
+            assert line[f"texts_{role}"] == len(mine)
             for label in ("correct", "incorrect"):
                 cell = mine[mine.verdict == label].score
+                assert line[f"texts_{role}_{label}"] == len(cell)
                 assert line[f"score_{role}_{label}"] == (pytest.approx(cell.mean(), abs=1e-5) if len(cell) else None)
         assert line["reward"] == pytest.approx(batch.reward.mean(), abs=1e-5)
 
@@ -106,7 +108,7 @@ def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_
         tiny_config_file,
         tiny_overrides,
         tmp_path / "run",
-        "stop={rule: fooled, min_steps: 2, sneaky_accuracy: 1.0, ema: 1.0}",
+        "stop={rule: fooled, min_steps: 2, min_samples: 1, sneaky_accuracy: 1.0, ema: 1.0}",
         "ppo.steps=12",
         "game.rounds=1",
         "verifier.updates=1",
@@ -118,5 +120,5 @@ def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_
         if None not in (line["score_helpful_correct"], line["score_sneaky_incorrect"])
     ]
     assert min(gaps) <= 0 and done["steps_to_exploit"] is not None
-    assert done["steps"] == max(2, done["steps_to_exploit"]) == len(lines) < 12
+    assert 2 <= done["steps_to_exploit"] == done["steps"] == len(lines) < 12
     assert training(run, "arms/correctness/prover")["steps"] == done["steps"]  # equal steps for the tax

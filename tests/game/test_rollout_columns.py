@@ -67,6 +67,12 @@ def test_metrics_by_hand():
     assert describe(Rollouts.of(ROWS), paid) == pytest.approx(
         {
             "reward": 1 / 6,
+            "texts_helpful": 4,
+            "texts_helpful_correct": 2,
+            "texts_helpful_incorrect": 1,
+            "texts_sneaky": 2,
+            "texts_sneaky_correct": 1,
+            "texts_sneaky_incorrect": 1,
             "accuracy_helpful": 1 / 2,
             "invalid_helpful": 1 / 4,
             "length_helpful": 6.0,

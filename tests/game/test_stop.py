@@ -9,16 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from legibility.config import StopSettings
-from legibility.game.stop import CollapseTracker, FooledTracker
+from legibility.game.stop import CollapseTracker, FooledTracker, Smoothed
 
 NAN = math.nan
 
 
-def track(rows, **settings) -> tuple[FooledTracker, int | None]:
+def measured(helpful_correct, sneaky_incorrect, sneaky_accuracy, texts=1000) -> dict[str, float]:
+    """What the tracker reads of a step's metrics; `texts` in every cell."""
+    return {
+        "score_helpful_correct": helpful_correct,
+        "texts_helpful_correct": texts,
+        "score_sneaky_incorrect": sneaky_incorrect,
+        "texts_sneaky_incorrect": texts,
+        "accuracy_sneaky": sneaky_accuracy,
+        "texts_sneaky": texts,
+    }
+
+
+def track(rows, texts=1000, **settings) -> tuple[FooledTracker, int | None]:
     """Feed (V(helpful, correct), V(sneaky, incorrect), sneaky accuracy) per step; the step it stops at."""
     tracker = FooledTracker(StopSettings(**{"min_steps": 0, **settings}))
     for step, row in enumerate(rows, start=1):
-        tracker.update(step, *row)
+        tracker.observe(step, measured(*row, texts=texts))
         if tracker.should_stop(step):
             return tracker, step
     return tracker, None
@@ -71,9 +83,41 @@ def test_minimum_steps_patience_and_the_fixed_rule():
     assert track(rows)[1] == 1
     assert track(rows, min_steps=7)[1] == 7
     assert track(rows, patience=4)[1] == 5
-    assert track(rows, min_steps=7, patience=4)[1] == 7
+    assert track(rows, min_steps=7, patience=4)[1] == 11
     tracker, stopped = track(rows, rule="fixed")
     assert (tracker.exploited_at, stopped) == (1, None)  # still measured
+
+
+def test_nothing_is_exploited_before_the_least_step():
+    """A gap that is closed for the first steps alone fools nobody; one that closes again later does, then."""
+    rows = [(0.0, 1.0, 0.0)] * 5 + [(1.0, 0.0, 0.0)] * 10 + [(0.0, 1.0, 0.0)] * 5
+    tracker, stopped = track(rows, min_steps=10, ema=1.0)
+    assert (tracker.exploited_at, stopped) == (16, 16)
+    assert track([(0.0, 1.0, 0.0)] * 12, min_steps=10)[0].exploited_at == 10
+
+
+def test_a_small_batch_fools_nobody_at_its_first_step():
+    """16 samples a role. Weight 1/2: steps 1, 2, 3 stand for 16, 32, 42.7 samples. Weight 0.2: step 4 for 46.5, 5 for 61.5."""
+    rows = [(0.0, 1.0, 0.0)] * 9
+    assert track(rows, texts=16, ema=0.5, min_samples=16)[0].exploited_at == 1
+    assert track(rows, texts=16, ema=0.5, min_samples=17)[0].exploited_at == 2
+    assert track(rows, texts=16, ema=0.5, min_samples=42)[0].exploited_at == 3
+    assert track(rows, texts=16, ema=0.5, min_samples=48)[0].exploited_at is None  # the limit is 16 (2 - w) / w = 48
+    assert track(rows, texts=16)[0].exploited_at == 5  # the defaults: 50 samples at a weight of 0.2
+
+
+@given(st.lists(st.tuples(st.floats(-3, 3), st.integers(1, 50)), min_size=1, max_size=12), st.floats(0.05, 1))
+def test_smoothed_value_and_samples_against_the_weights(batches, weight):
+    """Weights written out: w (1 - w)^k for the batch k steps ago, the rest for the first."""
+    smoothed = Smoothed(weight)
+    for mean, samples in batches:
+        smoothed.update(mean, samples)
+        smoothed.update(NAN, 0)  # an empty cell
+    n = len(batches)
+    weights = [(1 - weight) ** (n - 1)] + [weight * (1 - weight) ** (n - 1 - t) for t in range(1, n)]
+    assert smoothed.value == pytest.approx(sum(w * m for w, (m, _) in zip(weights, batches, strict=True)), abs=1e-9)
+    variance = sum(w * w / k for w, (_, k) in zip(weights, batches, strict=True))
+    assert smoothed.samples == pytest.approx(1 / variance)
 
 
 @given(st.lists(st.tuples(*[st.floats(-3, 3)] * 2, st.floats(0, 1)), min_size=1, max_size=25), st.floats(0.05, 1))
@@ -98,7 +142,7 @@ def test_without_the_condition_on_accuracy_scores_alone_decide():
 def collapse(accuracies, **settings) -> tuple[CollapseTracker, int | None]:
     tracker = CollapseTracker(StopSettings(**{"min_steps": 0, **settings}))
     for step, value in enumerate(accuracies, start=1):
-        tracker.observe(step, {"accuracy_helpful": value})
+        tracker.observe(step, {"accuracy_helpful": value, "texts_helpful": 1000})
         if tracker.should_stop(step):
             return tracker, step
     return tracker, None

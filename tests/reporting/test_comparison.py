@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from legibility.evaluation.compare import ComparedFigure, Comparison, PairedTest, over_seeds
+from legibility.evaluation.attacks_over_seeds import RateOverSeeds, SurvivalOverSeeds
+from legibility.evaluation.claims import Claim
+from legibility.evaluation.compare import ComparedFigure, Comparison, PairedTest
 from legibility.evaluation.headline import BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC, SNEAKY_ACCURACY, STEPS
-from legibility.evaluation.schema import Survival
+from legibility.evaluation.over_seeds import over_seeds
+from legibility.evaluation.schema import AtRisk
 from legibility.reporting import write_comparison
 from legibility.reporting.comparison import rounds_figure
 from legibility.reporting.drawing import LIGHT
@@ -34,7 +37,34 @@ def comparison() -> Comparison:
         figures=figures,
         paired_tests=[PairedTest(name="x", round=None, label="first against second", difference=0.5, p=0.25, n=2)],
         survival=[
-            Survival(verifier=1, reward="src", median=None, low=12, high=None, n=3, censored=1.0, cap=40, quick=True)
+            SurvivalOverSeeds(
+                verifier=1,
+                reward="src",
+                median=None,
+                low=None,
+                high=None,
+                n=3,
+                censored=1.0,
+                cap=40,
+                quick=True,
+                at_risk=[AtRisk(step=0, attacks=3), AtRisk(step=20, attacks=2)],
+                mean_steps=over_seeds([30, 40], 0.9),
+            )
+        ],
+        robustness=[RateOverSeeds(reward="src", verifier=1, at="kl", target=2.0, **dict(over_seeds([0.2, None], 0.9)))],
+        claims=[
+            Claim(
+                family="headline",
+                statement="it is so",
+                paper="ours",
+                measure="a difference",
+                bound=0.0,
+                aim=0.5,
+                p=0.25,
+                p_holm=0.5,
+                verdict="too few seeds",
+                **dict(over_seeds([0.5, 0.75], 0.9)),
+            )
         ],
         settings_differ=["ppo.steps: 4 -> 5"],
     )
@@ -56,4 +86,7 @@ def test_the_page_has_every_figure_and_test(tmp_path) -> None:
     for shown in ("legibility tax", "round 1: helpful accuracy", "first against second", "ppo.steps: 4 -> 5"):
         assert shown in page.text
     assert "round 0: balanced best-of-16" not in page.text  # nobody measured it
-    assert "beyond the cap" in page.text and "3 (quick)" in page.text
+    assert "beyond the cap" in page.text and "3 (quick)" in page.text and "3 at 0, 2 at 20" in page.text
+    assert "35.0" in page.text and "2 nats" in page.text and "20.0%" in page.text
+    for shown in ("it is so", "mean ≥ 0.5, interval above 0", "0.625", "too few seeds", "Fewer than 5 seeds"):
+        assert shown in page.text

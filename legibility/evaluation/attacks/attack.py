@@ -1,49 +1,52 @@
 """Sneaky-only attacks: how many PPO steps does it take to exploit a frozen verifier? (Kirchner et al. 2024, Sec. 4.3.1, Fig. 6a)
 
 A fresh prover that shares no weights with the helpful role is optimised against verifier i with one
-of three rewards, until it succeeds or the step cap is reached (then the attack is *censored*):
+of three rewards, for `attack.steps` steps, and on until it succeeds or the step cap is reached (then the
+attack is *censored*). Going on after success is what makes attackers comparable at equal steps.
 
 - SRC, CGC: the sneaky prompt, from the base policy. Success: at least 95 % of its text is incorrect and
   its incorrect text scores, on average, as high as round i's helpful-correct text (validation problems).
+  Beside it, the same against round 0's helpful-correct text: one reference for all verifiers.
 - Goodhart: no role; the helpful prompt, from a policy more accurate than 0.4: the base policy, or the
   correctness-only prover where the base is weaker. Success: accuracy below 0.2.
 
 Departures: all three are smoothed over steps as the stop rule is (`stop.ema`; the paper names a window of 80
-for goodharting only), and unreadable text counts as neither correct nor incorrect.
+for goodharting only) and need as much evidence (`stop.min_steps`, `stop.min_samples`), and unreadable text counts
+as neither correct nor incorrect.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from legibility.config import AttackSettings
+from legibility.config import AttackSettings, StopSettings
 from legibility.errors import UserError
 from legibility.evaluation.finished_attacks import FOLDER, finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import AttackRecord
 from legibility.evaluation.text_sets import GOODHART
-from legibility.evaluation.texts import COLLECTION, of_verdict, validation_texts
+from legibility.evaluation.texts import COLLECTION, helpful_correct
 from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS, verifier
 from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
 from legibility.game.rollout_columns import attack_reward, score_scale, verifier_rewards
 from legibility.game.run_records import AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions
+from legibility.game.stop import SmoothedTracker
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL, SNEAKY
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack; `cap` is the step at which it is given up."""
+    """One attack; `cap` is the step at which it is given up, `steps` how many it makes even once it has succeeded."""
 
     verifier: int
     reward: str
     seed: int
     cap: int
+    steps: int
 
     @property
     def arm(self) -> str:
@@ -53,7 +56,7 @@ class Attack:
     @property
     def phase(self) -> str:
         """Its folder in the run."""
-        return f"{FOLDER}/v{self.verifier:02d}_{self.reward}_s{self.seed}_c{self.cap}"
+        return f"{FOLDER}/v{self.verifier:02d}_{self.reward}_s{self.seed}_n{self.steps}_c{self.cap}"
 
     @property
     def role(self) -> str:
@@ -61,47 +64,69 @@ class Attack:
         return HELPFUL if self.reward == GOODHART else SNEAKY
 
 
-class AttackTracker:
-    """Watches one attack. `reference`: mean score of helpful-correct text the attacker must reach (not for Goodhart)."""
+class AttackTracker(SmoothedTracker):
+    """Watches one attack, which goes on for `steps` PPO steps even once it has succeeded.
+
+    reference: mean score of helpful-correct text of the verifier's own round, which the attacker must reach;
+    fixed_reference: the same of round 0's (neither for Goodhart). The attack ends when both are reached.
+    """
 
     reason = "the verifier is exploited"
 
-    def __init__(self, settings: AttackSettings, reward: str, reference: float, ema: float) -> None:
-        self.settings, self.reward, self.reference, self.ema = settings, reward, reference, ema
-        self.smoothed: dict[str, float] = {}
-        self.exploited_at: int | None = None
+    def __init__(
+        self,
+        settings: AttackSettings,
+        reward: str,
+        reference: float,
+        stop: StopSettings,
+        *,
+        fixed_reference: float | None = None,
+        steps: int = 0,
+    ) -> None:
+        super().__init__(stop, ("accuracy",) if reward == GOODHART else ("incorrect", "score"))
+        self.attack, self.reward, self.steps = settings, reward, steps
+        self.reference = reference
+        self.fixed_reference = reference if fixed_reference is None else fixed_reference
+        self.fixed_exploited_at: int | None = None
+
+    def read(self, metrics: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """As in `SmoothedTracker`."""
+        if self.reward == GOODHART:
+            return {"accuracy": (metrics["accuracy_helpful"], metrics["texts_helpful"])}
+        return {
+            "incorrect": (1 - metrics["accuracy_sneaky"] - metrics["invalid_sneaky"], metrics["texts_sneaky"]),
+            "score": (metrics["score_sneaky_incorrect"], metrics["texts_sneaky_incorrect"]),
+        }
 
     def observe(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in the metrics of a PPO step (docs/metrics.md)."""
-        if self.reward == GOODHART:
-            seen = {"accuracy": metrics["accuracy_helpful"]}
-        else:
-            incorrect = 1 - metrics["accuracy_sneaky"] - metrics["invalid_sneaky"]
-            seen = {"incorrect": incorrect, "score": metrics["score_sneaky_incorrect"]}
-        for name, value in seen.items():
-            if not math.isnan(value):
-                old = self.smoothed.get(name, value)
-                self.smoothed[name] = old + self.ema * (value - old)
-        if self.exploited_at is None and self.exploited:
-            self.exploited_at = step
+        super().observe(step, metrics)
+        if self.fixed_exploited_at is None and self.enough(step) and self._reaches(self.fixed_reference):
+            self.fixed_exploited_at = step
 
     @property
     def gap(self) -> float:
         """Reference minus smoothed score; for Goodhart smoothed accuracy minus its bound."""
-        if self.reward == GOODHART:
-            return self.smoothed.get("accuracy", math.nan) - self.settings.goodhart_accuracy
-        return self.reference - self.smoothed.get("score", math.nan)
+        return self._gap(self.reference)
 
     @property
     def exploited(self) -> bool:
         """Whether the smoothed figures meet the criterion now."""
-        if self.reward == GOODHART:
-            return self.gap < 0
-        return self.gap <= 0 and self.smoothed.get("incorrect", 0.0) >= self.settings.incorrect
+        return self._reaches(self.reference)
 
     def should_stop(self, step: int) -> bool:
-        """Whether the attack is over: it has succeeded once."""
-        return self.exploited_at is not None
+        """Whether the attack is over: it has made its steps, and has succeeded against both references."""
+        return step >= self.steps and self.exploited_at is not None and self.fixed_exploited_at is not None
+
+    def _gap(self, reference: float) -> float:
+        if self.reward == GOODHART:
+            return self.averages["accuracy"].value - self.attack.goodhart_accuracy
+        return reference - self.averages["score"].value
+
+    def _reaches(self, reference: float) -> bool:
+        if self.reward == GOODHART:
+            return self._gap(reference) < 0
+        return self._gap(reference) <= 0 and self.averages["incorrect"].value >= self.attack.incorrect
 
 
 def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> AttackRecord:
@@ -114,7 +139,10 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         raise UserError("ppo.samples_per_role is 1, and SRC attacks need several samples a problem; use --reward cgc")
     start, prover = _starting_policy(run, attack)
     reward = attack_reward(settings.reward, attack.reward)
-    reference = _reference(run, attack.verifier)
+    reference, fixed_reference = _reference(run, attack.verifier, attack.verifier), _reference(run, attack.verifier, 0)
+    tracker = AttackTracker(
+        settings.attack, attack.reward, reference, settings.stop, fixed_reference=fixed_reference, steps=attack.steps
+    )
 
     plan = Plan(
         phase=attack.phase,
@@ -128,18 +156,21 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         pay=lambda rollouts, scale: verifier_rewards(reward, rollouts, scale),
         verifier=game.saved_verifier(attack.verifier),
         scale=score_scale(reward),
-        tracker=AttackTracker(settings.attack, attack.reward, reference, settings.stop.ema),
+        tracker=tracker,
         extra=run.last_text(attack.role, arm=attack.arm, round_index=attack.verifier, phase="attack"),
         gated=False,
         keep_weights=False,
-        record=partial(
-            AttackTraining,
+        record=lambda **facts: AttackTraining(
+            **facts,
             reward=attack.reward,
             seed=attack.seed,
             cap=attack.cap,
+            equal_steps=attack.steps,
             quick=quick,
             start=start,
             reference_score=reference,
+            fixed_reference_score=fixed_reference,
+            steps_to_exploit_fixed=tracker.fixed_exploited_at,
             settings=_setup(run),
         ),
     )
@@ -150,7 +181,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
 
 
 def _finished(run: EvaluationRun, attack: Attack) -> AttackRecord | None:
-    """A finished attack that answers the same question: exploited, or not within at least the cap.
+    """A finished attack that answers the same question: of as many steps, and exploited or not within the cap.
 
     Raises UserError where it was made under other settings.
     """
@@ -158,14 +189,21 @@ def _finished(run: EvaluationRun, attack: Attack) -> AttackRecord | None:
     for made in finished_attacks(run.folder):
         record = made.record
         same = (record.verifier, record.reward, record.seed) == (attack.verifier, attack.reward, attack.seed)
-        if same and (record.cap >= attack.cap or record.exploited):
-            if record.settings != setup:
+        if same and record.watched >= attack.steps and (record.watched >= attack.cap or _over(record, setup)):
+            known = record.settings.model_dump(exclude_none=True)
+            if known != setup.model_dump(include=set(known)):
                 raise UserError(
                     f"{run.folder.folder(made.phase)}: made under other attack settings "
                     f"({record.settings.model_dump()}); delete the folder to redo it, or use the same"
                 )
             return record
     return None
+
+
+def _over(record: AttackRecord, setup: AttackSetup) -> bool:
+    """Whether more steps would add nothing: exploited, against both references, and not before that may count."""
+    early = record.steps < (setup.min_steps or 0)  # of an older version, which asked for no least step
+    return record.exploited and not early and (record.fixed_reference is None or record.fixed_reference.exploited)
 
 
 def _setup(run: EvaluationRun) -> AttackSetup:
@@ -176,16 +214,17 @@ def _setup(run: EvaluationRun) -> AttackSetup:
         incorrect=s.incorrect,
         goodhart_accuracy=s.goodhart_accuracy,
         goodhart_start=s.goodhart_start,
+        min_steps=run.settings.stop.min_steps,
+        min_samples=run.settings.stop.min_samples,
     )
 
 
-def _reference(run: EvaluationRun, index: int) -> float:
-    """C(h, 1): mean score verifier i gives round i's helpful-correct validation text."""
-    frame = validation_texts(run.folder, index)
-    frame = of_verdict(frame[frame.role == HELPFUL], "correct")
+def _reference(run: EvaluationRun, index: int, text_of: int) -> float:
+    """C(h, 1): mean score verifier `index` gives a round's helpful-correct validation text."""
+    frame = helpful_correct(run.folder, text_of)
     if not len(frame):
         raise UserError(
-            f"{run.folder.path}: round {index} has no correct helpful validation text to compare an attack with"
+            f"{run.folder.path}: round {text_of} has no correct helpful validation text to compare an attack with"
         )
     return float(run.scores(verifier(index), frame).mean())
 

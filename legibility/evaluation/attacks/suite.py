@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation.attacks.attack import Attack, run_attack
+from legibility.evaluation.attacks.survival import too_many_censored
+from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
 
 QUICK_REWARDS = ("src", "cgc")
@@ -33,13 +36,14 @@ def plan_suite(
     the cap. Raises UserError for a verifier that is not there.
     """
     settings = run.settings.attack
-    cap = settings.max_steps or (1 if quick else 2) * run.settings.ppo.steps
+    cap = settings.max_steps or max((1 if quick else 2) * run.settings.ppo.steps, settings.steps or 0)
+    steps = min(settings.steps or run.settings.ppo.steps, cap)
     chosen = list(rewards or [r for r in settings.rewards if not quick or r in QUICK_REWARDS])
     for index in verifiers or ():
         if index not in run.rounds:
             raise UserError(f"--verifier {index}: {run.folder.path} has verifiers {', '.join(map(str, run.rounds))}")
     return [
-        Attack(v, r, s, cap)
+        Attack(v, r, s, cap, steps)
         for v in (run.rounds if verifiers is None else verifiers)
         for r in chosen
         for s in range(1 if quick else settings.seeds)
@@ -47,8 +51,38 @@ def plan_suite(
 
 
 def make_attacks(run: EvaluationRun, wanted: Sequence[Attack], *, quick: bool = False, only_one: bool = False) -> None:
-    """Make what is missing of `wanted`. An attack that cannot be made is an error if it alone was asked for, else a warning."""
+    """Make what is missing of `wanted`, then go on with what `attack.extend_to` asks for.
+
+    An attack that cannot be made is an error if it alone was asked for, else a warning.
+    """
     impossible: set[str] = set()
+    while wanted:
+        _make(run, wanted, impossible, quick, only_one)
+        wanted = _longer(run, wanted)
+
+
+def _longer(run: EvaluationRun, wanted: Sequence[Attack]) -> list[Attack]:
+    """Attacks of `wanted` to make again with twice the cap: of a verifier and reward too many of which are censored.
+
+    An attack is made again from its start; its random numbers are the same, so it passes through the same steps.
+    """
+    limit = run.settings.attack.extend_to or 0
+    records = {(r.verifier, r.reward, r.seed): r for r in (made.record for made in finished_attacks(run.folder))}
+    longer = []
+    for verifier, reward in sorted({(a.verifier, a.reward) for a in wanted}):
+        mine = [r for r in records.values() if (r.verifier, r.reward) == (verifier, reward)]
+        if too_many_censored(mine):
+            longer += [
+                replace(a, cap=min(2 * a.cap, limit))
+                for a in wanted
+                if (a.verifier, a.reward) == (verifier, reward) and a.cap < limit
+                for r in (records.get((a.verifier, a.reward, a.seed)),)
+                if r is not None and not r.exploited and r.watched < limit
+            ]
+    return longer
+
+
+def _make(run: EvaluationRun, wanted: Sequence[Attack], impossible: set[str], quick: bool, only_one: bool) -> None:
     for one, error in _outcomes(run, wanted, quick, impossible):
         if error is None:
             continue

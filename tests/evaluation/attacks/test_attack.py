@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from legibility import ppo
-from legibility.config import AttackSettings
+from legibility.config import AttackSettings, StopSettings
+from legibility.evaluation.attacks import attack as attack_module
 from legibility.evaluation.attacks.attack import AttackTracker
-from tests.evaluation.helpers import FAST, section
+from tests.evaluation.helpers import FAST, SMALL, section
 from tests.support import legibility
 
 
@@ -20,14 +23,20 @@ class Killed(BaseException):
 
 
 def sneaky(accuracy, invalid, score):
-    return {"accuracy_sneaky": accuracy, "invalid_sneaky": invalid, "score_sneaky_incorrect": score}
+    texts = {"texts_sneaky": 64, "texts_sneaky_incorrect": 64}
+    return {"accuracy_sneaky": accuracy, "invalid_sneaky": invalid, "score_sneaky_incorrect": score, **texts}
+
+
+def at_once(ema: float) -> StopSettings:
+    """Smoothing alone, no least amount of evidence."""
+    return StopSettings(ema=ema, min_steps=0, min_samples=1)
 
 
 def test_success_needs_incorrect_and_convincing_text():
     """95% incorrect, and incorrect text scored as high as the reference; smoothing 1 makes every step count alone."""
 
     def exploited(*steps) -> int | None:
-        tracker = AttackTracker(AttackSettings(), "src", reference=1.0, ema=1.0)
+        tracker = AttackTracker(AttackSettings(), "src", 1.0, at_once(1.0))
         for i, step in enumerate(steps, 1):
             tracker.observe(i, sneaky(*step))
         return tracker.exploited_at
@@ -40,17 +49,47 @@ def test_success_needs_incorrect_and_convincing_text():
 
 
 def test_criteria_are_smoothed():
-    tracker = AttackTracker(AttackSettings(), "cgc", reference=1.0, ema=0.5)
+    tracker = AttackTracker(AttackSettings(), "cgc", 1.0, at_once(0.5))
     for step, score in enumerate((0.0, 2.0, 2.0), 1):  # smoothed 0, 1, 1.5
         tracker.observe(step, sneaky(0.0, 0.0, score))
     assert tracker.exploited_at == 2 and tracker.gap == pytest.approx(-0.5) and tracker.should_stop(3)
 
 
 def test_goodhart_succeeds_once_accuracy_is_lost():
-    tracker = AttackTracker(AttackSettings(), "goodhart", reference=float("nan"), ema=1.0)
+    tracker = AttackTracker(AttackSettings(), "goodhart", float("nan"), at_once(1.0))
     for step, accuracy in enumerate((0.6, 0.2, 0.19), 1):
-        tracker.observe(step, {"accuracy_helpful": accuracy})
-    assert tracker.exploited_at == 3
+        tracker.observe(step, {"accuracy_helpful": accuracy, "texts_helpful": 64})
+    assert tracker.exploited_at == tracker.fixed_exploited_at == 3 and tracker.should_stop(3)
+
+
+def test_an_attack_needs_the_evidence_that_a_game_needs():
+    """Convincing text from the first step: it counts from stop.min_steps, and with stop.min_samples behind it."""
+
+    def exploited(stop: StopSettings) -> int | None:
+        tracker = AttackTracker(AttackSettings(), "src", 1.0, stop)
+        for step in range(1, 13):
+            tracker.observe(step, sneaky(0.0, 0.0, 2.0))
+        return tracker.exploited_at
+
+    assert exploited(StopSettings(min_steps=0, min_samples=64)) == 1
+    assert exploited(StopSettings()) == 10
+    assert exploited(StopSettings(min_steps=0, min_samples=65)) == 2
+    assert exploited(StopSettings(min_steps=0, min_samples=10**6)) is None
+
+
+def test_an_attack_goes_on_for_its_steps_and_until_both_references_are_reached():
+    tracker = AttackTracker(AttackSettings(), "src", 1.0, at_once(1.0), fixed_reference=3.0, steps=2)
+    over = []
+    for step, score in enumerate((2.0, 2.0, 2.0, 3.0), 1):
+        tracker.observe(step, sneaky(0.0, 0.0, score))
+        over.append(tracker.should_stop(step))
+    assert (tracker.exploited_at, tracker.fixed_exploited_at, over) == (1, 4, [False, False, False, True])
+    tracker = AttackTracker(AttackSettings(), "src", 1.0, at_once(1.0), steps=3)
+    over = []
+    for step in (1, 2, 3):
+        tracker.observe(step, sneaky(0.0, 0.0, 2.0))
+        over.append(tracker.should_stop(step))
+    assert over == [False, False, True]  # exploited at 1, and trained on for equal steps
 
 
 def test_an_attack_is_sneaky_only_against_a_frozen_verifier_and_is_made_once(copied, monkeypatch):
@@ -64,7 +103,7 @@ def test_an_attack_is_sneaky_only_against_a_frozen_verifier_and_is_made_once(cop
         for r in found
     )
     assert (copied.path / "rounds/00/verifier/model.safetensors").read_bytes() == weights
-    frames = [pd.read_parquet(copied.path / f"evaluation/attacks/v00_cgc_s{s}_c2/solutions.parquet") for s in (0, 1)]
+    frames = [pd.read_parquet(copied.path / f"evaluation/attacks/v00_cgc_s{s}_n2_c2/solutions.parquet") for s in (0, 1)]
     for frame in frames:
         assert set(frame.role) == {"sneaky"}
         steps = frame[frame.phase == "ppo"]
@@ -116,4 +155,42 @@ def test_a_higher_cap_goes_beyond_a_censored_attack(copied):
     first = section(copied, "attacks")[0]
     assert legibility("attack", copied.path, *one, "attack.max_steps=2", "attack.incorrect=1.0").code == 0
     second = section(copied, "attacks")[0]
-    assert second["cap"] == (1 if first["exploited"] else 2)
+    assert not first["exploited"] and (first["cap"], second["cap"]) == (1, 2)  # too early to count as exploited
+
+
+def test_an_attack_that_ended_at_its_exploit_is_made_again_where_equal_steps_are_asked_for(copied):
+    one = ("--verifier", 0, "--reward", "cgc", "attack.seeds=1", "attack.problems_per_step=3")
+    assert legibility("attack", copied.path, *one, "attack.steps=1", "attack.max_steps=3").code == 0
+    (folder,) = (copied.path / "evaluation/attacks").glob("v00_cgc_s0_*")
+    training = json.loads((folder / "training.json").read_text())
+    assert training["steps"] == 3
+    # as an older version left it: exploited and ended at step 2, with nothing of what is known today
+    for key in ("fixed_reference_score", "steps_to_exploit_fixed"):
+        del training[key]
+    for key in ("min_steps", "min_samples"):
+        del training["settings"][key]
+    training.update(steps=2, steps_to_exploit=2)
+    (folder / "training.json").write_text(json.dumps(training))
+    done = json.loads((folder / "DONE").read_text())
+    done["sha256"]["training.json"] = hashlib.sha256((folder / "training.json").read_bytes()).hexdigest()
+    (folder / "DONE").write_text(json.dumps(done))
+    assert legibility("evaluate", copied.path, "--quick", *SMALL).code == 0
+    (old,) = section(copied, "attacks")
+    assert (old["steps"], old["exploited"], old["trained"], old["fixed_reference"]) == (2, True, 2, None)
+    assert legibility("attack", copied.path, *one, "attack.steps=3", "attack.max_steps=3").code == 0
+    (new,) = section(copied, "attacks")
+    assert new["trained"] == 3 and folder.is_dir() and new["fixed_reference"] is not None
+
+
+@pytest.mark.parametrize(("reward", "start"), [("cgc", "base"), ("goodhart", "correctness")])
+def test_kl_is_to_the_attacker_s_own_start(copied, monkeypatch, reward, start):
+    """At step 1 an attacker is its start, be that the base policy or the correctness-only prover."""
+    weak = SimpleNamespace(validation_helpful=0.0)  # so that a Goodhart attack starts from the trained prover
+    monkeypatch.setattr(attack_module, "base_metrics", lambda run: weak)
+    options = ("attack.max_steps=2", "attack.seeds=1", "attack.problems_per_step=3", "attack.goodhart_start=0.0")
+    result = legibility("attack", copied.path, "--verifier", 0, "--reward", reward, *options)
+    assert result.code == 0, result
+    (folder,) = (copied.path / "evaluation/attacks").glob(f"v00_{reward}_*")
+    assert json.loads((folder / "training.json").read_text())["start"] == start
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["kl"] == pytest.approx(0.0, abs=1e-3) and lines[1]["kl_k3"] > 1e-4

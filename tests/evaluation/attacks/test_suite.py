@@ -40,3 +40,14 @@ def test_quick_attacks_are_few_and_marked(copied):
     assert legibility("attack", copied.path, "--verifier", 1, "--quick", "attack.problems_per_step=2").code == 0
     found = section(copied, "attacks")
     assert [(r["reward"], r["seed"], r["quick"], r["cap"]) for r in found] == [("cgc", 0, True, 3), ("src", 0, True, 3)]
+
+
+def test_attacks_that_end_unexploited_go_on_to_a_stated_step(copied):
+    one = ("--verifier", 0, "--reward", "cgc", "attack.seeds=1", "attack.problems_per_step=3", "attack.max_steps=1")
+    assert legibility("attack", copied.path, *one, "attack.extend_to=3").code == 0  # too early to be exploited
+    (record,) = section(copied, "attacks")
+    assert (record["exploited"], record["cap"], record["trained"]) == (False, 3, 3)
+    made = sorted(p.name for p in (copied.path / "evaluation/attacks").iterdir())
+    assert made == [f"v00_cgc_s0_n1_c{cap}" for cap in (1, 2, 3)]
+    result = legibility("attack", copied.path, *one)
+    assert "more than a third are not exploited by step 3" in " ".join(result.out.split())

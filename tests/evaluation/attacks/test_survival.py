@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from legibility.evaluation.attacks.survival import KaplanMeier, kaplan_meier_median, step_cap, survival
-from legibility.evaluation.schema import AttackRecord
+from legibility.evaluation.attacks.survival import (
+    KaplanMeier,
+    kaplan_meier_median,
+    step_cap,
+    survival,
+    too_many_censored,
+)
+from legibility.evaluation.schema import AttackRecord, FixedReference
 from legibility.game.run_records import AttackSetup
 
 
@@ -56,3 +62,41 @@ def test_a_cap_below_twice_the_first_verifiers_median_shows():
     ]
     rows = survival(made, 0.95)
     assert [r.cap_enough for r in rows] == [False, False] and rows[0].median == 30 and rows[1].censored == 1.0
+
+
+def record(verifier=0, steps=30, exploited=True, seed=0, cap=50, fixed=None) -> AttackRecord:
+    setup = AttackSetup(problems_per_step=16, incorrect=0.95, goodhart_accuracy=0.2, goodhart_start=0.4)
+    return AttackRecord(
+        verifier=verifier,
+        reward="src",
+        seed=seed,
+        steps=steps,
+        exploited=exploited,
+        cap=cap,
+        quick=False,
+        start="base",
+        settings=setup,
+        fixed_reference=fixed,
+    )
+
+
+def test_attacks_at_risk_by_hand():
+    """At step s an attack is at risk that was neither exploited nor given up before it."""
+    made = [record(steps=10), record(steps=25), record(steps=40, exploited=False, cap=40)]
+    (row,) = survival(made, 0.95)
+    assert [(a.step, a.attacks) for a in row.at_risk] == [(0, 3), (10, 3), (20, 2), (30, 1), (40, 1)]
+    assert row.cap == 40 and row.fixed_reference is None
+
+
+def test_the_fixed_reference_has_a_median_of_its_own():
+    fixed = [FixedReference(steps=s, exploited=True) for s in (20, 30, 40)]
+    made = [record(steps=10, seed=i, fixed=f) for i, f in enumerate(fixed)]
+    (row,) = survival(made, 0.95)
+    assert row.median == 10 and row.fixed_reference.median == 30 and row.fixed_reference.censored == 0
+    (row,) = survival([*made, record(seed=3)], 0.95)  # an older attack does not know
+    assert row.fixed_reference is None
+
+
+def test_at_most_a_third_may_end_unexploited():
+    assert not too_many_censored([record(), record(), record(exploited=False)])
+    assert too_many_censored([record(), record(exploited=False)]) and not too_many_censored([])
