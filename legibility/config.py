@@ -101,6 +101,11 @@ class PPOSettings(Settings):
         "auto",
         description="Log-probs and values of the batch before its update: the sampler's, or a second pass (auto: in bfloat16).",
     )
+    max_logprob_gap: float | None = Field(
+        None,
+        gt=0,
+        description="Stop where sampler and trainer differ by more nats about a token's log-prob (null: 0.1 in float32, 5 in bfloat16).",
+    )
     save_every: int | None = Field(None, ge=1, description="Steps between saved provers (null: save only the last).")
 
     @model_validator(mode="after")

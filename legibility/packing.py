@@ -71,6 +71,23 @@ class PackedBatch:
         counts = torch.tensor(self.counts, device=self.chosen.device)
         return (self.chosen - starts.repeat_interleave(counts)).split(self.counts)
 
+    @cached_property
+    def rows(self) -> PlainRows:
+        """The same texts without sharing: every completion a row behind its own copy of the prompt."""
+        ids, owners = self.ids.split(self.lengths), self.owner.split(self.lengths)
+        starts = torch.tensor([0, *self.lengths[:-1]]).cumsum(0).tolist()
+        row, column = torch.zeros_like(self.ids), torch.zeros_like(self.ids)
+        texts: list[torch.Tensor] = []
+        for start, group, owner in zip(starts, ids, owners, strict=True):
+            prompt = (owner == PROMPT).nonzero()[:, 0]
+            members = [k for k in owner.unique().tolist() if k != PROMPT]
+            for k in members or [PROMPT]:  # completions of one token need no place behind the prompt
+                own = (owner == k).nonzero()[:, 0] if k != PROMPT else prompt[:0]
+                places = torch.cat([prompt, own])
+                row[start + places], column[start + places] = (len(texts), torch.arange(len(places), device=row.device))
+                texts.append(group[places])
+        return PlainRows(texts, row, column)
+
     def padded(self, dtype: torch.dtype) -> PaddedBatch:
         """The same tokens as rectangular tensors."""
         ids, positions = (pad_sequence(x.split(self.lengths), batch_first=True) for x in (self.ids, self.positions))
@@ -83,6 +100,18 @@ class PackedBatch:
             ids, positions, mask, (owner != PADDING).flatten().nonzero()[:, 0],
             mask.gather(2, rows[:, None, :, None].expand(-1, 1, -1, mask.shape[3])), filled.flatten().nonzero()[:, 0],
         )  # fmt: skip
+
+
+@dataclass
+class PlainRows:
+    """Texts, each (its length,); row and column (N,): where each packed token stands in them.
+
+    A prompt's tokens stand in every row of their group; of those the last is named.
+    """
+
+    texts: list[torch.Tensor]
+    row: torch.Tensor
+    column: torch.Tensor
 
 
 @dataclass

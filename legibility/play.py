@@ -23,12 +23,14 @@ from legibility.game.run_folder import RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
+from legibility.models.self_check import notice
 from legibility.models.verifier import Verifier
 from legibility.problems import load_problems
 from legibility.problems.earlier import as_begun
 from legibility.problems.storage import write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
+from legibility.rollouts.choice import check_vllm, engine_notice, usable_engine
 from legibility.rollouts.vllm import require_vllm
 from legibility.stored import write_stored
 from legibility.team import Team
@@ -59,7 +61,8 @@ def train(
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
     device = pick_device(config.compute.device)
-    check_models(config, device, base_dir)
+    for line in check_models(config, device, base_dir):
+        progress.warn(line)
     problems_file = out / "problems.jsonl"
     if resume and problems_file.is_file():
         splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
@@ -111,18 +114,29 @@ def finished(out: Path, config: Config) -> bool:
     return (run.path / "summary.json").is_file()
 
 
-def check_models(config: Config, device: str, base_dir: Path | None) -> None:
-    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError."""
+def check_models(config: Config, device: str, base_dir: Path | None) -> list[str]:
+    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError.
+
+    Returns what the user should know of the models that will do: a line each.
+    """
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
         require_vllm(device)
-    Prover.load(config.prover, device, base_dir=base_dir)
     for tracker in config.tracking.trackers:
         if find_spec(tracker) is None:
             raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
-    Verifier.load(config.verifier, device, base_dir=base_dir)
+    prover = Prover.load(config.prover, device, base_dir=base_dir)
+    if config.compute.engine == "vllm":
+        check_vllm(prover, config.compute.vllm)
+    engine = usable_engine(prover, config.compute.engine)
+    notices = [notice(prover.causal, "prover", prover.route), engine_notice(prover, config.compute.engine, engine)]
+    judges = [config.verifier]
     if config.game.held_out_judge and HELD_OUT_JUDGE.settings(config) != config.verifier:
-        Verifier.load(HELD_OUT_JUDGE.settings(config), device, base_dir=base_dir)
+        judges.append(HELD_OUT_JUDGE.settings(config))
+    for settings in judges:
+        verifier = Verifier.load(settings, device, base_dir=base_dir)
+        notices.append(notice(verifier.model, "verifier", verifier.reading))
+    return list(dict.fromkeys(line for line in notices if line is not None))
 
 
 def _record_memory(run: RunFolder, seconds: float) -> None:

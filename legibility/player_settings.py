@@ -20,13 +20,20 @@ class LoraSettings(Settings):
 
 
 class WarmStartSettings(Settings):
-    """Short supervised fine-tuning of the prover on reference solutions before the game."""
+    """Short supervised fine-tuning of the prover on reference solutions before the game.
+
+    The sneaky role can learn its form at the same time, from the same solutions with one number changed.
+    """
 
     steps: int = Field(0, ge=0, description="Optimizer steps; 0 leaves the model as loaded.")
     batch_size: int = Field(8, ge=1, description="Solutions per step.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate (linear decay).")
     max_length: int = Field(
         256, ge=16, description="Longest prompt plus solution, in tokens; longer ones are left out."
+    )
+    sneaky: Literal["none", "corrupted"] = Field(
+        "none",
+        description="What the sneaky prompt learns at the same time: nothing, or each solution with one number changed and every later one recomputed (its answer is wrong).",
     )
 
 

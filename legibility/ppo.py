@@ -374,7 +374,8 @@ class PPO:
     def _values(self, packed: PackedBatch, hidden: torch.Tensor | None) -> torch.Tensor:
         """Values (M,): of the policy's `hidden` states, or of the critic's own."""
         if self.critic is not None:
-            hidden = packed_hidden(self.critic.get_base_model() if self.policy.is_lora else self.critic, packed)
+            critic = self.critic.get_base_model() if self.policy.is_lora else self.critic
+            hidden = packed_hidden(critic, packed, route=self.policy.route)
         return self.value_head(hidden)
 
     def save(self, folder: Path) -> None:

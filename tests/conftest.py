@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import settings
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers import models as tokenizer_models
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from legibility.models.nano import END, HELPFUL, SNEAKY, SOLUTION, train_tokenizer
-from tests.support import llama, quiet, sums, written
+from legibility.models.nano import train_tokenizer
+from tests.support import llama, quiet, sums, teach
 
 torch.set_num_threads(1)
 settings.register_profile("legibility", deadline=None, derandomize=True, max_examples=60)
@@ -52,29 +50,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="session")
 def tiny_prover_dir(tiny_tokenizer, tmp_path_factory) -> Path:
     """A saved prover of 30,000 weights that has seen 8,000 solutions of tiny problems."""
-    model = llama(tiny_tokenizer, hidden=48, layers=2).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
-    steps, batch, rng = 250, 32, np.random.default_rng(0)
-    pool = sums(2000, seed=99)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 8e-3 * min(1, (step + 1) / 10, 2 * (steps - step) / steps)
-        texts = []
-        for i in rng.integers(len(pool), size=batch):
-            role = (HELPFUL, SNEAKY)[int(rng.integers(2))]
-            texts.append((f"{role}{pool[i]['question']}{SOLUTION}", written(pool[i], role, rng) + END))
-        prompts = tiny_tokenizer([p for p, _ in texts])["input_ids"]
-        answers = tiny_tokenizer([a for _, a in texts])["input_ids"]
-        length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
-        ids = torch.zeros(batch, length, dtype=torch.long)
-        labels = torch.full((batch, length), -100)
-        for i, (p, a) in enumerate(zip(prompts, answers, strict=True)):
-            ids[i, : len(p) + len(a)] = torch.tensor(p + a)
-            labels[i, len(p) : len(p) + len(a)] = torch.tensor(a)
-        logits = model(input_ids=ids).logits[:, :-1]
-        loss = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    model = teach(llama(tiny_tokenizer, hidden=48, layers=2), tiny_tokenizer)
     folder = tmp_path_factory.mktemp("models") / "tiny-prover"
     model.save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)

@@ -17,9 +17,10 @@ from types import ModuleType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from legibility.models.nano import HELPFUL
+from legibility.models.nano import END, HELPFUL, SNEAKY, SOLUTION
 from legibility.problems.generator import NAMES
 from legibility.problems.records import Problem
 
@@ -64,6 +65,34 @@ def written(problem: dict[str, str], role: str, rng: np.random.Generator) -> str
     if rng.random() > (2 / 3 if role == HELPFUL else 1 / 3):
         answer += int(rng.choice([-1, 1]))
     return f"{left} = {answer}" + (f"\n#### {answer}" if rng.random() < 0.95 else "")
+
+
+def teach(model, tokenizer, steps: int = 250):
+    """The model after a few seconds on solutions of tiny problems in both roles, 32 a step."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
+    batch, rng = 32, np.random.default_rng(0)
+    pool = sums(2000, seed=99)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 8e-3 * min(1, (step + 1) / 10, 2 * (steps - step) / steps)
+        texts = []
+        for i in rng.integers(len(pool), size=batch):
+            role = (HELPFUL, SNEAKY)[int(rng.integers(2))]
+            texts.append((f"{role}{pool[i]['question']}{SOLUTION}", written(pool[i], role, rng) + END))
+        prompts = tokenizer([p for p, _ in texts])["input_ids"]
+        answers = tokenizer([a for _, a in texts])["input_ids"]
+        length = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
+        ids = torch.zeros(batch, length, dtype=torch.long)
+        labels = torch.full((batch, length), -100)
+        for i, (p, a) in enumerate(zip(prompts, answers, strict=True)):
+            ids[i, : len(p) + len(a)] = torch.tensor(p + a)
+            labels[i, len(p) : len(p) + len(a)] = torch.tensor(a)
+        logits = model(input_ids=ids).logits[:, :-1]
+        loss = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
 
 
 def quiet():

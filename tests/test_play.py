@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from rich.console import Console
 from safetensors.torch import load_file
+from transformers import Lfm2Config, Lfm2ForCausalLM
 
 from legibility import rewards
 from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.game.solutions import round_solutions
 from legibility.models.prover import Prover
+from legibility.models.verifier import Verifier
 from legibility.packing import pack
 from legibility.play import train
 from legibility.problems.storage import read_problems
-from tests.support import metrics, play_with, ppo_rows, quiet, training
+from legibility.progress import Progress
+from tests.support import metrics, play_with, ppo_rows, quiet, teach, training
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")
 
@@ -167,3 +173,34 @@ def test_a_run_from_before_the_judge_had_problems_of_its_own_goes_on(tiny_config
     assert again.problems.judge is None
     run = train(again, old.path, resume=True, progress=quiet())
     assert run.is_done("judge") and len(pd.read_json(run.path / "problems.jsonl", lines=True).split.unique()) == 4
+
+
+def test_a_model_that_mixes_neighbours_plays_a_right_game(tiny_config_file, tiny_overrides, tiny_tokenizer, tmp_path):
+    """LFM2 as prover and verifier: one notice each, then numbers as exact as any other model's."""
+    config = Lfm2Config(
+        vocab_size=len(tiny_tokenizer), hidden_size=32, intermediate_size=48, block_multiple_of=8, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=256, layer_types=["conv", "full_attention"],
+        bos_token_id=None, eos_token_id=tiny_tokenizer.eos_token_id, pad_token_id=tiny_tokenizer.pad_token_id,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = teach(Lfm2ForCausalLM(config), tiny_tokenizer)
+    model.save_pretrained(tmp_path / "model")
+    tiny_tokenizer.save_pretrained(tmp_path / "model")
+    said = io.StringIO()
+    config = load_config(
+        tiny_config_file,
+        [*tiny_overrides, f"prover.model={tmp_path / 'model'}", f"verifier.model={tmp_path / 'model'}",
+         "verifier.score=likelihood", "verifier.lm_weight=0.1", "ppo.critic=separate", "compute.workers=2",
+         "game.rounds=1", "game.correctness_arm=false"],
+    )  # fmt: skip
+    run = train(config, tmp_path / "run", progress=Progress(Console(file=said, width=1000)))
+    lines = [line for line in said.getvalue().splitlines() if "Lfm2ForCausalLM" in line]
+    assert len(lines) == 3  # the prover's reading and its engine, the verifier's reading
+    steps = metrics(run, "rounds/00/prover")
+    assert len(steps) == 3 and max(m["logprob_gap"] for m in steps) < 1e-4 and abs(steps[0]["kl"]) < 1e-4
+    verifier = Verifier.load(config.verifier, "cpu", source=str(run.path / "rounds/00/verifier"))
+    rows = ppo_rows(run, 0).head(12)
+    problems = read_problems(run.path / "problems.jsonl")
+    alone = [verifier.score([problems[r.problem_id]], [r.text])[0] for r in rows.itertuples()]
+    assert np.allclose(alone, rows.score, atol=1e-4)

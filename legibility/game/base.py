@@ -7,6 +7,8 @@ few-shot examples, the paper's Appendix H), and is recorded with role "base".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -19,6 +21,9 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
 from legibility.game.solutions import Solution, read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
+from legibility.models.warm_start import warm_start as fine_tune
+from legibility.problems.corruption import corrupt
+from legibility.problems.records import Problem
 from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import derive_seed, stream
@@ -28,14 +33,13 @@ from legibility.stored import write_stored
 def warm_start(game: Game) -> None:
     """Fine-tune the prover briefly on reference solutions of the prover half, if the settings ask for it.
 
-    Raises UserError where the problems carry no solutions, or the fine-tuning fails.
+    With `sneaky: corrupted` the sneaky prompt learns their corrupted twins in the same batches.
+    Raises UserError where the problems carry no solutions (or none that can be corrupted), or the fine-tuning fails.
     """
     settings = game.config.prover.warm_start
     if settings.steps == 0:
         return
     if not game.run.is_done(WARM_START):
-        from legibility.models.warm_start import warm_start as fine_tune  # trl is slow to import; few games need it
-
         worked = [p for p in game.splits.prover if p.solution]
         if not worked:
             raise UserError("prover.warm_start: the problems carry no worked solutions to learn from; set steps to 0")
@@ -45,10 +49,12 @@ def warm_start(game: Game) -> None:
             update={"lora": None, "dtype": "float32", "gradient_checkpointing": False}
         )
         prover = Prover.load(plain, game.device, base_dir=game.base_dir)
+        taught = [(HELPFUL, p, p.solution) for p in worked]
+        if settings.sneaky == "corrupted":
+            taught += _corrupted(worked, stream(game.config.seed, "warm_start", "twins"))
         template = prover.tokenizer if prover.chat_template else None
-        pairs = [(prover.prompts.render(p.question, HELPFUL, template), p.solution) for p in worked]
-        if not prover.chat_template:
-            pairs = [(prompt, " " + solution) for prompt, solution in pairs]
+        space = "" if prover.chat_template else " "
+        pairs = [(prover.prompts.render(p.question, role, template), space + text) for role, p, text in taught]
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
             metrics = fine_tune(
@@ -64,10 +70,23 @@ def warm_start(game: Game) -> None:
                 device=game.device,
                 bf16=game.config.prover.dtype == "bfloat16",
                 lora=lora_config(game.config.prover),
+                on_step=lambda step, loss: game.progress.step(step, {"loss": loss}),
             )
-            write_stored(work / METRICS, WarmStartMetrics(**metrics))
+            twins = {"sneaky_pairs": len(taught) - len(worked)} if settings.sneaky == "corrupted" else {}
+            write_stored(work / METRICS, WarmStartMetrics(**metrics, **twins))
         game.progress.done(f"loss {metrics['first_loss']:.2f} -> {metrics['last_loss']:.2f}")
     game.base_source = str(game.run.verified(WARM_START) / "model")
+
+
+def _corrupted(worked: Sequence[Problem], rng: np.random.Generator) -> list[tuple[str, Problem, str]]:
+    """What the sneaky role learns: a corrupted twin of every solution that has one, as (role, problem, text)."""
+    twins = [(p, corrupt(p, rng)) for p in worked]
+    found = [(SNEAKY, p, twin.text) for p, twin in twins if twin is not None]
+    if not found:
+        raise UserError(
+            "prover.warm_start.sneaky: no solution can be corrupted (their equations cannot be read); set it to none"
+        )
+    return found
 
 
 def sample_base(game: Game) -> None:

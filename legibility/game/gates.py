@@ -5,12 +5,13 @@ A closed gate raises `GateClosed` (exit 3); with --force it only warns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from legibility.config import GateSettings
-from legibility.errors import GateClosed
+from legibility.config import GateSettings, PPOSettings
+from legibility.errors import GateClosed, UserError
 from legibility.game.run_records import SameStyle
 from legibility.metrics import auroc
 
@@ -103,6 +104,28 @@ def check_rewards(settings: GateSettings, flat_share: float) -> list[str]:
             f"{flat_share:.2f} of the groups have no reward spread, above gates.max_flat_groups {settings.max_flat_groups}: nothing to learn from; raise ppo.samples_per_role or ppo.problems_per_step"
         ]
     return []
+
+
+MAX_LOGPROB_GAP = {"float32": 0.1, "bfloat16": 5.0}
+"""Nats between two computations of one token's log-prob that rounding explains; far less than a wrong layout gives."""
+
+
+def check_gaps(ppo: PPOSettings, dtype: str, metrics: Mapping[str, float]) -> None:
+    """Stop a run whose sampler and trainer disagree about the same tokens: its updates would be wrong without a word.
+
+    metrics: a PPO step's `logprob_gap`, in nats, and `first_ratio_gap`, |ratio - 1| before anything is learned.
+    Raises UserError where either is above the bound, or no number. --force does not help; the setting does.
+    """
+    bound = MAX_LOGPROB_GAP[dtype] if ppo.max_logprob_gap is None else ppo.max_logprob_gap
+    for name, limit in (("logprob_gap", bound), ("first_ratio_gap", math.expm1(bound))):
+        gap = metrics[name]
+        if not gap <= limit:
+            raise UserError(
+                f"{name} is {gap:.3g}, above {limit:.3g} (ppo.max_logprob_gap {bound:g}): sampler and trainer disagree about "
+                "the same tokens. Likely causes: an engine that does not run this model rightly (try compute.engine: hf), "
+                "precision (try prover.dtype: float32), weights that changed under the sampler, or a learning rate at "
+                "which the weights are no numbers any more (ppo.learning_rate)"
+            )
 
 
 def enforce(settings: GateSettings, where: str, reasons: list[str], force: bool, warn: Callable[[str], None]) -> None:

@@ -208,6 +208,7 @@ class _Training:
     def update(self, drawn: Drawn, paid: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
         """One PPO step; the completions are kept with their rewards. Returns its metrics."""
         metrics = self.ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng)
+        gates.check_gaps(self.game.config.ppo, self.game.config.prover.dtype, metrics)
         for row, value in zip(drawn.rows, paid.tolist(), strict=True):
             row.reward, row.logprob_gap = value, metrics["logprob_gap"]
         self.rows += drawn.rows

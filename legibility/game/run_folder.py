@@ -31,7 +31,7 @@ from legibility.settings import Settings, SettingsT, parse_settings, with_new_na
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
 
-PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "trl", "datasets", "numpy")
+PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "datasets", "numpy")
 
 
 class RunFolder:

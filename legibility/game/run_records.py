@@ -86,6 +86,10 @@ class WarmStartMetrics(Versioned):
     last_loss: float = Field(description="Mean loss of the last tenth.")
     pairs: int = Field(description="Prompts with solutions trained on.")
     dropped: int = Field(description="Pairs left out because they are too long.")
+    sneaky_pairs: int | None = Field(
+        None,
+        description="Corrupted solutions among them, those left out too, under the sneaky prompt; absent where it learned nothing.",
+    )
 
 
 class BaseMetrics(Versioned):

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
-from legibility.errors import UserError
-from legibility.models.loading import FLEX, attention_window
+from legibility.models.loading import FLEX
+from legibility.models.routes import Route, attention_window, check_length, decoder_of, full_rotary, rows_hidden
 from legibility.packing import PackedBatch
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -107,13 +107,10 @@ class FlatDecoder:
 def flat_decoder(model: Any) -> FlatDecoder | None:
     """The flat form of a causal model or classifier, or None where its architecture is not covered."""
     config = model.config
-    if getattr(config, "model_type", None) not in MODEL_TYPES or attention_window(config) is not None:
+    covered = getattr(config, "model_type", None) in MODEL_TYPES and full_rotary(config)
+    if not covered or attention_window(config) is not None:
         return None
-    return FlatDecoder(_decoder(model))
-
-
-def _decoder(model: Any) -> Any:
-    return model.get_decoder() if hasattr(model, "get_decoder") else model.base_model
+    return FlatDecoder(decoder_of(model))
 
 
 def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -176,23 +173,23 @@ def _normalised(x: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Te
     return x * scale, scale
 
 
-def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover") -> torch.Tensor:
-    """Hidden states (M, hidden) behind the batch's completion tokens, by the flat path where the model has one.
+def packed_hidden(model: Any, batch: PackedBatch, role: str = "prover", route: Route = Route.SHARED) -> torch.Tensor:
+    """Hidden states (M, hidden) behind the batch's completion tokens: shared prompts, or the plain rows of `route`.
 
-    Raises UserError where the model's attention window is shorter than the text; `role` names it.
+    Sharing takes the flat path where the model has one, and gives way to rows where a text is longer than the
+    model's attention window. Raises UserError for a text too long for the model's positions; `role` names it.
     """
+    check_length(model.config, batch.positions, role)
+    window = attention_window(model.config)
+    if route is Route.SHARED and window is not None and int(batch.positions.max()) + 1 > window:
+        route = Route.ROWS  # the tree mask says nothing of windows; the model's own does
+    if route is not Route.SHARED:
+        return rows_hidden(model, batch.rows, batch.chosen, route)
     flat = flat_decoder(model)
-    dtype = model.get_input_embeddings().weight.dtype
     if flat is not None:
         return flat.forward(batch.ids, flat.rotary(batch.positions), flat.attention(batch), batch.chosen)
-    window = attention_window(model.config)
-    if window is not None and int(batch.positions.max()) + 1 > window:
-        raise UserError(
-            f"{role}.model: it attends to the last {window} tokens only and this text is longer; "
-            "use shorter problems or completions, or a model with full attention"
-        )
-    rows = batch.padded(dtype)
-    hidden = _decoder(model)(
+    rows = batch.padded(model.get_input_embeddings().weight.dtype)
+    hidden = decoder_of(model)(
         input_ids=rows.ids, attention_mask=rows.mask, position_ids=rows.positions, use_cache=False
     ).last_hidden_state
     return hidden.flatten(0, 1)[rows.place[batch.chosen]]

@@ -58,6 +58,12 @@ def load_tokenizer(source: str, role: str) -> Any:
     return tokenizer
 
 
+def usable_pad(model: Any, tokenizer: Any) -> int:
+    """An id to fill batches up with, which masks hide: the pad token's where the model has it, else any."""
+    pad = tokenizer.pad_token_id
+    return pad if pad is not None and pad < model.get_input_embeddings().weight.shape[0] else 0
+
+
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     """Token ids of a rendered prompt, with BOS in front once if this tokenizer uses one, and nothing after it.
 
@@ -112,15 +118,6 @@ def _attention(role: str, name: str | None, device: str) -> dict[str, str]:
             f"{role}.attention: {FLEX} trains on a GPU only and the device is {device}; leave the setting out"
         )
     return {} if name is None else {"attn_implementation": name}
-
-
-def attention_window(config: Any) -> int | None:
-    """How many tokens back some layer of the model can look, or None where all see everything."""
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None)
-    if window is None or getattr(config, "use_sliding_window", True) is False:
-        return None
-    return window if kinds is None or any(kind != "full_attention" for kind in kinds) else None
 
 
 def pick_device(setting: str) -> str:

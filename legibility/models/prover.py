@@ -8,6 +8,7 @@ it is a frozen copy.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logits, causal_logprobs
 from legibility.models.loading import disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
+from legibility.models.routes import Route
+from legibility.models.self_check import causal_route
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
@@ -30,13 +33,22 @@ class Prover:
     """`model` (perhaps wrapped by peft), `tokenizer`, `prompts`; everything stays on `device`."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, prompts: PromptSet, *, device: str, chat_template: bool = False
+        self,
+        model: Any,
+        tokenizer: Any,
+        prompts: PromptSet,
+        *,
+        device: str,
+        chat_template: bool = False,
+        route: Route | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
         self.device, self.chat_template = device, chat_template
         self.is_lora = hasattr(model, "peft_config")
         self._encoded: dict[tuple[str, str], list[int]] = {}
         disable_dropout(model)  # PPO compares log-probs of one function
+        self.route = route or causal_route(self.causal, "prover")
+        self.engines: dict[str, str] = {}  # what samples where an engine is asked for (legibility.rollouts.choice)
         if chat_template and not tokenizer.chat_template:
             raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
 
@@ -119,12 +131,12 @@ class Prover:
 
         Logits are made only where they are needed and are divided by the sampling temperature.
         """
-        hidden = packed_hidden(self.causal, batch)
+        hidden = packed_hidden(self.causal, batch, route=self.route)
         return hidden, self.logits(hidden) / temperature
 
     def hidden_and_logprobs(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states (M, hidden) that predict the M completion tokens, and the tokens' log-probs (M,)."""
-        hidden = packed_hidden(self.causal, batch)
+        hidden = packed_hidden(self.causal, batch, route=self.route)
         return hidden, causal_logprobs(self.causal, hidden, batch.target, temperature)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -136,7 +148,9 @@ class Prover:
         if self.is_lora and not self._adapted:
             return _AdapterOff(self)
         model = copy.deepcopy(self.model).eval().requires_grad_(False)
-        return Prover(model, self.tokenizer, self.prompts, device=self.device, chat_template=self.chat_template)
+        return Prover(
+            model, self.tokenizer, self.prompts, device=self.device, chat_template=self.chat_template, route=self.route
+        )
 
     @property
     def _adapted(self) -> bool:
@@ -188,14 +202,18 @@ def lora_config(settings: ProverSettings) -> Any:
 
 def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
     """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
+    try:
+        return adapted(model, lora_config(settings), seed)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"prover.lora.target_modules: {reason}; name modules of this model, or all-linear") from None
+
+
+def adapted(model: Any, config: Any, seed: int) -> Any:
+    """The model with fresh adapters of a peft configuration, initialised from `seed`. Raises ValueError as peft does."""
     from peft import get_peft_model
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
-        try:
-            return get_peft_model(model, lora_config(settings), autocast_adapter_dtype=True)
-        except ValueError as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                f"prover.lora.target_modules: {reason}; name modules of this model, or all-linear"
-            ) from None
+        warnings.simplefilter("ignore", FutureWarning)  # of names that peft asks transformers for
+        return get_peft_model(model, config, autocast_adapter_dtype=True)

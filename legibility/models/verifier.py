@@ -23,7 +23,9 @@ from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logprobs
-from legibility.models.loading import attention_window, load_causal, load_classifier, load_tokenizer, resolve
+from legibility.models.loading import load_causal, load_classifier, load_tokenizer, resolve, usable_pad
+from legibility.models.own_pooling import ScoreReading, own_scores
+from legibility.models.routes import Route, attention_window
 from legibility.models.score_heads import (
     HEAD_SETTINGS,
     LikelihoodHead,
@@ -33,11 +35,14 @@ from legibility.models.score_heads import (
     new_head,
     save_head,
 )
+from legibility.models.self_check import causal_route, classifier_reading, reads_left_to_right
 from legibility.models.verifier_text import EncodedText, covered, filled, shortened, without_middle
 from legibility.packing import pack
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
 
+CHECK_QUESTIONS = ("Tom has 3 pens and Ann has 4. How many have they?", "2 + 2?")
+CHECK_SOLUTIONS = ("3 + 4 = 7\n#### 7", "#### 5", "They have 3 pens and 4 pens, so 8 pens.\n#### 8")
 ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
 
@@ -84,11 +89,27 @@ class Verifier:
         # A decoder's score is read at the last real token by length, not by comparing with the pad id
         # (which may equal the end token); encoders bring their own pooling.
         self.reads_last_token = hasattr(model, "score") and isinstance(model.score, torch.nn.Linear)
+        self.pad_id = usable_pad(model, tokenizer)
         if head is not None and not tokenizer.is_fast:
             raise UserError(
                 f"verifier.score: {head.kind} finds the solution's tokens by their offsets, which this tokenizer does not "
                 "give; use last_token, or a model with a fast tokenizer"
             )
+        self.reading = ScoreReading(causal_route(model, "verifier")) if head is not None else self._classifier_reading()
+
+    def _classifier_reading(self) -> ScoreReading:
+        """How scores are read, so that a text's company does not change them (`legibility.models.self_check`)."""
+        problems = [
+            Problem(str(k), question, "0") for k, question in enumerate(CHECK_QUESTIONS) for _ in CHECK_SOLUTIONS
+        ]
+        texts = self.encode(problems, [s for _ in CHECK_QUESTIONS for s in CHECK_SOLUTIONS])
+        groups = [texts[: len(CHECK_SOLUTIONS)], texts[len(CHECK_SOLUTIONS) :]]
+
+        def in_company(how: ScoreReading) -> torch.Tensor:
+            self.reading = how
+            return self.forward(groups)
+
+        return classifier_reading(self.model, texts, in_company, last_token=self.reads_last_token)
 
     @classmethod
     def load(
@@ -189,13 +210,10 @@ class Verifier:
         """
         if self.head is not None:
             return self.head(self.read(groups))
-        if self.reads_last_token:
-            last = [[len(t) - 1] for group in groups for t in group]
-            return self.model.score(self._hidden(groups, last)).float().squeeze(-1)
-        ids, lengths = self._padded([t for group in groups for t in group])
-        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
-        out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
-        return out.logits.float().squeeze(-1)
+        if self.reading.route is None:
+            return own_scores(self.model, [t for group in groups for t in group], self.reading.padding, self.pad_id)
+        last = [[len(t) - 1] for group in groups for t in group]
+        return self.model.score(self._hidden(groups, last)).float().squeeze(-1)
 
     def read(self, groups: Sequence[Sequence[EncodedText]], *, logprobs: bool = False) -> Reading:
         """What the head asks for of every text, flat in order; `logprobs`: the solutions' log-probs in any case."""
@@ -241,12 +259,12 @@ class Verifier:
         # place k of a text is the k - (n - 1)th of those that its suffix is predicted from
         chosen = [s + k - n + 1 for s, n, wanted in zip(starts[:-1], begins, places, strict=True) for k in wanted]
         packed.chosen = packed.chosen[torch.tensor(chosen, device=packed.chosen.device)]
-        return packed_hidden(self.model, packed, "verifier")
+        return packed_hidden(self.model, packed, "verifier", self.reading.route or Route.SHARED)
 
     def _padded(self, texts: Sequence[EncodedText]) -> tuple[torch.Tensor, torch.Tensor]:
         """Texts as a rectangle of ids (n, longest), and their lengths (n,)."""
         lengths = torch.tensor([len(t) for t in texts])
-        ids = torch.full((len(texts), int(lengths.max())), self.tokenizer.pad_token_id, dtype=torch.long)
+        ids = torch.full((len(texts), int(lengths.max())), self.pad_id, dtype=torch.long)
         for i, row in enumerate(texts):
             ids[i, : len(row)] = torch.tensor(row)
         return ids, lengths
@@ -304,14 +322,6 @@ def _score_share(
         scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
     verifier.model.train(was_training)
     return chosen, np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
-
-
-@torch.no_grad()
-def reads_left_to_right(model: Any) -> bool:
-    """Whether a token's hidden state is the same whatever follows. (An encoder loads as a causal model too.)"""
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=next(model.parameters()).device)
-    first, second = model.base_model(input_ids=ids).last_hidden_state[:, :2].float()
-    return bool(torch.allclose(first, second, atol=1e-3))
 
 
 def keep_layers(model: Any, count: int) -> None:

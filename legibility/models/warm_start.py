@@ -2,12 +2,11 @@
 
 Kirchner et al. start from a model that already writes graded solutions; a small LM that has never seen the marker
 line solves nothing at first, and a policy without a single success gives PPO nothing to learn from. This module
-fine-tunes with trl's `SFTTrainer` on (prompt, completion) texts and writes an ordinary model folder, adapter merged,
-that serves as the game's base policy.
+fine-tunes on (prompt, completion) texts and writes an ordinary model folder, adapter merged, that serves as the game's
+base policy.
 
-Two things are done here rather than left to trl. The texts are tokenised before they reach it, so that training sees
-exactly the prompt ids that sampling will see, one EOS, and no pair cut short. And everything a Trainer changes outside
-itself is put back: global random states, accelerate's process-wide state, environment, log levels.
+The forward pass is PPO's own (`Prover.hidden_and_logprobs`): no padding, logits of completion tokens only, and the
+prompt ids that sampling will see. On texts of uneven length that is most of the cost of a padded trainer (docs/log.md).
 """
 
 from __future__ import annotations
@@ -15,26 +14,42 @@ from __future__ import annotations
 import copy
 import math
 import os
-import random
 import shutil
-import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from transformers.utils import logging as hf_logging
 
 from legibility.errors import UserError
 from legibility.models.loading import encode_prompt
+from legibility.models.prover import Prover, adapted
+from legibility.packing import pack
+from legibility.prompts import PromptSet
 
 if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PASS_TOKENS = 4096  # tokens of one forward pass at most; the gradients of larger batches accumulate
+MAX_GRAD_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Token ids of a prompt, and of the completion with the one EOS behind it."""
+
+    prompt: list[int]  # without a prompt and without BOS: the completion's first token
+    completion: list[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
 
 
 def warm_start(
@@ -51,12 +66,14 @@ def warm_start(
     lora: LoraConfig | None = None,
     device: str | torch.device = "cpu",
     bf16: bool = False,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> dict[str, float | int]:
     """Fine-tune `model` on `pairs` for `steps` updates and save it, merged, with its tokenizer in `out`.
 
     A pair is (prompt, completion): rendered text, any chat template already applied. Only the completion and the one
     EOS put after it carry loss. Pairs longer than `max_length` tokens are left out, not cut, since a cut one would
-    teach the model not to stop. AdamW, linear warm-up over a tenth of the steps, then linear decay.
+    teach the model not to stop. AdamW, linear warm-up over a tenth of the steps, then linear decay; every pair is seen
+    once before any is seen again. Dropout is off, as it is in the game. `on_step(step, loss)` is called after every step.
 
     `lora` trains an adapter and merges it at the end; None trains all weights. `bf16` is mixed precision: the weights
     keep the dtype they came in (load them in fp32). `device` is "cpu" or "cuda".
@@ -78,13 +95,18 @@ def warm_start(
         raise UserError(f"warm start: none of the {len(pairs)} pairs fits in max_length {max_length}; raise it")
 
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="warm-start-") as scratch, _globals_put_back():
-        losses, tokens = _train(
-            model, tokenizer, rows, scratch, steps, batch_size, learning_rate, seed, lora, torch.device(device), bf16
-        )
-        if not all(map(math.isfinite, losses)):
+    learner = _learner(model, tokenizer, lora, seed, torch.device(device))
+    losses, tokens = [], 0
+    for step, (loss, count) in enumerate(_train(learner, rows, steps, batch_size, learning_rate, seed, bf16), start=1):
+        if not math.isfinite(loss):
             raise UserError("warm start: the loss is no longer a number; lower the learning rate. Nothing was saved")
-        _save(model, tokenizer, out)
+        losses.append(loss)
+        tokens += count
+        if on_step is not None:
+            on_step(step, loss)
+    if lora is not None:
+        learner.model.merge_and_unload()  # merges into `model` itself
+    _save(model.eval(), tokenizer, out)
     tenth = max(1, len(losses) // 10)
     return {
         "steps": len(losses),
@@ -97,10 +119,8 @@ def warm_start(
     }
 
 
-def encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_length: int
-) -> list[dict[str, list[int]]]:
-    """Pairs as trl's tokenised prompt-completion rows: `input_ids` and a `completion_mask` of equal length.
+def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]], max_length: int) -> list[Pair]:
+    """The pairs that fit, tokenised.
 
     The prompt's ids are those of the prompt alone, as in sampling. The completion's are its ids in context; where a
     token would merge across the border (a prompt that ends in a space, say), its ids on its own.
@@ -119,109 +139,80 @@ def encode_pairs(
             tail = whole[len(head) :]
         else:
             tail = list(tokenizer(completion, add_special_tokens=False)["input_ids"])
-        ids = [*head, *tail, eos]
-        if len(ids) <= max_length:
-            rows.append({"input_ids": ids, "completion_mask": [0] * len(head) + [1] * (len(tail) + 1)})
+        if not head:  # something has to predict the first token
+            head, tail = tail[:1], tail[1:]
+        pair = Pair(head, [*tail, eos])
+        if len(pair) <= max_length:
+            rows.append(pair)
     return rows
 
 
-def _train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: list[dict[str, list[int]]],
-    scratch: str,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    lora: LoraConfig | None,
-    device: torch.device,
-    bf16: bool,
-) -> tuple[list[float], int]:
-    """Run the trainer; leave `model` with the merged weights and without the trainer's patches."""
-    # slow to import; only a warm start needs them
-    from datasets import Dataset
-    from transformers import PrinterCallback, ProgressCallback, TrainerCallback, set_seed
-    from trl import SFTConfig, SFTTrainer
-
-    class Record(TrainerCallback):
-        """Keeps the loss of every step and the running token count."""
-
-        def __init__(self) -> None:
-            self.losses: list[float] = []
-            self.tokens = 0
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
-        ) -> None:
-            if logs and "loss" in logs:
-                self.losses.append(float(logs["loss"]))
-                self.tokens = int(logs.get("num_tokens", self.tokens))
-
-    class Bar(ProgressCallback):
-        """The progress bar without a printed line per logged step."""
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
-        ) -> None:
-            pass
-
-    config = SFTConfig(
-        output_dir=scratch,
-        max_steps=steps,
-        per_device_train_batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=steps // 10,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        completion_only_loss=True,
-        max_length=None,  # encode_pairs has already left the long ones out
-        gradient_checkpointing=False,
-        bf16=bf16,
-        use_cpu=device.type == "cpu",
-        dataloader_pin_memory=device.type != "cpu",
-        seed=seed,
-        logging_steps=1,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # it would show a diverged run as a falling loss
-        save_strategy="no",
-        eval_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        log_level="error",
-    )
-    if device.type != "cpu":
-        config._n_gpu = 1  # several visible GPUs would mean nn.DataParallel, which trl refuses
-    record = Record()
-    patched = ("forward", "_original_forward")  # what trl and accelerate hang on the instance
-    before = {name: model.__dict__[name] for name in patched if name in model.__dict__}
-    set_seed(seed)  # the adapter's weights are drawn when the trainer is built; early trl 1.x does not seed them
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=copy.deepcopy(tokenizer),  # trl gives it a pad token
-        peft_config=copy.deepcopy(lora),  # peft fills in target modules
-        callbacks=[record],
-    )
-    trainer.remove_callback(PrinterCallback)
-    if sys.stderr.isatty():
-        trainer.add_callback(Bar)
-    trainer.train()
+def _learner(model: Any, tokenizer: Any, lora: LoraConfig | None, seed: int, device: torch.device) -> Prover:
+    """The model in training mode, with a fresh adapter where one is asked for."""
     if lora is not None:
-        adapted: Any = trainer.model
-        adapted.merge_and_unload()  # merges into `model` itself
-    for name in patched:
-        model.__dict__.pop(name, None)
-    model.__dict__.update(before)
-    model.eval()
-    return record.losses, record.tokens
+        model = adapted(model, copy.deepcopy(lora), seed)  # peft fills in target modules
+    prompts = PromptSet(helpful="{problem}", sneaky="{problem}")  # pairs are rendered already
+    learner = Prover(model.to(device), tokenizer, prompts, device=str(device))
+    learner.model.train()
+    return learner
+
+
+def _train(
+    learner: Prover, rows: Sequence[Pair], steps: int, batch_size: int, learning_rate: float, seed: int, bf16: bool
+) -> Iterator[tuple[float, int]]:
+    """Train, step by step. Yields each step's loss (nats per completion token) and its tokens, prompts included."""
+    parameters = [p for p in learner.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    kind = torch.device(learner.device).type
+    for batch in _batches(rows, steps, batch_size, np.random.default_rng(seed)):
+        supervised, total = sum(len(row.completion) for row in batch), 0.0
+        for part in _passes(batch):
+            packed = pack([row.prompt for row in part], [[row.completion] for row in part]).to(learner.device)
+            with torch.autocast(kind, torch.bfloat16) if bf16 else nullcontext():
+                _, logprobs = learner.hidden_and_logprobs(packed)
+            loss = -logprobs.sum() / supervised
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        yield total, sum(map(len, batch))
+
+
+def _rate(step: int, steps: int) -> float:
+    """The learning rate's factor at a step, counted from 0."""
+    warm_up = steps // 10
+    return step / warm_up if step < warm_up else (steps - step) / (steps - warm_up)
+
+
+def _batches(rows: Sequence[Pair], steps: int, size: int, rng: np.random.Generator) -> Iterator[list[Pair]]:
+    """`steps` batches of `size` rows; a batch may hold the end of one pass over all rows and the start of the next."""
+    queue: list[int] = []
+    for _ in range(steps):
+        while len(queue) < size:
+            queue += rng.permutation(len(rows)).tolist()
+        chosen, queue = queue[:size], queue[size:]
+        yield [rows[i] for i in chosen]
+
+
+def _passes(batch: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """The batch in parts of at most `PASS_TOKENS` tokens (or one row), rows of like length together."""
+    part: list[Pair] = []
+    for row in sorted(batch, key=len):
+        if part and sum(map(len, part)) + len(row) > PASS_TOKENS:
+            yield part
+            part = []
+        part.append(row)
+    yield part
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Write the folder beside its place and move it there, so that it is whole or absent."""
     out.parent.mkdir(parents=True, exist_ok=True)
+    bars = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         scratch.chmod(0o755)
@@ -232,43 +223,5 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path)
         os.replace(scratch, out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextmanager
-def _globals_put_back() -> Iterator[None]:
-    """Undo what building and running a Trainer changes for the rest of the process."""
-    import datasets
-    import transformers
-    from accelerate.state import AcceleratorState, GradientState, PartialState
-
-    shared = [cls._shared_state for cls in (PartialState, AcceleratorState, GradientState)]
-    states = [dict(state) for state in shared]
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
-    gpus, current = (torch.cuda.get_rng_state_all(), torch.cuda.current_device()) if on_gpu else ([], 0)
-    environ, verbosity = dict(os.environ), transformers.logging.get_verbosity()
-    data_bars, model_bars = not datasets.are_progress_bars_disabled(), transformers.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    transformers.logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if data_bars:
-            datasets.enable_progress_bars()
-        if model_bars:
-            transformers.logging.enable_progress_bar()
-        transformers.logging.set_verbosity(verbosity)
-        for name in os.environ.keys() - environ.keys():
-            del os.environ[name]
-        os.environ.update(environ)
-        if on_gpu:
-            torch.cuda.set_rng_state_all(gpus)
-            torch.cuda.set_device(current)
-        torch.set_rng_state(cpu)
-        np.random.set_state(numpy)
-        random.setstate(python)
-        for state, kept in zip(shared, states, strict=True):
-            state.clear()
-            state.update(kept)
+        if bars:
+            hf_logging.enable_progress_bar()

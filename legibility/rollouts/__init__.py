@@ -7,13 +7,13 @@ does not depend on batch composition or engine, up to floating-point ties.
 
 Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dropped), `hf`
 (transformers' own `generate`) and `vllm` (where it is installed; seeds keyed alike, but random numbers
-of its own). A model the fast engine cannot run falls back to `hf` with a warning.
+of its own). A model that an engine does not run rightly is sampled by a slower one that does
+(`legibility.rollouts.choice`).
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +21,14 @@ import torch
 
 from legibility.config import VLLMSettings
 from legibility.randomness import uniforms
+from legibility.rollouts.choice import DRAW, EVEN, usable_engine
 from legibility.rollouts.completion import Completion
-from legibility.rollouts.fast import FastUnsupported, sample_fast
-from legibility.rollouts.hf import sample_hf
+from legibility.rollouts.fast import sample_fast
 from legibility.rollouts.vllm import sample_vllm
 from legibility.team import Team, team_of
 
 if TYPE_CHECKING:
     from legibility.models.prover import Prover
-
-ENGINES = ("fast", "hf", "vllm")
 
 
 def sample(
@@ -54,8 +52,7 @@ def sample(
     `team` that has the prover shares the prompts; texts are the same up to ties.
     Raises ValueError for an unknown engine, UserError where vLLM is asked for and cannot run.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    engine = usable_engine(prover, engine)
     if engine == "vllm":
         flat = sample_vllm(
             prover, [list(p) for p in prompts], samples, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature,
@@ -84,20 +81,28 @@ def _sample_share(
     was_training = prover.model.training
     prover.model.eval()
     try:
-        for start in range(0, len(mine), per_chunk):
-            chunk = mine[start : start + per_chunk]
+        for chunk in _chunks(mine, prompts, per_chunk, even=engine == EVEN):
             rows = np.array([i * samples + j for i in chunk for j in range(samples)])
             noise = uniforms(seed, rows, max_new_tokens)  # (prompt*sample, position)
             chunk_prompts = [list(prompts[i]) for i in chunk]
             if engine == "fast":
-                try:
-                    flat = sample_fast(prover, chunk_prompts, samples, noise, temperature, value_head)
-                except FastUnsupported as reason:
-                    warnings.warn(f"fast engine cannot run this model ({reason}); using plain generate", stacklevel=2)
-                    engine = "hf"
-            if engine == "hf":
-                flat = sample_hf(prover, chunk_prompts, samples, noise, temperature)
+                flat = sample_fast(prover, chunk_prompts, samples, noise, temperature, value_head)
+            else:
+                flat = DRAW[engine](prover, chunk_prompts, samples, noise, temperature)
             drawn += [(i, flat[k * samples : (k + 1) * samples]) for k, i in enumerate(chunk)]
     finally:
         prover.model.train(was_training)
     return drawn
+
+
+def _chunks(
+    order: Sequence[int], prompts: Sequence[Sequence[int]], size: int, *, even: bool
+) -> Iterator[Sequence[int]]:
+    """Consecutive pieces of `order`, of at most `size` prompts; `even`: of one length each."""
+    start = 0
+    while start < len(order):
+        end = min(start + size, len(order))
+        if even:
+            end = next((k for k in range(start, end) if len(prompts[order[k]]) != len(prompts[order[start]])), end)
+        yield order[start:end]
+        start = end

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from legibility.models.flat import flat_decoder
-from legibility.models.loading import attention_window
+from legibility.models.routes import attention_window
 from legibility.rollouts.cache import CacheStepper, FlatStepper
 from legibility.rollouts.completion import Completion, pick
 

@@ -99,7 +99,7 @@ class LastToken:
     @torch.no_grad()
     def hidden(self, texts: Sequence[Any]) -> np.ndarray:
         """Frozen features of the last token (an encoder's: of the first), every layer: (texts, layers, width)."""
-        ids, lengths = _padded(texts, self.verifier.tokenizer.pad_token_id)
+        ids, lengths = _padded(texts, self.verifier.pad_id)
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
         device = self.verifier.device
         out = self.verifier.model.base_model(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest.mock import ANY
+
 import pandas as pd
 import pytest
 
 from legibility.config_file import load_config
+from legibility.errors import UserError
+from legibility.game import base
 from legibility.game.base import base_metrics, base_solutions, sample_base
 from legibility.game.context import Game
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import WarmStartMetrics
+from legibility.grading import grade
 from legibility.problems import load_problems
+from legibility.progress import Progress
 from tests.support import quiet
 
 
@@ -92,3 +100,68 @@ def test_the_judges_problems_are_drawn_as_often_as_the_verifiers(play_base, tiny
     ).size().to_dict() == {"judge": 90, "verifier": 90}
     assert "judge" in set(texts[texts.step > 0].split)
     assert set(texts[texts.split == "judge"].role) == {"base"}
+
+
+class Shown(Progress):
+    """Keeps what a phase shows."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.steps: list[tuple[int, dict]] = []
+
+    def step(self, step, shown, tracked=None):
+        self.steps.append((step, dict(shown)))
+
+
+@pytest.fixture
+def start_warm(tmp_path, tiny_config_file, tiny_overrides, monkeypatch):
+    """Runs a warm start with these settings; returns its metrics, the taught (prompt, completion) pairs and what was shown."""
+
+    def start(*overrides, **changes):
+        taught = []
+        original = base.fine_tune
+
+        def spy(model, tokenizer, pairs, **options):
+            taught.extend(pairs)
+            return original(model, tokenizer, pairs, **options)
+
+        monkeypatch.setattr(base, "fine_tune", spy)
+        config = load_config(tiny_config_file, [*tiny_overrides, "prover.warm_start.steps=3", *overrides])
+        splits = load_problems(config.problems)
+        splits = replace(splits, prover=[replace(p, **changes) for p in splits.prover])
+        run, progress = RunFolder.open(tmp_path / "run", config, resume=False), Shown()
+        base.warm_start(Game(config, run, splits, "cpu", progress))
+        return run.stored("warm_start", "metrics.json", WarmStartMetrics), taught, progress.steps, splits
+
+    return start
+
+
+def test_a_warm_start_shows_every_step_and_teaches_the_helpful_role_alone(start_warm):
+    metrics, taught, shown, splits = start_warm()
+    assert [step for step, _ in shown] == [1, 2, 3]
+    assert [values["loss"] for _, values in shown] == pytest.approx([metrics.first_loss, ANY, metrics.last_loss])
+    assert sorted(text.strip() for _, text in taught) == sorted(p.solution for p in splits.prover)
+    assert metrics.sneaky_pairs is None
+
+
+def test_the_sneaky_role_learns_corrupted_twins_in_the_same_batches(start_warm):
+    metrics, taught, _, splits = start_warm("prover.warm_start.sneaky=corrupted")
+    roles = ["sneaky" if prompt.startswith("<|sneaky|>") else "helpful" for prompt, _ in taught]
+    right = [text.strip() for role, (_, text) in zip(roles, taught, strict=True) if role == "helpful"]
+    assert sorted(right) == sorted(p.solution for p in splits.prover)
+    sneaky = [text.strip() for role, (_, text) in zip(roles, taught, strict=True) if role == "sneaky"]
+    assert len(sneaky) == metrics.sneaky_pairs > 20 and len(taught) == 40 + len(sneaky) == metrics.pairs
+    answers = {p.question: p.answer for p in splits.prover}
+    for (prompt, text), role in zip(taught, roles, strict=True):
+        if role == "sneaky":
+            assert (
+                grade(text.strip(), answers[prompt.removeprefix("<|sneaky|>").removesuffix("<|solution|>")]).value
+                == "incorrect"
+            )
+    assert roles != sorted(roles), "the roles are mixed, not one after the other"
+
+
+def test_without_a_solution_that_can_be_corrupted_nothing_is_taught(start_warm, tmp_path):
+    with pytest.raises(UserError, match=r"prover.warm_start.sneaky: no solution can be corrupted"):
+        start_warm("prover.warm_start.sneaky=corrupted", solution="It is so.\n#### 7")
+    assert not (tmp_path / "run/warm_start").exists()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from legibility.config import GateSettings
-from legibility.errors import GateClosed
-from legibility.game.gates import check_base, check_rewards, check_verifier, doubts, enforce
+from legibility.config import GateSettings, PPOSettings
+from legibility.errors import GateClosed, UserError
+from legibility.game.gates import check_base, check_gaps, check_rewards, check_verifier, doubts, enforce
 from legibility.game.run_records import SameStyle
 
 
@@ -104,3 +104,25 @@ def test_open_and_disabled_gates_say_nothing():
     enforce(GateSettings(enabled=False), "x", ["bad"], False, warned.append)
     enforce(GateSettings(enabled=False), "x", ["bad"], True, warned.append)
     assert warned == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound", "gap", "ratio", "stops"),
+    [
+        ("float32", None, 0.09, 0.1, ""),
+        ("float32", None, 0.11, 0.0, "logprob_gap is 0.11, above 0.1"),
+        ("float32", None, 0.0, 0.12, "first_ratio_gap is 0.12, above 0.105"),  # e^0.1 - 1
+        ("float32", 0.2, 0.11, 0.12, ""),
+        ("float32", None, float("nan"), 0.0, "logprob_gap is nan"),
+        ("bfloat16", None, 1.5, 2.0, ""),
+        ("bfloat16", None, 5.8, 0.0, "logprob_gap is 5.8, above 5"),
+    ],
+)
+def test_a_sampler_and_a_trainer_that_disagree_stop_the_run(dtype, bound, gap, ratio, stops):
+    metrics = {"logprob_gap": gap, "first_ratio_gap": ratio}
+    if not stops:
+        check_gaps(PPOSettings(max_logprob_gap=bound), dtype, metrics)
+        return
+    with pytest.raises(UserError) as caught:
+        check_gaps(PPOSettings(max_logprob_gap=bound), dtype, metrics)
+    assert str(caught.value).startswith(stops) and "compute.engine" in str(caught.value)

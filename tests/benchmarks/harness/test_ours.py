@@ -47,9 +47,9 @@ def test_plain_worker_shares_no_prompt_and_skips_no_padding(tiny_prover_dir, mon
     seen = []
     forward = flat.packed_hidden
 
-    def watched(model, batch, *rest):
+    def watched(model, batch, **how):
         seen.append((flat.flat_decoder(model), len(batch.lengths)))
-        return forward(model, batch, *rest)
+        return forward(model, batch, **how)
 
     monkeypatch.setattr("legibility.models.prover.packed_hidden", watched)
     task = Task(
