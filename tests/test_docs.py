@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from legibility.config import Config
+from legibility.config_file import load_config
 from legibility.settings import models_in
 from tests.support import ROOT, legibility
 
@@ -365,3 +366,9 @@ def test_site_builds_strictly(tmp_path):
         r"""(?:<script[^>]*src|<link[^>]*rel="stylesheet"[^>]*href|<img[^>]*src)="(https?://[^"]+)""", page
     )
     assert not fetched, "reading the site must fetch nothing from elsewhere"
+
+
+def test_the_card_of_the_weights_names_the_base_that_the_nano_game_uses():
+    card = (ROOT / "legibility/weights/README.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"verifier base of `configs/nano.yaml` is `([\w-]+)`", card)
+    assert named == load_config(ROOT / "configs/nano.yaml").verifier.model
