@@ -86,6 +86,12 @@ class VerifierSettings(Settings):
         ge=0,
         description="Weight of the next-token loss on correct solutions beside the verifier's loss (Cobbe et al. 2021).",
     )
+    ensemble: int = Field(
+        1,
+        ge=1,
+        description="Verifiers trained from this many seeds on the same text and read by a soft minimum of their scores. "
+        "Scoring and training cost as many times more.",
+    )
     loss: Literal["pairwise", "cross_entropy"] = Field(
         "pairwise", description="Within-problem Bradley-Terry loss (the paper's) or cross-entropy on the verdict."
     )

@@ -64,11 +64,34 @@ def train_verifier(
 
     A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
     similar length share a step. Calls `on_update(step, metrics)` now and then. A `team` that has the
-    verifier shares each step's problems. Raises ValueError without items. Returns mean metrics of the
-    last tenth.
+    verifier shares each step's problems. The members of an ensemble are trained one after another, from random
+    numbers of their own, and their steps are numbered on. Raises ValueError without items. Returns mean metrics of
+    the last tenth (of every member).
     """
     team = team_of(team, verifier)
-    return team.run(_train_share, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
+    return team.run(_train_members, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
+
+
+def _train_members(
+    team: Team,
+    verifier: Verifier,
+    items: Sequence[LabelledSolution],
+    settings: VerifierSettings,
+    rng: np.random.Generator,
+    on_update: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """`train_verifier` in one process of a team."""
+    members = verifier.members
+    streams = [rng, *rng.spawn(len(members) - 1)]
+    final = []
+    for k, (member, own) in enumerate(zip(members, streams, strict=True)):
+
+        def numbered(step: int, metrics: dict[str, float], done: int = k * settings.updates) -> None:
+            if on_update is not None:
+                on_update(done + step, metrics)
+
+        final.append(_train_share(team, member, items, settings, own, numbered))
+    return _mean(final)
 
 
 def _train_share(
@@ -79,7 +102,7 @@ def _train_share(
     rng: np.random.Generator,
     on_update: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
-    """`train_verifier` in one process of a team."""
+    """One member's training in one process of a team."""
     if not items:
         raise ValueError("no labelled solutions to train on")
     by_problem: dict[str, list[int]] = {}

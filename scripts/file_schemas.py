@@ -16,7 +16,7 @@ from pydantic import BaseModel, RootModel
 from legibility.evaluation import compare, schema, summary_schema
 from legibility.game import human_record, run_records
 from legibility.judging import results_schema, study_schema
-from legibility.models import score_heads
+from legibility.models import score_heads, verifier_ensemble
 from legibility.settings import models_in
 from legibility.weak_to_strong import cells, experiment_schema
 from legibility.weak_to_strong.analyses import game_teacher, generation, in_context
@@ -41,6 +41,7 @@ FILES: dict[str, list[File]] = {
         File("base/metrics.json", run_records.BaseMetrics),
         File("rounds/NN/verifier/training.json", run_records.VerifierTraining),
         File("rounds/NN/verifier/score_head.json", score_heads.HeadSettings),
+        File("rounds/NN/verifier/ensemble.json", verifier_ensemble.EnsembleRecord),
         File("rounds/NN/prover/training.json", run_records.ProverTraining),
         File("warm_start/metrics.json", run_records.WarmStartMetrics),
         File("evaluation/attacks/…/training.json", run_records.AttackTraining),

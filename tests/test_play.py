@@ -105,6 +105,7 @@ def test_other_rewards_and_every_other_switch(kind, tiny_config_file, tiny_overr
         tmp_path / "run",
         f"reward={{kind: {kind}, scale: none, center: true, clip: 3, floor: -3}}",
         "verifier.loss=cross_entropy",
+        "verifier.ensemble=2",
         "verifier.init=persist",
         "mixture={checkpoints: all, weights: pow2, balance: label}",
         "ppo.save_every=1",

@@ -20,6 +20,7 @@ from legibility.errors import UserError
 from legibility.game.condition import Judge
 from legibility.game.run_folder import RunFolder
 from legibility.models.verifier import Verifier
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.records import Problem
 from legibility.team import Team
 
@@ -76,7 +77,7 @@ class Scorer:
         """The verifier itself, loaded when first needed."""
         if self._verifier is None:
             compute = self.config.compute
-            self._verifier = Verifier.load(
+            self._verifier = load_verifier(
                 self.settings, self.device, source=str(self.place), batch=compute.score_batch
             )
         return self._verifier

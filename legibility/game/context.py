@@ -14,6 +14,7 @@ from legibility.grading import Verdict, grade
 from legibility.models.prover import Prover
 from legibility.models.value_head import ValueHead
 from legibility.models.verifier import Verifier
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
 from legibility.problems.splits import PARTS, Part
@@ -70,7 +71,7 @@ class Game:
     def saved_verifier(self, index: int) -> Verifier:
         """The verifier of a finished round, after checking its hashes. Raises UserError as `RunFolder.verified` does."""
         folder = self.run.verified(round_verifier(index))
-        return Verifier.load(
+        return load_verifier(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
         )
 

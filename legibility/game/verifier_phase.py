@@ -24,6 +24,7 @@ from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, V
 from legibility.game.solutions import round_solutions
 from legibility.metrics import number
 from legibility.models.verifier import Verifier
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.splits import Part
 from legibility.prompts import ROLES
 from legibility.randomness import derive_seed, stream
@@ -83,7 +84,7 @@ def load_judge(game: Game) -> Verifier | None:
         return None
     folder = game.run.verified(HELD_OUT_JUDGE.phase)
     settings, batch = HELD_OUT_JUDGE.settings(game.config), game.config.compute.score_batch
-    return Verifier.load(settings, game.device, source=str(folder), batch=batch)
+    return load_verifier(settings, game.device, source=str(folder), batch=batch)
 
 
 def _train(
@@ -123,9 +124,9 @@ def _train(
             f"({cell.distinct_correct} correct, {cell.distinct_incorrect} incorrect to choose from)[/dim]"
         )
     repeated = f", {mixture.repeated} of them repeated" if mixture.repeated else ""
-    game.progress.phase(title, settings.updates, f"{len(mixture.items)} texts{repeated}")
+    game.progress.phase(title, settings.updates * settings.ensemble, f"{len(mixture.items)} texts{repeated}")
     with game.run.phase(phase) as work:
-        verifier = Verifier.load(
+        verifier = load_verifier(
             settings,
             game.device,
             seed=derive_seed(seed, "verifier", *purpose),

@@ -18,7 +18,7 @@ from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import HALFWAY, LENGTH_PENALISED, REFERENCE, Condition, Judge, conditions_of, judges_of
 from legibility.game.run_folder import RunFolder
-from legibility.models.verifier import Verifier
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
@@ -88,7 +88,7 @@ def run_candidates(path: Path) -> Candidates:
     def score(rows: pd.DataFrame) -> list[Scores]:
         asked = [problems[p] for p in rows.problem_id]
         columns = {
-            judge: Verifier.load(judge.settings(config), "cpu", source=str(run.verified(judge.phase))).score(
+            judge: load_verifier(judge.settings(config), "cpu", source=str(run.verified(judge.phase))).score(
                 asked, list(rows.text)
             )
             for judge in judges_of(run)

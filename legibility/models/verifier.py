@@ -289,6 +289,11 @@ class Verifier:
         return scores[place]
 
     @property
+    def members(self) -> tuple[Verifier, ...]:
+        """The verifiers that are trained one by one: this one alone, unless it is an ensemble."""
+        return (self,)
+
+    @property
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that training changes."""
         head = [] if self.head is None else self.head.parameters()

@@ -25,7 +25,7 @@ from legibility.game.condition import BASE_ROLE
 from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import round_solutions
-from legibility.models.verifier import Verifier
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.randomness import stream
@@ -197,7 +197,7 @@ def game_teacher_cell(experiment: Experiment, seed: int) -> CellResult[GameTeach
 def _scores(experiment: Experiment, game: GameRun, index: int, items: Sequence[Item]) -> Logits:
     """Raw scores of a round's verifier by part; the calibration items stand for the trusted part."""
     folder = game.run.verified(round_verifier(index))
-    model = Verifier.load(game.run.config().verifier, experiment.device, source=str(folder))
+    model = load_verifier(game.run.config().verifier, experiment.device, source=str(folder))
     parts = {"student": items, "trusted": game.calibration, **game.tested}
     return {
         name: model.score([x.problem for x in part], [x.texts[0] for x in part]).astype(float)
