@@ -456,6 +456,16 @@ def test_lora_reference_is_the_base_model(lora_prover, byte_tokenizer):
     assert trained and all("lora" in n for n in trained)
 
 
+def test_the_reference_of_a_trained_adapter_is_that_adapter(lora_prover):
+    """An attacker may start from a prover that was trained: its KL is to that start, not to the model below it."""
+    first = PPO(lora_prover, ppo_settings(learning_rate=2e-2))
+    for step in range(3):
+        first.step(a_batch(lora_prover, step), np.random.default_rng(step))
+    again = PPO(lora_prover, ppo_settings(learning_rate=2e-2))
+    assert again.step(a_batch(lora_prover, 7), np.random.default_rng(7))["kl_k3"] == pytest.approx(0.0, abs=1e-6)
+    assert again.step(a_batch(lora_prover, 8), np.random.default_rng(8))["kl_k3"] > 1e-3  # and it stays where it was
+
+
 def test_lora_adapters_come_from_their_seed_alone(byte_tokenizer):
     def adapter(seed):
         model = add_lora(llama(byte_tokenizer), ProverSettings(lora=LoraSettings()), seed)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -68,6 +70,12 @@ def series(ax: Axes, values: pd.Series, alpha: float, colour: str, style: LineSt
     ax.plot(x, smooth.to_numpy(), color=colour, linestyle=style, linewidth=1.6)
     known = smooth.dropna()
     return float(known.iloc[-1]) if len(known) else math.nan
+
+
+def shades(theme: Theme, colour: str, count: int) -> list[Colour]:
+    """`count` steps from faint to the full colour: earlier rounds are fainter."""
+    weak, strong = np.array(to_rgb(theme.background)), np.array(to_rgb(colour))
+    return [tuple(weak + (strong - weak) * s) for s in np.linspace(0.4, 1.0, count)] if count > 1 else [to_rgb(colour)]
 
 
 def or_nan(value: float | None) -> float:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
@@ -25,7 +25,8 @@ from legibility.evaluation.sections.best_of_n import common_sizes
 from legibility.evaluation.text_sets import GOODHART, REWARDS, Attackers, BothRoles, TextSet, reward_label
 from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition, Judge
 from legibility.prompts import HELPFUL, SNEAKY
-from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, themed
+from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, shades, themed
+from legibility.reporting.robustness_figure import robustness_figure
 
 
 def evaluation_figures(evaluation: Evaluation, theme: Theme) -> dict[str, Figure]:
@@ -36,6 +37,8 @@ def evaluation_figures(evaluation: Evaluation, theme: Theme) -> dict[str, Figure
             made["matrix"] = matrix_figure(evaluation.matrix, theme)
         if evaluation.attacks:
             made["attacks"] = attacks_figure(evaluation.attacks, evaluation.survival or [], theme)
+        if evaluation.robustness:
+            made["robustness"] = robustness_figure(evaluation.robustness, theme)
         if evaluation.best_of_n:
             made["best_of_n"] = best_of_n_figure(evaluation.best_of_n, theme)
         if evaluation.soundness:
@@ -43,12 +46,6 @@ def evaluation_figures(evaluation: Evaluation, theme: Theme) -> dict[str, Figure
         if evaluation.separability:
             made["separability"] = separability_figure(evaluation.separability, theme)
     return {name: figure for name, figure in made.items() if figure is not None}
-
-
-def shades(theme: Theme, colour: str, count: int) -> list[Colour]:
-    """`count` steps from faint to the full colour: earlier rounds are fainter."""
-    weak, strong = np.array(to_rgb(theme.background)), np.array(to_rgb(colour))
-    return [tuple(weak + (strong - weak) * s) for s in np.linspace(0.4, 1.0, count)] if count > 1 else [to_rgb(colour)]
 
 
 # --- Cross-round matrix ----------------------------------------------------------------------------
@@ -181,12 +178,19 @@ def attacks_figure(records: Sequence[AttackRecord], medians: Sequence[Survival],
             )
         ax.set_title(reward_label(reward), loc="left")
         verifiers = sorted({r.verifier for r in records})
-        ax.set_xticks(verifiers)
+        ax.set_xticks(verifiers, [_ticked(v, reward, medians) for v in verifiers])
         ax.set_xlim(verifiers[0] - 0.5, verifiers[-1] + 0.5)
-        ax.set_xlabel("verifier of round")
+        ax.set_xlabel("verifier of round; below: attacks at risk, start to cap")
         ax.set_ylim(0, 1.08 * max(r.cap for r in records))
     figure.axes[0].set_ylabel("PPO steps to exploit")
     return figure
+
+
+def _ticked(verifier: int, reward: str, medians: Sequence[Survival]) -> str:
+    """A verifier's round, and below it how many attacks were at risk at the start and at each quarter of the cap."""
+    row = next((m for m in medians if (m.verifier, m.reward) == (verifier, reward)), None)
+    at_risk = [] if row is None else row.at_risk or []
+    return f"{verifier}\n" + " ".join(str(a.attacks) for a in at_risk)
 
 
 # --- Balanced best-of-n ----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from legibility.reporting.evaluation_figures import pooled_texts
 from legibility.reporting.figures import figures
 from legibility.reporting.images import Image, save_image
 from legibility.reporting.marked_solution import printable
+from legibility.reporting.robustness_figure import last_rates
 from legibility.stored import Interval
 
 UNDEFINED = "undefined"
@@ -52,6 +53,7 @@ def render(data: ReportData, images: Mapping[str, Image]) -> str:
             rounds=data.summary_rounds,
             people=any(policy.checked_by("people") is not None for policy in data.policies),
             pooled_texts=pooled_texts,
+            last_rates=last_rates,
             images=images,
             settings=settings_line(data),
             decoding=decoding_line(data),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from legibility.evaluation.schema import (
+    AtRisk,
     AttackRecord,
     BestOfNRow,
     Counts,
@@ -152,6 +153,9 @@ def test_attacks_are_dots_where_they_succeed_and_triangles_where_not() -> None:
     assert list(lines[0].get_ydata()) == [10, 10] and list(lines[1].get_ydata()) == [5, 40]  # open end: to the cap
     assert [(line.get_marker(), line.get_ydata()[0]) for line in lines[2:]] == [("o", 10), ("^", 40)]
     assert drawn.axes[1].lines[0].get_xdata()[0] == pytest.approx(0.9)
+    at_risk = [AtRisk(step=0, attacks=2), AtRisk(step=20, attacks=1), AtRisk(step=40, attacks=1)]
+    drawn = attacks_figure(records, [median(0, 10, 5, None).model_copy(update={"at_risk": at_risk})], LIGHT)
+    assert [t.get_text() for t in drawn.axes[0].get_xticklabels()] == ["0\n2 1 1", "1\n"]
 
 
 def test_best_of_n_draws_sizes_that_every_round_has() -> None:
