@@ -180,7 +180,7 @@ def attacks_figure(records: Sequence[AttackRecord], medians: Sequence[Survival],
         verifiers = sorted({r.verifier for r in records})
         ax.set_xticks(verifiers, [_ticked(v, reward, medians) for v in verifiers])
         ax.set_xlim(verifiers[0] - 0.5, verifiers[-1] + 0.5)
-        ax.set_xlabel("verifier of round; below: attacks at risk, start to cap")
+        ax.set_xlabel("verifier of round;\nbelow it: attacks at risk")
         ax.set_ylim(0, 1.08 * max(r.cap for r in records))
     figure.axes[0].set_ylabel("PPO steps to exploit")
     return figure
