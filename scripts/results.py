@@ -9,7 +9,7 @@ into figures/.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ from legibility.evaluation.claims import LEAST_SEEDS, Claim
 from legibility.evaluation.compare import ComparedFigure, Comparison, merge, read_summaries, steps_by_seed
 from legibility.evaluation.headline import STEPS_TO_EXPLOIT
 from legibility.evaluation.over_seeds import over_seeds
+from legibility.evaluation.schema import SubtletyRow
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
 from legibility.files import write_atomic
@@ -38,7 +39,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, one per seed.")],
-    config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano-full.yaml"),
+    config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano.yaml"),
     sweep: Annotated[Path | None, typer.Option(help="Folder of scripts/sweep.py.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
 ) -> None:
@@ -49,7 +50,7 @@ def main(
     parts = [
         head(runs, summaries, config),
         in_words(before),
-        "## Claims of the paper\n",
+        "## Claims\n",
         claim_table(merged.claims),
         "## Headline numbers\n",
         figure_table(merged),
@@ -240,15 +241,17 @@ def robustness_table(merged: Comparison) -> str:
 
 
 def best_of_n_table(summaries: Sequence[Summary]) -> str:
-    """Balanced best-of-n by round; n with fewer than 20 problems is left out."""
-    rows = [r for s in summaries for r in (s.evaluation and s.evaluation.best_of_n) or []]
-    rounds, sizes = sorted({r.round for r in rows}), sorted({r.n for r in rows if r.problems >= 20})
+    """Balanced best-of-n by round, less its own chance; n with fewer than 20 problems is left out."""
+    rows = [r for s in summaries for r in (s.evaluation and s.evaluation.best_of_n) or [] if r.problems >= 20]
+    rounds, sizes = sorted({r.round for r in rows}), sorted({r.n for r in rows})
 
     def cell(index: int, n: int) -> str:
-        chosen = [r for r in rows if (r.round, r.n) == (index, n) and r.problems >= 20]
-        return over_seeds([r.value for r in chosen], 0.95).text() if chosen else "–"
+        chosen = [r for r in rows if (r.round, r.n) == (index, n)]
+        return over_seeds([r.above_null.value if r.above_null else None for r in chosen], 0.95).text()
 
-    return table(("n", *(f"round {r}" for r in rounds)), [(n, *(cell(r, n) for r in rounds)) for n in sizes])
+    return "The verifier's favourite of n is right, less how often random scores' favourite is:\n\n" + table(
+        ("n", *(f"round {r}" for r in rounds)), [(n, *(cell(r, n) for r in rounds)) for n in sizes]
+    )
 
 
 def subtlety_table(summaries: Sequence[Summary]) -> str:
@@ -257,11 +260,12 @@ def subtlety_table(summaries: Sequence[Summary]) -> str:
     texts = list(dict.fromkeys(r.text for r in rows))
     keys = ("with_steps", "arithmetic_holds", "validity", "least_validity", "wrong_steps", "first_wrong_place")
 
-    def cell(text: VerdictText, key: str) -> str:
-        return over_seeds([getattr(r, key).value for r in rows if r.text == text], 0.95).text(2)
+    def cell(text: VerdictText, read: Callable[[SubtletyRow], float | None]) -> str:
+        return over_seeds([read(r) for r in rows if r.text == text], 0.95).text(2)
 
-    lines = [(verdict_key(t), *(cell(t, k) for k in keys)) for t in texts]
-    return table(("text", *(k.replace("_", " ") for k in keys)), lines)
+    reads = [lambda r, k=k: getattr(r, k).value for k in keys] + [lambda r: r.flaws["unwritten"]]
+    lines = [(verdict_key(t), *(cell(t, read) for read in reads)) for t in texts]
+    return table(("text", *(k.replace("_", " ") for k in keys), "no written step wrong"), lines)
 
 
 def hacking_table(summaries: Sequence[Summary]) -> str:

@@ -12,9 +12,9 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import Field
 
+from legibility.evaluation.attack_schema import AttackRecord, RobustnessRow, Survival
 from legibility.evaluation.attacks.survival import median_steps, step_cap
 from legibility.evaluation.over_seeds import OverSeeds, over_seeds
-from legibility.evaluation.schema import AttackRecord, RobustnessRow, Survival
 from legibility.evaluation.summary_schema import Summary
 
 At = Literal["steps", "kl"]

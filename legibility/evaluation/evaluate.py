@@ -16,12 +16,13 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation import short_arm
+from legibility.evaluation.attack_schema import AttackRecord
 from legibility.evaluation.attacks.robustness import false_positive_rates
 from legibility.evaluation.attacks.suite import make_attacks, plan_suite
 from legibility.evaluation.attacks.survival import MOST_CENSORED, survival
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import AttackRecord, Evaluation, Section, write_section
+from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY

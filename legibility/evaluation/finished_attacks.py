@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from legibility.evaluation.schema import AttackRecord, FixedReference
+from legibility.evaluation.attack_schema import AttackRecord, FixedReference
 from legibility.evaluation.text_sets import GOODHART, Attackers
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, AttackTraining

@@ -87,8 +87,8 @@ def doubts(settings: GateSettings, pairs: SameStyle) -> list[str]:
 
 def _reads_looks(pairs: SameStyle, least: float) -> str:
     return (
-        f"verifier AUROC {pairs.value:.3f} ± {pairs.standard_error or 0.0:.3f} on held-out text of one problem, role "
-        f"and style ({pairs.pairs} pairs) is below gates.min_auroc {least}: it reads looks rather than truth; use "
+        f"verifier ranks {pairs.value:.3f} ± {pairs.standard_error or 0.0:.3f} right of held-out text of one problem, role "
+        f"and style ({pairs.pairs} pairs), below gates.min_auroc {least}: it reads looks rather than truth; use "
         "verifier.score likelihood or another verifier.model, or train it longer"
     )
 

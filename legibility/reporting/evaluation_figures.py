@@ -12,15 +12,8 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
-from legibility.evaluation.schema import (
-    AttackRecord,
-    BestOfNRow,
-    Evaluation,
-    Matrix,
-    SeparabilityRow,
-    SoundnessRow,
-    Survival,
-)
+from legibility.evaluation.attack_schema import AttackRecord, Survival
+from legibility.evaluation.schema import BestOfNRow, Evaluation, Matrix, SeparabilityRow, SoundnessRow
 from legibility.evaluation.sections.best_of_n import common_sizes
 from legibility.evaluation.text_sets import GOODHART, REWARDS, Attackers, BothRoles, TextSet, reward_label
 from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition, Judge

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
+from legibility.evaluation.attack_schema import RobustnessRow
 from legibility.evaluation.attacks_over_seeds import At, attacks_of, common_target, robustness_of
-from legibility.evaluation.schema import RobustnessRow
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import REWARDS, reward_label
 from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, shades

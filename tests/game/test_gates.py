@@ -42,7 +42,7 @@ def test_a_verifier_that_reads_looks_alone_is_stopped_however_good_its_pooled_au
     scores = np.where(correct, 1.0, -1.0)
     (reason,) = check_verifier(GateSettings(min_auroc=0.55), scores, correct, pairs(0.5))
     assert (
-        "AUROC 0.500 ± 0.000" in reason
+        "ranks 0.500 ± 0.000" in reason
         and "problem, role and style (50 pairs)" in reason
         and "gates.min_auroc" in reason
     )

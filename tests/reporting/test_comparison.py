@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from legibility.evaluation.attack_schema import AtRisk
 from legibility.evaluation.attacks_over_seeds import RateOverSeeds, SurvivalOverSeeds
 from legibility.evaluation.claims import Claim
 from legibility.evaluation.compare import ComparedFigure, Comparison, PairedTest
 from legibility.evaluation.headline import BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC, SNEAKY_ACCURACY, STEPS
 from legibility.evaluation.over_seeds import over_seeds
-from legibility.evaluation.schema import AtRisk
 from legibility.reporting import write_comparison
 from legibility.reporting.comparison import rounds_figure
 from legibility.reporting.drawing import LIGHT

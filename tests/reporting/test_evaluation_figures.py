@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from legibility.evaluation.attack_schema import AtRisk, AttackRecord, Survival
 from legibility.evaluation.schema import (
-    AtRisk,
-    AttackRecord,
     BestOfNRow,
     Counts,
     Decoding,
@@ -16,7 +15,6 @@ from legibility.evaluation.schema import (
     ReliabilityBin,
     SeparabilityRow,
     SoundnessRow,
-    Survival,
     WorstCase,
 )
 from legibility.evaluation.text_sets import Attackers, BothRoles

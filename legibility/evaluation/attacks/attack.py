@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from legibility.config import AttackSettings, StopSettings
 from legibility.errors import UserError
+from legibility.evaluation.attack_schema import AttackRecord
 from legibility.evaluation.finished_attacks import FOLDER, finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import AttackRecord
 from legibility.evaluation.text_sets import GOODHART
 from legibility.evaluation.texts import COLLECTION, helpful_correct
 from legibility.game.base import base_metrics

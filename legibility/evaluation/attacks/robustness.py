@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from legibility.evaluation.attack_schema import RobustnessRow
 from legibility.evaluation.finished_attacks import FinishedAttack, finished_attacks
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import RobustnessRow
 from legibility.evaluation.texts import of_verdict
 from legibility.game.condition import verifier
 from legibility.game.solutions import read_solutions

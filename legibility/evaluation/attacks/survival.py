@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from legibility.errors import UserError
-from legibility.evaluation.schema import AtRisk, AttackRecord, MedianSteps, Survival, SurvivalRow
+from legibility.evaluation.attack_schema import AtRisk, AttackRecord, MedianSteps, Survival, SurvivalRow
 
 
 class KaplanMeier(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from legibility.evaluation.attack_schema import AttackRecord, FixedReference
 from legibility.evaluation.attacks.survival import (
     KaplanMeier,
     kaplan_meier_median,
@@ -12,7 +13,6 @@ from legibility.evaluation.attacks.survival import (
     survival,
     too_many_censored,
 )
-from legibility.evaluation.schema import AttackRecord, FixedReference
 from legibility.game.run_records import AttackSetup
 
 
