@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from legibility.printable import printable
+
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="Study folder, made by legibility export.")]
 
 
@@ -17,6 +19,11 @@ def add_commands(app: typer.Typer) -> None:
     app.command("import")(import_)
     app.command()(analyze)
     app.command("simulate-raters")(simulate_raters)
+
+
+def _say(line: str, *, err: bool = False) -> None:
+    """Print a line; names and paths in it are other people's text."""
+    typer.echo(printable(line), err=err)
 
 
 def export(
@@ -60,13 +67,13 @@ def export(
         length_match=length_match,
         protocol=protocol,
     )
-    typer.echo(
+    _say(
         f"study: {made.path}  {made.items} items (checks included), {len(made.slots)} raters × {max(map(len, made.slots))} items at most"
     )
     for note in made.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(made.power.sentence(made.planned))
-    typer.echo(
+        _say(f"note: {note}")
+    _say(made.power.sentence(made.planned))
+    _say(
         f"next: legibility judge {made.path}   (or {made.path}/formats; keep key.jsonl and provenance.json to yourself)"
     )
 
@@ -95,8 +102,8 @@ def import_(
 
     done = import_judgments(StudyFolder.open(study), file, source, rater=rater)
     for refusal in done.refused:
-        typer.echo(f"refused {refusal.where}: {refusal.reason}", err=True)
-    typer.echo(
+        _say(f"refused {refusal.where}: {refusal.reason}", err=True)
+    _say(
         f"{file}: {done.added} judgments added, {done.known} known already, {len(done.refused)} refused; {done.total} in {done.table}"
     )
 
@@ -116,7 +123,7 @@ def analyze(
     from legibility.judging.study_folder import StudyFolder
 
     for line in analyze_study(StudyFolder.open(study), simulated=simulated, run=run).lines():
-        typer.echo(line)
+        _say(line)
 
 
 def simulate_raters(
@@ -154,4 +161,4 @@ def simulate_raters(
         repeats=repeats,
     )
     for line in made.lines():
-        typer.echo(line)
+        _say(line)
