@@ -6,7 +6,8 @@ gives two items, the right choice and one wrong choice drawn at random: "is this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from legibility.errors import UserError
 from legibility.problems.records import Problem
 from legibility.problems.sources import dataset_rows, from_hub, read_file
 from legibility.randomness import stream
+from legibility.weak_to_strong.choice_labels import ChoiceRow, right_choices
 from legibility.weak_to_strong.items import Item
 from legibility.weak_to_strong.task_settings import ClassificationTask
 
@@ -23,47 +25,74 @@ YES, NO = {"1", "true", "yes", "y", "correct"}, {"0", "false", "no", "n", "incor
 def classification_rows(task: ClassificationTask, base_dir: Path | None) -> dict[str, list[Item]]:
     """Items of "train" (or "weak" and "student"), "validation" and "test". Raises UserError for a column that is missing or unreadable."""
     if task.path is not None:
-        train = _file(task, task.path, base_dir)
+        train_rows = _file(task.path, base_dir)
     else:
-        place = f"{task.name} {task.split}"
         found = from_hub(
             str(task.name),
             task.subset,
             task.split,
             "check name, subset and split, or save it as JSONL and give its path",
         )
-        train = _items(task, dataset_rows(found, place), place)
+        place = f"{task.name} {task.split}"
+        train_rows = _Rows(place, list(dataset_rows(found, place)))
+    tables = {"train": train_rows}
     if task.test_path is not None:
-        held_out = _file(task, task.test_path, base_dir)
+        tables["test"] = _file(task.test_path, base_dir)
+    if task.student_path is not None:
+        tables["student"] = _file(task.student_path, base_dir)
+    items = _items(task, tables)
+    train = items["train"]
+    if task.test_path is not None:
+        held_out = items["test"]
     else:
         train, held_out = _set_aside(train, 0.4)
     validation, test = _set_aside(held_out, 2 / 3)
     aside = {"validation": validation, "test": test}
     if task.student_path is not None:
-        return {"weak": train, "student": _file(task, task.student_path, base_dir), **aside}
+        return {"weak": train, "student": items["student"], **aside}
     return {"train": train, **aside}
 
 
-def _file(task: ClassificationTask, path: str, base_dir: Path | None) -> list[Item]:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one file or split, each with where it stands."""
+
+    place: str
+    rows: list[tuple[str, Mapping[Any, Any]]]
+
+
+def _file(path: str, base_dir: Path | None) -> _Rows:
     file = Path(base_dir or ".") / Path(path).expanduser()
-    return _items(task, read_file(file), str(file))
+    return _Rows(str(file), list(read_file(file)))
 
 
-def _items(task: ClassificationTask, rows: Iterable[tuple[str, Mapping[Any, Any]]], place: str) -> list[Item]:
-    items: list[Item] = []
-    for number, (where, row) in enumerate(rows):
-        text = "\n".join(str(_cell(row, column, where)) for column in task.text)
-        problem = Problem(id=f"{place}-{number}", question=text, answer="", source=place)
-        items += _binary(task, row, where, problem) if task.choices is None else _choices(task, row, where, problem)
-    found = {x.label for x in items}
-    if len(found) < 2:
-        what = "no rows" if not items else f"one class only ({'right' if found.pop() else 'wrong'})"
-        raise UserError(f"{place}: {what} in column {task.label!r}; a classifier needs both labels")
+def _items(task: ClassificationTask, tables: Mapping[str, _Rows]) -> dict[str, list[Item]]:
+    """The items of each table. What a choice's label means is decided over all of them together."""
+    right: Iterator[int] = iter(())
+    if task.choices is not None:
+        asked = [_choice_row(task, row, where) for table in tables.values() for where, row in table.rows]
+        right = iter(right_choices(asked, task.label, task.label_is))
+    items: dict[str, list[Item]] = {}
+    for name, table in tables.items():
+        found = items[name] = []
+        for number, (where, row) in enumerate(table.rows):
+            text = "\n".join(str(_cell(row, column, where)) for column in task.text)
+            problem = Problem(id=f"{table.place}-{number}", question=text, answer="", source=table.place)
+            if task.choices is None:
+                found += _binary(task, row, where, problem)
+            else:
+                found += _choices(_choice_row(task, row, where).options, next(right), problem)
+        labels = {x.label for x in found}
+        if len(labels) < 2:
+            what = "no rows" if not found else f"one class only ({'right' if labels.pop() else 'wrong'})"
+            raise UserError(f"{table.place}: {what} in column {task.label!r}; a classifier needs both labels")
     return items
 
 
 def _binary(task: ClassificationTask, row: Mapping[Any, Any], where: str, problem: Problem) -> list[Item]:
-    value = str(_cell(row, task.label, where)).strip().lower()
+    cell = _cell(row, task.label, where)
+    whole = isinstance(cell, float) and cell.is_integer()  # 1.0, which a table with gaps makes of 1
+    value = str(int(cell) if whole else cell).strip().lower()
     if value not in YES | NO:
         raise UserError(
             f"{where}: column {task.label!r} holds {value[:40]!r}; binary labels are true/false, 1/0 or yes/no (or set choices)"
@@ -72,13 +101,16 @@ def _binary(task: ClassificationTask, row: Mapping[Any, Any], where: str, proble
     return [Item(problem.id, problem.question, problem, (candidate,), value in YES)]
 
 
-def _choices(task: ClassificationTask, row: Mapping[Any, Any], where: str, problem: Problem) -> list[Item]:
+def _choice_row(task: ClassificationTask, row: Mapping[Any, Any], where: str) -> ChoiceRow:
     columns = task.choices or []
     options = _cell(row, columns[0], where) if len(columns) == 1 else [_cell(row, c, where) for c in columns]
     if not isinstance(options, (list, tuple)) or len(options) < 2:
         raise UserError(f"{where}: choices {columns} must be a column with a list, or at least two columns")
-    options = [str(x) for x in options]
-    right = _right_choice(_cell(row, task.label, where), options, columns, where, task.label)
+    label = _cell(row, task.label, where)
+    return ChoiceRow(where, label, [str(x) for x in options], columns if len(columns) > 1 else [])
+
+
+def _choices(options: list[str], right: int, problem: Problem) -> list[Item]:
     rng = stream("choice", problem.question)
     wrong = int(rng.choice([i for i in range(len(options)) if i != right]))
     return [
@@ -87,23 +119,11 @@ def _choices(task: ClassificationTask, row: Mapping[Any, Any], where: str, probl
     ]
 
 
-def _right_choice(label: Any, options: list[str], columns: list[str], where: str, column: str) -> int:
-    """The index a label means: the choice's text, its column's name, its letter or its number from 0."""
-    text = str(label).strip()
-    letters = [chr(ord("A") + i) for i in range(len(options))]
-    for names in (options, columns if len(columns) > 1 else [], letters, [str(i) for i in range(len(options))]):
-        if names.count(text) == 1:
-            return names.index(text)
-    raise UserError(
-        f"{where}: column {column!r} holds {text[:40]!r}, which is no choice, column, letter or number of {len(options)} choices"
-    )
-
-
 def _cell(row: Mapping[Any, Any], column: str, where: str) -> Any:
     if column not in row:
         raise UserError(f"{where}: no column {column!r}; columns there: {', '.join(map(str, row)) or 'none'}")
-    if row[column] is None:
-        raise UserError(f"{where}: column {column!r} is empty")
+    if row[column] is None or row[column] != row[column]:  # NaN is an empty cell of a table
+        raise UserError(f"{where}: column {column!r} is empty; fill it in or remove the row")
     return row[column]
 
 

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from legibility.problems.problem_settings import ProblemSettings
 from legibility.settings import Settings
 
+LabelMeaning = Literal["text", "column", "letter", "index", "number"]
+
 
 class PartSizes(Settings):
     """Items per part at most; halves of each are right (or the first of a pair better)."""
@@ -68,7 +70,7 @@ class ClassificationTask(Settings):
     """
 
     kind: Literal["classification"] = "classification"
-    path: str | None = Field(None, description="JSONL, JSON or CSV file.")
+    path: str | None = Field(None, description="JSONL, JSON, CSV or Parquet file.")
     name: str | None = Field(None, description="Hub id, instead of a path.")
     subset: str | None = Field(None, description="Configuration of the hub data set.")
     split: str = Field("train", description="Split of the hub data set.")
@@ -78,6 +80,12 @@ class ClassificationTask(Settings):
     label: str = Field("label", description="Column of the label: true/false, 1/0, yes/no; or of the right choice.")
     choices: list[str] | None = Field(
         None, description="Columns of the choices, or one column holding a list of them (null: a binary label)."
+    )
+    label_is: LabelMeaning | None = Field(
+        None,
+        description="What the label of a multiple-choice row is: the right choice's text, column, letter (A, B, …), index "
+        "from 0 or number from 1. null finds out from all rows: an integer is an index or a number, whichever fits "
+        "every row, and a label that can be read in two ways is an error.",
     )
     candidate: str | None = Field(
         None, description="Binary labels: column of the answer the label is about (null: none)."

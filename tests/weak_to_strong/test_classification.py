@@ -30,7 +30,7 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
     assert not {x.group for x in parts["train"]} & {x.group for x in parts["test"]}
     listed = [
         {"question": r["question"], "options": [r["b"], r["a"]], "answer": label}
-        for r, label in zip(rows, ["B", "1", "right2", "b"], strict=False)
+        for r, label in zip(rows, ["B", "2", "right2", "b"], strict=False)
     ]
     rows_file(tmp_path / "list.jsonl", listed[:3])
     found = classification_rows(ClassificationTask(path="list.jsonl", label="answer", choices=["options"]), tmp_path)
@@ -95,3 +95,23 @@ def test_bad_data_is_one_line_and_leaves_nothing(tiny_experiment, tmp_path, rows
     result = classified(tmp_path, tiny_experiment, rows, **task)
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1, result.err
     assert not (tmp_path / "out").exists()
+
+
+def test_labels_are_read_alike_in_every_file(tmp_path):
+    """A test file without the telling label (4 of 4) follows the train file, which counts from 1."""
+    rows = [{"question": f"Q{k}?", "o": [f"{k}a", f"{k}b", f"{k}c", f"{k}d"], "label": k % 4 + 1} for k in range(40)]
+    rows_file(tmp_path / "train.jsonl", rows)
+    rows_file(tmp_path / "test.jsonl", [r for r in rows if r["label"] in (2, 3)])
+    task = ClassificationTask(path="train.jsonl", test_path="test.jsonl", choices=["o"])
+    parts = classification_rows(task, tmp_path)
+    right = {x.problem.question: x.texts[0] for part in parts.values() for x in part if x.label}
+    assert right == {f"Q{k}?": f"{k}{'abcd'[k % 4]}" for k in range(40)}
+
+
+def test_whole_numbers_that_became_floats_are_labels(tmp_path):
+    rows_file(tmp_path / "rows.jsonl", [{"question": f"{k}?", "label": float(k % 2)} for k in range(40)])
+    items = [x for part in classification_rows(ClassificationTask(path="rows.jsonl"), tmp_path).values() for x in part]
+    assert {x.problem.question: x.label for x in items} == {f"{k}?": k % 2 == 1 for k in range(40)}
+    rows_file(tmp_path / "bad.jsonl", [{"question": "a?", "label": float("nan")}])
+    with pytest.raises(UserError, match=r"bad.jsonl line 1: column 'label' is empty"):
+        classification_rows(ClassificationTask(path="bad.jsonl"), tmp_path)
