@@ -64,6 +64,7 @@ FILES: dict[str, list[File]] = {
         File("key.jsonl (a line)", study_schema.KeyEntry),
         File("checksums.json", study_schema.Checksums),
         File("provenance.json", study_schema.Provenance),
+        File("invites.jsonl (a line)", study_schema.Invite),
         File("server.jsonl (a line)", study_schema.ClaimEvent),
         File("server.jsonl (a line)", study_schema.ShownEvent),
         File("server.jsonl (a line)", study_schema.JudgmentEvent),

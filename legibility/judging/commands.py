@@ -82,12 +82,19 @@ def judge(
     study: StudyPath,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port (0: any free one).", min=0, max=65535)] = 8765,
+    invites: Annotated[
+        bool, typer.Option("--invites", help="Let in only who has a link of STUDY/invites.jsonl, made on first use.")
+    ] = False,
+    url: Annotated[str | None, typer.Option(help="Address raters open, for the links (default: this one).")] = None,
+    start_limit: Annotated[
+        int | None, typer.Option(help="Most slots that one network address may take (default: any number).", min=1)
+    ] = None,
 ) -> None:
     """Serve the judging page in the browser; every judgment is stored before the next item shows."""
     from legibility.judging.server import serve
     from legibility.judging.study_folder import StudyFolder
 
-    serve(StudyFolder.open(study), host, port)
+    serve(StudyFolder.open(study), host, port, invites=invites, url=url, start_limit=start_limit)
 
 
 def import_(

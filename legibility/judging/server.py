@@ -7,6 +7,7 @@ never opens the key. Only the item a rater may see next ever leaves it.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -20,9 +21,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from legibility.errors import UserError
+from legibility.judging.invitations import INVITES, invitations
 from legibility.judging.rater_page import policy, served_page
-from legibility.judging.store import RaterAnswer, Refused, Store
+from legibility.judging.store import NotStored, RaterAnswer, Refused, Store
 from legibility.judging.study_folder import StudyFolder
+from legibility.printable import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_BODY = 16_384
@@ -39,6 +42,8 @@ class StartRequest(_Body):
     """A rater opens the page: with the token of an earlier visit, and what the link says of them."""
 
     token: Short | None = None
+    invite: Short | None = None
+    start_id: Annotated[str, Field(min_length=16, max_length=64)] | None = None
     visitor: dict[Short, Short] = Field(default_factory=dict, max_length=3)
 
 
@@ -49,24 +54,24 @@ class ShowRequest(_Body):
 
 
 class AnswerRequest(_Body):
-    """A rater's answer to the item on their screen."""
+    """A rater's answer to the item on their screen; what its values may be, `answer_values` says."""
 
     token: Short
     item_id: Short
     answer: bool
-    seconds: float = Field(ge=0, lt=1e7)
+    seconds: float
     timed_out: bool
-    confidence: int | None = Field(ge=1, le=5)
-    first_wrong_step: int | None = Field(ge=1)
+    confidence: int | None
+    first_wrong_step: int | None
 
 
 def application(store: Store, hosts: list[str] | None = None) -> Starlette:
     """The web application of one study. `hosts`: Host headers to accept (None: any)."""
     study = store.study
 
-    def start(body: StartRequest) -> dict[str, Any]:
+    def start(body: StartRequest, address: str | None) -> dict[str, Any]:
         visitor = {k: v for k, v in body.visitor.items() if k in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")}
-        session = store.start(body.token, visitor)
+        session = store.start(body.token, visitor, invite=body.invite, start_id=body.start_id, address=address)
         return {
             **study.protocol.public(),
             "token": session.token,
@@ -75,7 +80,7 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
             "open": len(session.shown) > len(session.judged),
         }
 
-    def show(body: ShowRequest) -> dict[str, Any]:
+    def show(body: ShowRequest, address: str | None) -> dict[str, Any]:
         found = store.show(body.token)
         if found is None:
             return {"finished": True, "completion_code": study.protocol.completion_code}
@@ -89,7 +94,7 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
             "elapsed": found.elapsed,
         }
 
-    def answer(body: AnswerRequest) -> dict[str, Any]:
+    def answer(body: AnswerRequest, address: str | None) -> dict[str, Any]:
         store.answer(body.token, RaterAnswer(**body.model_dump(exclude={"token"})))
         return {"stored": True}
 
@@ -118,9 +123,12 @@ BodyT = TypeVar("BodyT", bound=_Body)
 
 
 def _endpoint(
-    kind: type[BodyT], function: Callable[[BodyT], dict[str, Any]]
+    kind: type[BodyT], function: Callable[[BodyT, str | None], dict[str, Any]]
 ) -> Callable[[Request], Awaitable[Response]]:
-    """A JSON request in, a JSON reply out; bad requests get a 4xx with one sentence."""
+    """A JSON request in, a JSON reply out; bad requests get a 4xx with one sentence.
+
+    Where the log cannot be written the reply is 503: the page keeps the answer and sends it again.
+    """
 
     async def respond(request: Request) -> Response:
         kind_of_content = request.headers.get("content-type", "").split(";")[0]
@@ -137,9 +145,15 @@ def _endpoint(
             first = error.errors()[0]
             return _error(400, f"Bad request: {'.'.join(map(str, first['loc']))} {first['msg']}")
         try:
-            return JSONResponse(await run_in_threadpool(function, parsed), headers=_HEADERS)
+            address = request.client.host if request.client else None
+            return JSONResponse(await run_in_threadpool(function, parsed, address), headers=_HEADERS)
         except Refused as refusal:
-            return _error(409, str(refusal))
+            return _error(refusal.status, str(refusal))
+        except NotStored as trouble:
+            if trouble.first:
+                fix = "free space or make it writable; raters' pages keep their answers and send them again"
+                print(f"error: {printable(trouble)}; {fix}", file=sys.stderr, flush=True)
+            return _error(503, "Nothing can be stored at the moment. Please try again in a minute.")
 
     return respond
 
@@ -148,35 +162,68 @@ def _error(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status, headers=_HEADERS)
 
 
-def serve(study: StudyFolder, host: str, port: int) -> None:
-    """Serve the judging page of a study until interrupted (`legibility judge`). Raises UserError where the address cannot be used or a server runs already."""
+def serve(
+    study: StudyFolder,
+    host: str,
+    port: int,
+    *,
+    invites: bool = False,
+    url: str | None = None,
+    start_limit: int | None = None,
+) -> None:
+    """Serve the judging page of a study until interrupted (`legibility judge`).
+
+    invites: let in only who has one of the study's invites, made here where there are none; a study that has them is
+    always served so. url: what raters open, for the links (None: the address listened on). start_limit: slots that
+    one network address may take. Raises UserError where the address cannot be used, a server runs already, or the
+    log cannot be written.
+    """
     import uvicorn
 
-    store = Store(study)
-    hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else None
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    store = Store(study, start_limit=start_limit)
+    try:
+        with _listener(host, port) as listener:
+            shown = f"[{host}]" if ":" in host else host
+            own = f"http://{shown}:{listener.getsockname()[1]}/"
+            known = invitations(study.path, store.free_slots, url or own, wanted=invites)
+            store.invites = None if known is None else {i.invite: i.slot - 1 for i in known}
+            hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else None
+            for line in _greeting(store, own, hosts is None, len(study.slots)):
+                print(printable(line), flush=True)
+            server = uvicorn.Server(
+                uvicorn.Config(application(store, hosts), log_level="warning", access_log=False, server_header=False)
+            )
+            server.run(sockets=[listener])
+    finally:
+        store.close()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UserError where the address cannot be used."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen(128)  # from here on a request waits rather than being refused
     except OSError as error:
-        store.close()
+        listener.close()
         raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from None
-    shown = f"[{host}]" if ":" in host else host
-    print(
-        f"judging page: http://{shown}:{listener.getsockname()[1]}/   ({len(study.slots)} raters; stop with Ctrl-C)",
-        flush=True,
-    )
-    if hosts is None:
-        print(
-            "warning: reachable from other machines, over plain http; put a TLS proxy in front for a real study",
-            flush=True,
+    except UnicodeError:
+        listener.close()
+        raise UserError(f"--host {host}: not the name of a host; give one, or an address such as 127.0.0.1") from None
+    return listener
+
+
+def _greeting(store: Store, url: str, reachable: bool, raters: int) -> list[str]:
+    lines = [f"judging page: {url}   ({raters} raters; stop with Ctrl-C)"]
+    if store.invites is not None:
+        lines.append(f"by invitation: {store.study.path / INVITES} has a link for every rater; keep it to yourself")
+    if reachable:
+        lines.append(
+            "warning: reachable from other machines, over plain http; put a TLS proxy in front for a real study"
         )
-    server = uvicorn.Server(
-        uvicorn.Config(application(store, hosts), log_level="warning", access_log=False, server_header=False)
-    )
-    try:
-        server.run(sockets=[listener])
-    finally:
-        store.close()
+        if store.invites is None:
+            lines.append(
+                "warning: whoever finds the address can take the place of a rater; --invites lets in only those you invite"
+            )
+    return lines

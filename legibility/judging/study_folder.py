@@ -82,15 +82,15 @@ class StudyFolder:
         hashes = read_stored(folder / CHECKSUMS, Checksums, fix=RESTORE).sha256
         for name in (ITEMS, ASSIGNMENTS, PROTOCOL):
             _check(folder / name, hashes.get(name))
-        items = {item.item_id: item for item in _read_lines(folder / ITEMS, StudyItem)}
-        slots = [slot.items for slot in _read_lines(folder / ASSIGNMENTS, Slot)]
+        items = {item.item_id: item for item in read_lines(folder / ITEMS, StudyItem)}
+        slots = [slot.items for slot in read_lines(folder / ASSIGNMENTS, Slot)]
         return cls(folder, stored_protocol(folder / PROTOCOL), items, slots, hashes)
 
     def key_entries(self) -> list[KeyEntry]:
         """The sealed key, an entry per item. Raises UserError where it is not this study's."""
         path = self.path / KEY
         _check(path, self._hashes.get(KEY))
-        entries = _read_lines(path, KeyEntry)
+        entries = read_lines(path, KeyEntry)
         for name in sorted({entry.item_id for entry in entries} ^ set(self.items)):
             raise UserError(
                 f"{path}: does not match {ITEMS} (item {name} is in one of them only); restore both from the export"
@@ -119,21 +119,29 @@ class StudyFolder:
 def _check(path: Path, expected: str | None) -> None:
     if not path.is_file():
         raise UserError(f"{path}: missing; {RESTORE}")
-    if sha256(path) != expected:
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give yourself the right to read it") from None
+    if found != expected:
         raise UserError(
             f"{path}: changed since the export (checksum differs); restore the file, or export the study anew"
         )
 
 
-def _read_lines(path: Path, model: type[StoredT]) -> list[StoredT]:
-    """Records of a JSONL file. Raises UserError naming a line that is none."""
+def read_lines(path: Path, model: type[StoredT], *, fix: str = RESTORE) -> list[StoredT]:
+    """Records of a JSONL file. Raises UserError naming a line that is none, or the file where it cannot be read."""
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {fix}") from None
+    for number, line in enumerate(text.split("\n"), start=1):
         if line:
             try:
                 found.append(model.model_validate_json(line))
             except ValidationError as error:
                 first = error.errors()[0]
                 what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
-                raise UserError(f"{path} line {number}: {what}; {RESTORE}") from None
+                raise UserError(f"{path} line {number}: {what}; {fix}") from None
     return found

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, TypeAdapter
 
 from legibility.game.condition import Condition, ConditionKey, JudgeKey
-from legibility.stored import Number, Stored
+from legibility.stored import Number, Sparse, Stored
 
 STUDY: Final = "study"
 ATTENTION: Final = "attention"
@@ -95,6 +95,14 @@ class Provenance(Stored):
     notes: list[str] = Field(description="What fell short, in words.")
 
 
+class Invite(Stored):
+    """A line of invites.jsonl (secret): what lets one rater in, and the link that holds it."""
+
+    slot: int = Field(ge=1, description="Number of the slot, from 1.")
+    invite: str = Field(min_length=16, description="The secret.")
+    link: str = Field(description="What to send to the rater of this slot.")
+
+
 class RefusedRow(Stored):
     """A line of refused.jsonl: a row of an imported file that was not taken."""
 
@@ -107,7 +115,7 @@ class RefusedRow(Stored):
 # --- The server's log -------------------------------------------------------------------------------
 
 
-class ClaimEvent(Stored):
+class ClaimEvent(Sparse):
     """server.jsonl: a rater took a slot."""
 
     event: Literal["claim"] = Field("claim", description="Kind of the event.")
@@ -115,6 +123,9 @@ class ClaimEvent(Stored):
     token: str = Field(description="The session's secret, kept by the rater's browser.")
     visitor: dict[str, str] = Field(description="Prolific's parameters of the link: PROLIFIC_PID and the like.")
     at: str = Field(description="When it was written, ISO 8601, UTC.")
+    start_id: str | None = Field(
+        None, description="A secret of the rater's page, by which a start that is asked for twice takes one slot."
+    )
 
 
 class ShownEvent(Stored):
@@ -124,7 +135,7 @@ class ShownEvent(Stored):
     slot: int = Field(ge=1, description="Number of the slot, from 1.")
     token: str = Field(description="The session's secret.")
     item_id: str = Field(description="Id of the item.")
-    time: float = Field(description="When it was shown, seconds since 1970.")
+    time: float = Field(ge=0, lt=1e11, description="When it was shown, seconds since 1970.")
     at: str = Field(description="When it was written, ISO 8601, UTC.")
 
 

@@ -39,7 +39,7 @@ def test_a_rater_gets_their_list_once_and_resumes(study):
         assert again["item_id"] == first["item_id"] and again["elapsed"] > 0.04
         done = judge_all(client, 3)
         back = Client(url)
-        assert back.start(PROLIFIC_PID="P1")["token"] == client.token  # another browser, same Prolific id
+        assert back.start(PROLIFIC_PID="P1", SESSION_ID="X")["token"] == client.token  # another browser, same link
         assert back.start(client.token)["judged"] == 3
         done += judge_all(back)
         assert done == study.slots[0]
@@ -109,8 +109,10 @@ def test_bad_requests_are_4xx_and_change_nothing(study):
             {"answer": None},
             {"seconds": -1.0},
             {"seconds": "nan"},
+            {"seconds": 1e8},
             {"confidence": 6},
             {"first_wrong_step": 0},
+            {"first_wrong_step": 99},
             {"extra": 1},
         ):
             status, reply = client.post("/api/answer", {**good, **change})
@@ -140,6 +142,39 @@ def test_the_page_may_load_nothing_from_elsewhere(study):
             and "document.write" not in text
             and "eval(" not in text
         )
+
+
+def test_a_full_disk_is_told_to_the_page_and_once_to_the_organisers(study, monkeypatch, capfd):
+    with serving(study) as url:
+        client = Client(url)
+        client.start()
+        item = client.show()
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("legibility.judging.store.os.write", full)
+            for _ in range(3):
+                status, reply = client.answer(item, True)
+                assert status == 503 and "try again" in reply["error"]
+        assert client.answer(item, True)[0] == 200
+    told = [line for line in capfd.readouterr().err.splitlines() if "cannot be written" in line]
+    assert len(told) == 1 and "No space left on device" in told[0] and "free space" in told[0]
+    assert len([e for e in read_log(study.path / LOG) if isinstance(e, JudgmentEvent)]) == 1
+
+
+def test_the_start_limit_holds_per_address(study):
+    process, url = launch(study, options=["--start-limit", "2"])
+    try:
+        client = Client(url)
+        client.start(start_id="s" * 32)
+        assert client.start(start_id="s" * 32)["judged"] == 0  # the same start
+        client.start()
+        assert client.post("/api/start", {"token": None, "visitor": {}})[0] == 429
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_killed_server_loses_nothing(study):

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,8 +134,8 @@ class Client:
         self.replies.append(text + json.dumps(headers))
         return status, text, headers
 
-    def start(self, token: str | None = None, **visitor: str) -> dict:
-        status, session = self.post("/api/start", {"token": token, "visitor": visitor})
+    def start(self, token: str | None = None, *, start_id: str | None = None, **visitor: str) -> dict:
+        status, session = self.post("/api/start", {"token": token, "start_id": start_id, "visitor": visitor})
         assert status == 200, session
         self.token = session["token"]
         return session
@@ -187,9 +188,9 @@ def serving(study: StudyFolder):
         store.close()
 
 
-def launch(study, port: int = 0) -> tuple[subprocess.Popen, str]:
+def launch(study, port: int = 0, options: Sequence[str] = ()) -> tuple[subprocess.Popen, str]:
     """`legibility judge` as a process of its own, and its address."""
-    command = [sys.executable, "-m", "legibility", "judge", str(study.path), "--port", str(port)]
+    command = [sys.executable, "-m", "legibility", "judge", str(study.path), "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
     line = process.stdout.readline()
     match = re.search(r"http://127\.0\.0\.1:\d+", line)

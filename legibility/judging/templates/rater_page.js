@@ -25,8 +25,15 @@
       const query = new URLSearchParams(location.search);
       const visitor = {};
       for (const name of ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID"]) if (query.get(name)) visitor[name] = query.get(name);
-      const place = "legibility-token" + (visitor.PROLIFIC_PID ? ":" + visitor.PROLIFIC_PID : "");
-      const session = await post("api/start", { token: query.get("token") || store.get(place), visitor });
+      const invite = query.get("invite");
+      const who = invite || visitor.PROLIFIC_PID;
+      const place = "legibility-token" + (who ? ":" + who : "");
+      let start_id = store.get(place + ":start");  // kept before asking: a start whose reply is lost takes one slot
+      if (!start_id) {
+        start_id = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
+        store.set(place + ":start", start_id);
+      }
+      const session = await post("api/start", { token: query.get("token") || store.get(place), invite, start_id, visitor });
       store.set(place, this.token = session.token);
       return session;
     },
