@@ -53,7 +53,7 @@ class NotStored(Exception):
         self.first = first
 
 
-class Shown(NamedTuple):
+class FirstShowing(NamedTuple):
     """When an item was first shown: the wall clock, and this process's steady clock (None: by an earlier process)."""
 
     time: float
@@ -72,7 +72,7 @@ class Session:
     token: str
     visitor: dict[str, str]
     start_id: str | None = None
-    shown: dict[str, Shown] = field(default_factory=dict)
+    shown: dict[str, FirstShowing] = field(default_factory=dict)
     judged: list[str] = field(default_factory=list)
 
 
@@ -176,7 +176,7 @@ class Store:
             if item not in session.shown:
                 now = time.time()
                 self._write(ShownEvent(slot=session.slot + 1, token=token, item_id=item, time=now, at=_iso(now)))
-                session.shown[item] = Shown(now, time.monotonic())
+                session.shown[item] = FirstShowing(now, time.monotonic())
                 return OnScreen(item, 0.0)
             return OnScreen(item, session.shown[item].elapsed())
 
@@ -299,7 +299,7 @@ class Store:
             return self.sessions.setdefault(event.token, new)
         session = self.sessions[event.token]
         if isinstance(event, ShownEvent):
-            session.shown.setdefault(event.item_id, Shown(event.time))
+            session.shown.setdefault(event.item_id, FirstShowing(event.time))
         elif event.item_id not in session.judged:
             session.judged.append(event.item_id)
         return session
