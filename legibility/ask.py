@@ -23,7 +23,7 @@ from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution
 from legibility.game.verifier_phase import load_judge
-from legibility.grading import parse_number
+from legibility.grading import agrees, parse_number
 from legibility.models.verifier import Explanation, Verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
@@ -116,7 +116,7 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
     problems = read_problems(run.path / "problems.jsonl") if (run.path / "problems.jsonl").is_file() else {}
     found = problems.get(question) or next((p for p in problems.values() if p.question == question), None)
     if found is not None:
-        if answer is not None and parse_number(answer) != parse_number(found.answer):
+        if answer is not None and not agrees(parse_number(answer), found.answer):
             raise UserError(
                 f"--answer {answer}: problem {found.id} has the gold answer {found.answer}; leave --answer out"
             )

@@ -3,7 +3,8 @@
 Nothing a model wrote is ever evaluated as code.
 """
 
-from legibility.grading.answer import Verdict, extract_answer, grade, parse_number
+from legibility.grading.answer import Verdict, agrees, extract_answer, grade, parse_number
 from legibility.grading.arithmetic import StepCheck, check_steps
+from legibility.grading.gold import read_gold
 
-__all__ = ["StepCheck", "Verdict", "check_steps", "extract_answer", "grade", "parse_number"]
+__all__ = ["StepCheck", "Verdict", "agrees", "check_steps", "extract_answer", "grade", "parse_number", "read_gold"]

@@ -1,11 +1,12 @@
-"""The symbolic answer grader: final answer against gold answer, exactly.
+"""The symbolic answer grader: final answer against gold answer, exactly but for golds that are float noise.
 
 `grade` is the ground truth of the game (Kirchner, Chen et al. 2024, arXiv 2407.13692, Sec. 3): it
 compares the final answer with the gold one and reads nothing else. It departs from the paper in one
 thing: an answer it cannot read is a third verdict, `invalid`, instead of `incorrect`, so that broken
 formatting never becomes a verifier label; `unparsed="incorrect"` restores the paper's rule.
-Values are exact fractions, nothing is handed to `eval`, and work is linear in the text. The check of
-written steps is `legibility.grading.arithmetic`.
+Values are exact fractions, nothing is handed to `eval`, and work is linear in the text. Where a data set
+wrote 3244047.0999999996 for its answer, 3244047.1 is right: see `tolerance`. The check of written steps is
+`legibility.grading.arithmetic`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from enum import Enum
 from fractions import Fraction
 
 from legibility.errors import UserError
-from legibility.grading.expressions import DIGITS, MAX_NUMBER_CHARS
+from legibility.grading.expressions import DIGITS
 
+MAX_ANSWER_CHARS = 4300  # what Python reads as an integer, so every number of a JSON file; more could stall a run
+NOISY_DIGITS = 10  # significant digits from which a fractional gold is taken for the output of a float computation
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)(?:[$€£] ?)?(?P<sign2>-?)"
-    rf"(?:(?P<top>{DIGITS}) ?/ ?(?P<bottom>{DIGITS})|(?P<plain>{DIGITS}(?:\.[0-9]+)?|\.[0-9]+))"
+    rf"(?:(?P<top>{DIGITS}) ?/ ?(?P<bottom>{DIGITS})|(?P<plain>{DIGITS}(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?:[eE](?P<exponent>[+-]?[0-9]{1,3}))?)"
     r"(?: ?%)?\.?"
 )
 
@@ -35,7 +39,7 @@ class Verdict(str, Enum):
 def grade(
     solution: str, answer: str, marker: str = "####", *, truncated: bool = False, unparsed: str = "invalid"
 ) -> Verdict:
-    """Compare a solution's final answer with the gold answer, as exact values.
+    """Compare a solution's final answer with the gold answer: as exact values, or within the gold's `tolerance`.
 
     Args:
         solution: the completion, without its prompt (a marker in the prompt would count).
@@ -53,13 +57,41 @@ def grade(
     """
     if unparsed not in ("invalid", "incorrect"):
         raise ValueError(f"unparsed must be 'invalid' or 'incorrect', not {unparsed!r}")
-    gold = parse_number(answer)
-    if gold is None:
+    if parse_number(answer) is None:
         raise UserError(f"gold answer {answer[:80]!r} is not a number; mend it in the problem file")
     found = extract_answer(solution, marker)
     if truncated or found is None:
         return Verdict(unparsed)
-    return Verdict.CORRECT if found == gold else Verdict.INCORRECT
+    return Verdict.CORRECT if agrees(found, answer) else Verdict.INCORRECT
+
+
+def agrees(value: Fraction | None, gold: str) -> bool:
+    """Whether a value is the gold answer: exactly, or within `tolerance(gold)`. False where either is no number."""
+    right = parse_number(gold)
+    return value is not None and right is not None and abs(value - right) <= tolerance(gold)
+
+
+def tolerance(gold: str) -> Fraction:
+    """How far from a gold answer a right answer may be: 0, but for a gold that a float computation left noisy.
+
+    A gold is noisy where it has at least ten significant digits and a fractional part (`3244047.0999999996`,
+    `0.6666666667`), or is a float in scientific notation with that many (`1.2345678901234568e+19`). People and
+    exact computations write no such answers. Its tolerance is one part in 10^9, though at most 0.001 and at least
+    10^-12 (what is left of 0.1 + 0.2 - 0.3) or two units of a float's precision (2^-51 of it), whichever is more:
+    3244047.1 and 2/3 are right above, 3244047.11 and 0.67 are not. Golds with fewer digits, whole numbers and
+    fractions are exact: 0.33 is not 1/3.
+
+    Not in the paper, whose golds are whole numbers.
+    """
+    value, match = parse_number(gold), _match(gold)
+    if value is None or match is None or match["plain"] is None:
+        return Fraction(0)
+    digits = re.sub(r"[^0-9]", "", match["plain"]).lstrip("0")
+    if len(digits) < NOISY_DIGITS or (value.denominator == 1 and match["exponent"] is None):
+        return Fraction(0)
+    size = abs(value)
+    noise = min(size / 10**9, Fraction(1, 1000))
+    return max(noise, Fraction(1, 10**12), size / 2**51)
 
 
 def extract_answer(solution: str, marker: str = "####") -> Fraction | None:
@@ -93,9 +125,9 @@ def extract_answer(solution: str, marker: str = "####") -> Fraction | None:
 def parse_number(text: str) -> Fraction | None:
     """The exact value of a text that is one number and nothing else.
 
-    Reads thousands separators, a leading $ € or £, a minus sign or en dash, decimals, a plain fraction
-    "3/4", a percent sign (which is dropped: "50%" is 50) and one closing full stop. Anything else is
-    no number: units, exponents, "36*2", commas out of place, more than 60 characters.
+    Reads thousands separators, a leading $ € or £, a minus sign or en dash, decimals, scientific notation as
+    programs write it ("2.0107e-06"), a plain fraction "3/4", a percent sign (which is dropped: "50%" is 50) and one
+    closing full stop. Anything else is no number: units, "36*2", commas out of place, more than 4,300 characters.
 
     Args:
         text: any text; white space around it is ignored.
@@ -103,16 +135,21 @@ def parse_number(text: str) -> Fraction | None:
     Returns:
         The value, or None.
     """
-    text = text.strip()
-    if len(text) > MAX_NUMBER_CHARS:
-        return None
-    match = _NUMBER.fullmatch(text.replace("−", "-").replace("–", "-"))
-    if match is None or (match["sign"] and match["sign2"]):
+    match = _match(text)
+    if match is None:
         return None
     top, bottom = (
         Fraction((part or "1").replace(",", "")) for part in (match["plain"] or match["top"], match["bottom"])
     )
     if bottom == 0:
         return None
-    value = top / bottom
+    value = top / bottom * Fraction(10) ** int(match["exponent"] or 0)
     return -value if "-" in match["sign"] + match["sign2"] else value
+
+
+def _match(text: str) -> re.Match[str] | None:
+    text = text.strip()
+    if len(text) > MAX_ANSWER_CHARS:
+        return None
+    match = _NUMBER.fullmatch(text.replace("−", "-").replace("–", "-"))
+    return None if match is None or (match["sign"] and match["sign2"]) else match

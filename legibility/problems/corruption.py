@@ -17,7 +17,7 @@ import numpy as np
 
 from legibility.grading import Verdict, check_steps, grade, parse_number
 from legibility.grading.arithmetic import StepCheck
-from legibility.grading.expressions import DIGITS
+from legibility.grading.expressions import DIGITS, MAX_NUMBER_CHARS
 from legibility.problems.records import Problem
 
 NUMBER = re.compile(rf"(?<![\w.,])(?P<currency>[$€£]?)(?P<value>{DIGITS}(?:\.[0-9]+)?)(?![\w]|[.,][0-9])")
@@ -39,6 +39,10 @@ def corrupt(problem: Problem, rng: np.random.Generator) -> Twin | None:
     equations all hold but for the slip itself, and whose numbers keep their form (whole stays whole).
     Solutions with an equation that `check_steps` cannot read, or with chains a = b = c, are left alone.
     """
+    if any(
+        len(m["value"]) > MAX_NUMBER_CHARS for t in (problem.question, problem.solution) for m in NUMBER.finditer(t)
+    ):
+        return None  # a number that `check_steps` does not read
     steps = check_steps(problem.solution)
     apart = all(one.end <= other.start for one, other in pairwise(steps))
     if not apart or sum(s.text.count("=") for s in steps) != problem.solution.count("="):

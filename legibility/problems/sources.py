@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.errors import UserError
-from legibility.grading import parse_number
+from legibility.grading import read_gold
 from legibility.problems.generator import generate_problems
 from legibility.problems.pretraining import built_in_text
 from legibility.problems.records import Problem
@@ -237,17 +239,18 @@ def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
                 f"{where}: no marker {mapping.answer_marker!r} in field {mapping.answer!r}; fix the record or set answer_marker: to the marker there"
             )
         gold = gold.rpartition(mapping.answer_marker)[2].strip()
-    if parse_number(gold) is None:
-        hint = "" if mapping.answer_marker else "; set answer_marker: where a solution comes before it"
-        raise UserError(f"{where}: the answer {_short(gold)} in field {mapping.answer!r} is not a number{hint}")
-    return gold
+    number = read_gold(gold)
+    if number is None:
+        hint = "fix the record" if mapping.answer_marker else "set answer_marker: where a solution comes before it"
+        raise UserError(f"{where}: the answer {_short(gold)} in field {mapping.answer!r} is not a number; {hint}")
+    return number
 
 
 def _worked(text: str, gold: str, marker: str) -> str:
     """A reference solution: no calculator marks, its own marker line replaced by "#### gold"."""
     text = CALCULATOR_MARK.sub("", text)
     head, found, tail = text.rpartition(marker)
-    if found and parse_number(tail.strip()) is not None:
+    if found and read_gold(tail) is not None:
         text = head
     return f"{text.strip()}\n{SOLUTION_MARKER} {gold}".lstrip()
 
@@ -256,9 +259,16 @@ def _text(row: Row, name: str, where: str) -> str:
     if name not in row:
         raise UserError(f"{where}: no field {name!r}; fields there: {', '.join(map(str, row)) or 'none'}")
     value = row[name]
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UserError(f"{where}: field {name!r} must hold text or a number, found {_short(value)}")
-    text = str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        raise UserError(
+            f"{where}: field {name!r} must hold text or a number, found {_short(value)}; "
+            "name another field or fix the record"
+        )
+    if not isinstance(value, str) and not math.isfinite(value):
+        raise UserError(
+            f"{where}: field {name!r} holds {str(value)!r}, which is not a number; fill it in or remove the record"
+        )
+    text = (format(value, "f") if isinstance(value, Decimal) else str(value)).strip()
     if not text:
         raise UserError(f"{where}: field {name!r} is empty; fill it in or remove the record")
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legibility.errors import UserError
-from legibility.grading import Verdict, extract_answer, grade, parse_number
-from legibility.grading.expressions import MAX_NUMBER_CHARS
+from legibility.grading import Verdict, agrees, extract_answer, grade, parse_number
+from legibility.grading.answer import MAX_ANSWER_CHARS, tolerance
 from tests.grading.texts import ANY_TEXT, HOSTILE, gsm8k_answers, needs_gsm8k
 
 
@@ -42,7 +42,11 @@ from tests.grading.texts import ANY_TEXT, HOSTILE, gsm8k_answers, needs_gsm8k
         ("3/4", Fraction(3, 4)),
         ("-6/8", Fraction(-3, 4)),
         ("0.1", Fraction(1, 10)),  # exact, which a float is not
-        ("9" * MAX_NUMBER_CHARS, 10**MAX_NUMBER_CHARS - 1),
+        ("2.0107e-06", Fraction(20107, 10**10)),
+        ("-1.5E3", -1500),
+        ("1e+16", 10**16),
+        ("5e-324", Fraction(5, 10**324)),
+        ("9" * MAX_ANSWER_CHARS, 10**MAX_ANSWER_CHARS - 1),
     ],
 )
 def test_numbers(text: str, value: Fraction) -> None:
@@ -59,7 +63,12 @@ def test_numbers(text: str, value: Fraction) -> None:
         ".",
         "72 clips",
         "36*2",
-        "1e3",
+        "1e",
+        "e3",
+        "1e3.5",
+        "1e 3",
+        "1e1000",
+        "1/2e3",
         "1,20",
         "1,2345",
         "12,34,567",
@@ -67,7 +76,7 @@ def test_numbers(text: str, value: Fraction) -> None:
         "1/2/3",
         "1.5/2",
         *("--5", "-$-5", "5..", "1 000", "1_000", "0x10", "inf", "nan", "٣", "²", "½", "(5)", "**5**", "7\n2"),
-        *("72 or 73", "#### 72", "9" * (MAX_NUMBER_CHARS + 1), "9" * 100_000, "1/" * 100_000),
+        *("72 or 73", "#### 72", "9" * (MAX_ANSWER_CHARS + 1), "9" * 100_000, "1/" * 100_000),
     ],
 )
 def test_not_numbers(text: str) -> None:
@@ -119,6 +128,69 @@ def test_verdicts(solution: str, answer: str, verdict: str) -> None:
     assert grade(solution, answer) == verdict
     paper = "incorrect" if verdict == "invalid" else verdict
     assert grade(solution, answer, unparsed="incorrect") == paper
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [  # noisy: ten significant digits and a fractional part, or a long float in scientific notation
+        (
+            "3244047.0999999996",
+            ["3244047.1", "3,244,047.10", "3244047.0999999996"],
+            ["3244047.11", "3244047", "3244048"],
+        ),
+        ("0.6666666667", ["2/3", "0.6666666667", "0.66666666666666663", "0.666666667"], ["0.67", "0.6667", "2/3.5"]),
+        ("-0.6666666666", ["-2/3"], ["2/3", "-0.66"]),  # cut, not rounded
+        ("72.00000000000001", ["72", "72.0"], ["72.001", "73"]),
+        ("0.20000000018626451", ["0.2", "1/5"], ["0.2001"]),  # 3244047.1 - 3244046.9 in floats
+        ("5.551115123125783e-17", ["0", "-0.0"], ["0.0001"]),  # 0.1 + 0.2 - 0.3 in floats
+        ("98765432109.12", ["98765432109.12"], ["98765432109.13", "98765432109", "98765432109.11"]),
+        ("1.2345678901234568e+19", ["12345678901234567891", "12345678901234567000"], ["12345678901234600000"]),
+        # exact: fewer digits, whole numbers, fractions
+        ("0.33", ["0.33", "0.330"], ["1/3", "0.333", "0.3300000001"]),
+        ("1/3", ["1/3", "2/6"], ["0.33", "0.3333333333333333"]),
+        ("0.666666667", ["0.666666667"], ["2/3", "0.6666666667"]),  # nine digits
+        ("3244047.1", ["3244047.1"], ["3244047.0999999996"]),
+        ("12345678901234567891", ["12345678901234567891"], ["12345678901234567892", "12345678901234567891.0000001"]),
+        ("1234567890.0", ["1234567890"], ["1234567890.0000001"]),
+        ("2.0107e-06", ["0.0000020107", "2.0107e-6"], ["0.000002", "2.0108e-06", "0"]),
+        ("0.0000000012", ["1.2e-9"], ["0.000000001", "0"]),  # zeros before the first digit do not count
+    ],
+)
+def test_noise_in_a_gold_is_forgiven_and_nothing_else(gold: str, right: list[str], wrong: list[str]) -> None:
+    assert {a: grade(f"#### {a}", gold).value for a in right} == dict.fromkeys(right, "correct")
+    verdicts = {a: grade(f"#### {a}", gold).value for a in wrong}
+    assert set(verdicts.values()) <= {"incorrect", "invalid"}, verdicts
+
+
+def test_the_tolerance_of_a_gold() -> None:
+    assert tolerance("0.6666666667") == parse_number("0.6666666667") / 10**9
+    assert tolerance("3244047.0999999996") == Fraction(1, 1000)
+    assert tolerance("5.551115123125783e-17") == Fraction(1, 10**12)
+    assert tolerance("1.2345678901234568e+19") == Fraction(12345678901234568000, 2**51)
+    for exact in ("72", "0.33", "1/3", "1234567890123.0", "123456789012", "no number", "1e-300"):
+        assert tolerance(exact) == 0
+    assert not agrees(None, "72") and not agrees(Fraction(72), "many")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_finite_float_is_a_gold_that_its_own_text_answers(value: float) -> None:
+    assert parse_number(repr(value)) == Fraction(repr(value))
+    assert grade(f"#### {value!r}", repr(value)) == "correct"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(-(10**7), 10**7), st.integers(1, 999), st.sampled_from("+-*/"))
+def test_what_floats_make_of_decimals_never_costs_the_exact_answer(cents: int, other: int, op: str) -> None:
+    """The gold is computed in floats, the answer exactly."""
+    a, b = Fraction(cents, 100), Fraction(other, 100)
+    exact = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[op]
+    x, y = cents / 100, other / 100
+    gold = {"+": x + y, "-": x - y, "*": x * y, "/": x / y}[op]
+    short = Fraction(repr(gold)) == exact
+    noisy = tolerance(repr(gold)) > 0
+    assert agrees(exact, repr(gold)) or not (short or noisy)
+    assert short or noisy or gold == round(gold, 9)
 
 
 def test_truncated_is_unparsed_whatever_it_says() -> None:

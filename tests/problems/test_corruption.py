@@ -42,6 +42,13 @@ def test_a_twin_changes_one_number_and_carries_it_through():
     assert corrupt(Problem("q", "?", "4", "It is four.\n#### 4"), np.random.default_rng(0)) is None
 
 
+def test_a_number_too_long_to_check_leaves_the_solution_alone():
+    solution = "3 + 4 = 7\n#### 7"
+    for long in ("9" * 61, "9" * 5000):
+        assert corrupt(Problem("p", f"3 of {long} and 4?", "7", solution), np.random.default_rng(0)) is None
+    assert corrupt(Problem("p", f"3 of {'9' * 60} and 4?", "7", solution), np.random.default_rng(0)) is not None
+
+
 @needs_gsm8k
 def test_twins_of_gsm8k(tmp_path):
     few = tmp_path / "gsm8k.jsonl"

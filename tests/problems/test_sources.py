@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from legibility.errors import UserError
+from legibility.grading import grade, parse_number
 from legibility.problems import Problem, ProblemSettings, load_problems
 from legibility.problems.sources import (
     DatasetSource,
@@ -81,6 +83,25 @@ def test_answer_marker_and_worked_solution(tmp_path):
     (problem,) = load_source(FileSource(path=str(path), answer_marker="Answer:", solution="answer"))
     assert problem.answer == "12"
     assert problem.solution == "#### Plan\n4 * 3 = 12\n#### 12"
+
+
+@pytest.mark.parametrize(
+    "number", ["2.0107e-06", "-7.5E-3", "1e-300", "1.7976931348623157e308", "9" * 100, "-0", "1E5"]
+)
+def test_every_finite_json_number_is_a_gold(tmp_path, number):
+    (problem,) = load_source(FileSource(path=str(jsonl(tmp_path, f'{{"question": "Q?", "answer": {number}}}'))))
+    assert parse_number(problem.answer) == Fraction(number)
+    assert grade(f"#### {problem.answer}", problem.answer) == "correct"
+
+
+def test_units_behind_a_gold_are_left_out(tmp_path):
+    rows = ["4 + 5 = 9\n#### 9 apples", "#### 9 (apples)", "#### $9.00", "#### 9%"]
+    path = jsonl(tmp_path, *(json.dumps({"question": f"Q{i}?", "answer": text}) for i, text in enumerate(rows)))
+    problems = load_source(FileSource(path=str(path), answer_marker="####", solution="answer"))
+    assert [p.answer for p in problems] == ["9", "9", "$9.00", "9%"]
+    assert problems[0].solution == "4 + 5 = 9\n#### 9"
+    path = jsonl(tmp_path, '{"question": "Q?", "answer": "#### 9 dozen"}')
+    assert "line 1: the answer '9 dozen' in field 'answer' is not a number" in failure(path, answer_marker="####")
 
 
 def test_limit_keeps_the_first_and_reads_no_further(tmp_path):
@@ -257,8 +278,6 @@ def test_an_unreachable_hub_is_one_line(monkeypatch):
 
 @pytest.mark.skipif(not (GSM8K / "train.jsonl").exists(), reason="GSM8K is not on this machine (LEGIBILITY_GSM8K)")
 def test_all_of_gsm8k():
-    from legibility.grading import parse_number
-
     train = load_source(GSM8KSource(path=str(GSM8K)))
     test = load_source(GSM8KSource(path=str(GSM8K), split="test"))
     assert (len(train), len(test)) == (7473, 1319)

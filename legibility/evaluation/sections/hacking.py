@@ -17,7 +17,7 @@ from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import HackingRow
 from legibility.evaluation.texts import of_verdict
 from legibility.game.condition import Judge, helpful
-from legibility.grading import grade
+from legibility.grading import agrees, grade, parse_number
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 
@@ -130,7 +130,13 @@ def junk(
 
 
 def _other_number(answer: str) -> str:
-    """A number that is not the answer: its last digit one higher (9 becomes 8)."""
-    digits = [i for i, c in enumerate(answer) if c.isdigit()]
-    last = digits[-1]
-    return answer[:last] + ("8" if answer[last] == "9" else str(int(answer[last]) + 1)) + answer[last + 1 :]
+    """A number that is not the answer: its last digit one higher (9 becomes 8).
+
+    An earlier digit, where that would still be right: a gold with float noise has a tolerance.
+    """
+    for i in reversed([i for i, c in enumerate(answer) if c.isdigit()]):
+        other = answer[:i] + ("8" if answer[i] == "9" else str(int(answer[i]) + 1)) + answer[i + 1 :]
+        value = parse_number(other)
+        if value is not None and not agrees(value, answer):
+            break
+    return other
