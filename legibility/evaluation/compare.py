@@ -24,9 +24,9 @@ from legibility.evaluation.headline import STEPS, STEPS_TO_EXPLOIT, Contrast, He
 from legibility.evaluation.over_seeds import Difference, OverSeeds, over_seeds, paired_test
 from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.game.run_folder import RunFolder, different_settings
-from legibility.stored import Stored, write_stored
+from legibility.stored import Stored, stored_text, write_stored
 
-COMPARISON = "compare.json"
+COMPARISON, FIGURES = "compare.json", "figures"
 
 
 class ComparedFigure(OverSeeds):
@@ -89,16 +89,25 @@ class Comparison(Stored):
 def compare(paths: Sequence[Path | str], out: Path | str, confidence_level: float = 0.95) -> Comparison:
     """Merge finished runs into `out`/compare.json and return it.
 
-    Raises UserError for fewer than two runs, one that is not finished, two of one seed, or an `out` that exists.
+    Raises UserError for fewer than two runs, one that is not finished, two of one seed, or an `out` that exists; but
+    an `out` that this very comparison began, and that has no page yet, is gone on with.
     """
     folders, out = [Path(path) for path in paths], Path(out)
     summaries = read_summaries(folders)
-    if out.exists():
-        raise UserError(f"{out}: exists already; choose another --out")
     result = merge(summaries, confidence_level, _settings_differ(folders))
-    out.mkdir(parents=True)
+    if out.exists() and not _began(out, result):
+        raise UserError(f"{out}: exists already; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
     write_stored(out / COMPARISON, result)
     return result
+
+
+def _began(out: Path, comparison: Comparison) -> bool:
+    """Whether a folder holds nothing but what a comparison that was killed leaves: this one, without its page."""
+    if not out.is_dir() or {p.name for p in out.iterdir() if not p.name.endswith(".tmp")} - {COMPARISON, FIGURES}:
+        return False
+    file = out / COMPARISON
+    return not file.exists() or file.read_bytes() == stored_text(comparison).encode("utf-8")
 
 
 def read_summaries(paths: Sequence[Path]) -> list[Summary]:

@@ -38,6 +38,19 @@ def test_a_comparison_merges_runs_into_a_file_and_a_page(seeds, tmp_path):
     assert again.code == 2 and "exists already" in again.err
 
 
+def test_a_comparison_that_was_killed_is_gone_on_with(seeds, tmp_path):
+    out = tmp_path / "compared"
+    assert legibility("compare", *seeds, "--out", out).code == 0
+    whole = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    (out / "compare.html").unlink()  # written last
+    assert legibility("compare", *seeds, "--out", out).code == 0
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+    (out / "compare.html").unlink()
+    (out / "compare.json").write_text("{}")  # of something else
+    result = legibility("compare", *seeds, "--out", out)
+    assert result.code == 2 and "exists already" in result.err and (out / "compare.json").read_text() == "{}"
+
+
 def test_runs_that_cannot_be_compared_are_one_line_and_leave_nothing(seeds, tmp_path):
     out = tmp_path / "compared"
     for arguments, part in (

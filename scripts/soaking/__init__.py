@@ -1,0 +1,1 @@
+"""The parts of scripts/soak.py: kills, fuzzed input, damaged files, full disks, many raters."""

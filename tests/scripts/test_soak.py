@@ -1,0 +1,147 @@
+"""scripts/soak.py: each part finds what it looks for, on a few of its trials, and the page keeps its tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT, script
+
+soak = script("soak")
+
+from soaking import kills  # noqa: E402  (found once soak.py is loaded)
+from soaking.commands import call, read_only, small_disk, warm_up  # noqa: E402
+from soaking.settled import differences, settled  # noqa: E402
+from soaking.world import World  # noqa: E402
+
+
+def run_soak(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "soak.py", *arguments],
+        capture_output=True, text=True, timeout=280, check=False, cwd=ROOT,
+    )  # fmt: skip
+
+
+# --- The tools --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def short_wait(monkeypatch):
+    monkeypatch.setattr("soaking.commands.ORPHAN_SECONDS", 0.5)
+
+
+def test_a_process_that_is_left_over_is_counted_and_ended():
+    def parent():
+        subprocess.Popen(["sleep", "60"])
+
+    ended = call(parent)
+    assert (ended.code, ended.orphans) == (0, 1)
+
+
+def test_a_killed_process_a_hung_one_and_a_traceback_are_told_apart():
+    assert call(lambda: subprocess.run(["sleep", "60"], check=False), kill_after=0.2).killed
+    assert call(lambda: subprocess.run(["sleep", "60"], check=False), timeout=0.3).hung
+    ended = call(lambda: 1 / 0)
+    assert ended.traceback and not ended.refused and ended.code == 1
+
+
+def test_a_read_only_folder_and_a_full_disk(tmp_path):
+    def write():
+        (tmp_path / "file").write_bytes(b"x" * 100_000)
+
+    try:
+        refused = call(write, before=lambda: read_only(tmp_path))
+    except OSError:
+        pytest.skip("no namespaces of its own for a process here")
+    if "unshare" in refused.err:
+        pytest.skip("no namespaces of its own for a process here")
+    assert "Read-only file system" in refused.err and not list(tmp_path.iterdir())
+    assert "No space left" in call(write, before=lambda: small_disk(tmp_path, 50_000)).err
+
+
+def test_times_and_memory_are_no_difference(tmp_path):
+    for name, seconds, loss in (("a", 1, 0.5), ("b", 2, 0.5), ("c", 1, 0.6)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.json").write_text(f'{{"seconds": {seconds}, "loss": {loss}}}')
+    a, b, c = (settled(tmp_path / name) for name in "abc")
+    assert differences(a, b) == [] and differences(a, c) == ["metrics.json"]
+    (tmp_path / "b" / "more").touch()
+    assert differences(a, settled(tmp_path / "b")) == ["more"]
+
+
+def test_a_command_that_does_not_come_out_the_same_is_found(tmp_path):
+    """A planted command that appends a line whenever it is run: killed and run again, it has one too many."""
+
+    def start(world: object, place: Path) -> Path:
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "run").mkdir(exist_ok=True)
+        (place / "run" / "log").unlink(missing_ok=True)
+        return place / "run"
+
+    def grow(target: Path) -> None:
+        import time
+
+        with open(target / "log", "a") as handle:
+            handle.write("one\n")
+        time.sleep(0.2)
+
+    def go(world, job, target, kill_after=None):
+        return call(lambda: grow(target), kill_after=kill_after)
+
+    job = kills.Job("grow", 1, start, lambda w, p: [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kills, "_go", go)
+        (found,) = kills.run(None, tmp_path / "k", kills=3, seed=1, until=1e12, jobs=[job])
+    assert found.kills == 3 and found.lost == found.finished >= 1 and set(found.faults) == {"differ: log"}
+    assert f"| grow | 3 | {found.finished} | {found.lost} | 0 | 0 |" in kills.table([found])
+
+
+# --- The script -------------------------------------------------------------------------------------
+
+
+def test_the_page_has_a_place_for_every_part():
+    page = soak.PAGE.read_text(encoding="utf-8")
+    for part in soak.Part:
+        assert "THE TABLE" in soak.put(page, part.value, "THE TABLE")
+    with pytest.raises(ValueError, match="no place"):
+        soak.put(page, "nothing", "")
+    assert set(soak.PLANS) == set(soak.Part)
+
+
+def test_help_names_the_parts():
+    result = run_soak("--help")
+    assert result.returncode == 0 and all(part.value in result.stdout for part in soak.Part)
+
+
+@pytest.mark.slow
+def test_every_part_finds_nothing():
+    """The real thing, for as long as every job's first trial takes; nothing is written."""
+    before = soak.PAGE.read_bytes()
+    result = run_soak("--budget", "0.1")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "| compare |" in result.stdout and soak.PAGE.read_bytes() == before
+
+
+# --- A few trials of every part, on the tests' own game ------------------------------------------------
+
+
+class Tiny(World):
+    """The tests' tiny game in place of the script's."""
+
+    finished = property(lambda self: self.folder)
+
+
+@pytest.fixture
+def tiny_world(tiny_run, tiny_config_file, tiny_overrides) -> World:
+    warm_up()
+    return Tiny(tiny_run.path, tiny_config_file, tiny_overrides, tiny_config_file)
+
+
+def test_commands_survive_kills(tiny_world, tmp_path):
+    jobs = [job for job in kills.JOBS if job.name in ("train, 2 workers", "report")]
+    found = kills.run(tiny_world, tmp_path / "kills", kills=2, seed=0, until=0, jobs=jobs)
+    assert [(r.lost, r.redone, r.orphans, r.faults) for r in found] == [(0, 0, 0, [])] * 2
+    assert sum(r.kills for r in found) >= 1
