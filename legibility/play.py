@@ -7,20 +7,22 @@ goes through the same lines. `legibility train` is this function behind a comman
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
-from legibility.config import Config
+from legibility.config import Config, ProverSettings, VerifierSettings
 from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
 from legibility.game import base, collection, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
+from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import RunFolder, peak_memory_mb
-from legibility.game.run_records import RESOURCES, ProblemFacts, Resources
+from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
@@ -61,7 +63,8 @@ def train(
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
     device = pick_device(config.compute.device)
-    for line in check_models(config, device, base_dir):
+    checked = check_models(config, device, base_dir)
+    for line in checked.notices:
         progress.warn(line)
     problems_file = out / "problems.jsonl"
     if resume and problems_file.is_file():
@@ -74,6 +77,7 @@ def train(
         seed=config.seed,
         base_dir=None if base_dir is None else str(base_dir.resolve()),
         problems=ProblemFacts(counts=splits.counts, contamination=splits.report),
+        models=checked.models,
     )
     if not problems_file.exists():
         write_problems(problems_file, splits)
@@ -83,7 +87,9 @@ def train(
     team = Team(config.compute.workers)
     if team.workers < config.compute.workers:
         progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
-    game = Game(config, run, splits, device, progress, force=force, base_dir=base_dir, team=team)
+    game = Game(
+        pinned(config, run.manifest().models), run, splits, device, progress, force=force, base_dir=base_dir, team=team
+    )
     started = time.time()
     try:
         base.warm_start(game)
@@ -114,11 +120,16 @@ def finished(out: Path, config: Config) -> bool:
     return (run.path / "summary.json").is_file()
 
 
-def check_models(config: Config, device: str, base_dir: Path | None) -> list[str]:
-    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError.
+@dataclass(frozen=True)
+class Checked:
+    """Models that will do: where they are from, and what the user should know of them, a line each."""
 
-    Returns what the user should know of the models that will do: a line each.
-    """
+    models: list[ModelFacts]
+    notices: list[str]
+
+
+def check_models(config: Config, device: str, base_dir: Path | None) -> Checked:
+    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError."""
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
         require_vllm(device)
@@ -126,17 +137,28 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> list[str
         if find_spec(tracker) is None:
             raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     prover = Prover.load(config.prover, device, base_dir=base_dir)
+    prover.check_roles()
     if config.compute.engine == "vllm":
         check_vllm(prover, config.compute.vllm)
     engine = usable_engine(prover, config.compute.engine)
     notices = [notice(prover.causal, "prover", prover.route), engine_notice(prover, config.compute.engine, engine)]
-    judges = [config.verifier]
+    if prover.chat and not prover.chat.takes_system and prover.prompts.system:
+        notices.append(
+            "prover.chat_template: the template takes no system message; its text begins the first user message"
+        )
+    models = [_facts("prover", config.prover, prover)]
+    judges = {"verifier": config.verifier}
     if config.game.held_out_judge and HELD_OUT_JUDGE.settings(config) != config.verifier:
-        judges.append(HELD_OUT_JUDGE.settings(config))
-    for settings in judges:
+        judges[str(HELD_OUT_JUDGE)] = HELD_OUT_JUDGE.settings(config)
+    for role, settings in judges.items():
         verifier = Verifier.load(settings, device, base_dir=base_dir)
         notices.append(notice(verifier.model, "verifier", verifier.reading))
-    return list(dict.fromkeys(line for line in notices if line is not None))
+        models.append(_facts(role, settings, verifier))
+    return Checked(models, list(dict.fromkeys(line for line in notices if line is not None)))
+
+
+def _facts(role: str, settings: ProverSettings | VerifierSettings, loaded: Prover | Verifier) -> ModelFacts:
+    return ModelFacts(role=role, model=settings.model, revision=settings.revision, commit=loaded.commit)
 
 
 def _record_memory(run: RunFolder, seconds: float) -> None:

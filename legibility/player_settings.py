@@ -40,7 +40,12 @@ class WarmStartSettings(Settings):
 class ProverSettings(Settings):
     """The large language model that writes solutions in both roles."""
 
-    model: str = Field("nano", description='Hub id, local folder, or "nano" for the built-in prover.')
+    model: str = Field(
+        "nano", description='Hub id, local folder (a LoRA adapter is merged), or "nano" for the built-in prover.'
+    )
+    revision: str | None = Field(
+        None, min_length=1, description="Branch, tag or commit of a hub id (null: the newest; the commit is recorded)."
+    )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     attention: Literal["flex_attention"] | None = Field(
         None,
@@ -48,7 +53,9 @@ class ProverSettings(Settings):
     )
     lora: LoraSettings | None = Field(None, description="Train adapters instead of full weights (null: full).")
     prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
-    chat_template: bool = Field(False, description="Wrap prompts in the tokenizer's chat template.")
+    chat_template: bool | str = Field(
+        False, description="Wrap prompts in the tokenizer's chat template (true), or in the one of that name."
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
     warm_start: WarmStartSettings = Field(
         default_factory=WarmStartSettings, description="Supervised steps on reference solutions before the game."
@@ -62,6 +69,9 @@ class VerifierSettings(Settings):
         "nano",
         description='Hub id, folder, "nano" (= nano-m) or nano-xs | nano-s | nano-m | nano-equal, '
         'each also with "-marked" (taught to check steps).',
+    )
+    revision: str | None = Field(
+        None, min_length=1, description="Branch, tag or commit of a hub id (null: the newest; the commit is recorded)."
     )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="Type of the weights.")
     attention: Literal["flex_attention"] | None = Field(

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
+from legibility.chat import ChatTemplate
 from legibility.errors import UserError
 from legibility.settings import Settings, parse_settings, read_yaml
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 HELPFUL, SNEAKY = "helpful", "sneaky"
 ROLES = (HELPFUL, SNEAKY)
@@ -47,14 +44,14 @@ class PromptSet(Settings):
             raise ValueError("must contain {problem}")
         return text
 
-    def render(self, problem: str, role: str, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
-        """The full prompt text; with a tokenizer, through its chat template."""
+    def render(self, problem: str, role: str, chat: ChatTemplate | None = None) -> str:
+        """The full prompt text; with a chat template, as a conversation. Raises UserError where the template fails."""
         if role not in ROLES:
             raise ValueError(f"role must be one of {ROLES}, got {role!r}")
         template = self.helpful if role == HELPFUL else self.sneaky
         role_text = self.helpful_role if role == HELPFUL else self.sneaky_role
         system = self.system.replace("{role}", role_text).strip()
-        if tokenizer is None:
+        if chat is None:
             shots = "".join(f"{template.replace('{problem}', s.problem)} {s.solution}\n\n" for s in self.few_shot)
             head = f"{system}\n\n" if system else ""
             return head + shots + template.replace("{problem}", problem)
@@ -63,7 +60,7 @@ class PromptSet(Settings):
             messages.append({"role": "user", "content": template.replace("{problem}", shot.problem)})
             messages.append({"role": "assistant", "content": shot.solution})
         messages.append({"role": "user", "content": template.replace("{problem}", problem)})
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return chat.render(messages)
 
 
 def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:

@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 
+from legibility.chat import ChatTemplate
 from legibility.errors import UserError
 from legibility.prompts import HELPFUL, SNEAKY, PromptSet, load_prompts
 
@@ -37,10 +38,13 @@ def test_chat_rendering(byte_tokenizer):
         few_shot=[{"problem": "1 + 1?", "solution": "#### 2"}],
     )
     assert (
-        prompts.render("Q?", HELPFUL, tokenizer)
+        prompts.render("Q?", HELPFUL, ChatTemplate(tokenizer))
         == "[system]You help[user]H 1 + 1?[assistant]#### 2[user]H Q?[assistant]"
     )
-    assert PromptSet(helpful="{problem}", sneaky="{problem}").render("Q?", SNEAKY, tokenizer) == "[user]Q?[assistant]"
+    assert (
+        PromptSet(helpful="{problem}", sneaky="{problem}").render("Q?", SNEAKY, ChatTemplate(tokenizer))
+        == "[user]Q?[assistant]"
+    )
 
 
 @pytest.mark.parametrize("name", ["nano", "tutor", "plain"])

@@ -52,9 +52,8 @@ def warm_start(game: Game) -> None:
         taught = [(HELPFUL, p, p.solution) for p in worked]
         if settings.sneaky == "corrupted":
             taught += _corrupted(worked, stream(game.config.seed, "warm_start", "twins"))
-        template = prover.tokenizer if prover.chat_template else None
-        space = "" if prover.chat_template else " "
-        pairs = [(prover.prompts.render(p.question, role, template), space + text) for role, p, text in taught]
+        space = "" if prover.chat else " "
+        pairs = [(prover.prompts.render(p.question, role, prover.chat), space + text) for role, p, text in taught]
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
             metrics = fine_tune(

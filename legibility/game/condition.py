@@ -175,7 +175,7 @@ class Judge:
         }
         changes = {name: value for name, value in changes.items() if value is not None}
         if "model" in changes:
-            changes["layers"] = None  # of another model
+            changes["layers"] = changes["revision"] = None  # of another model
         if changes.get("score") == "last_token":
             changes["lm_weight"] = 0.0  # a classifier predicts no tokens
         return config.verifier.model_copy(update=changes)

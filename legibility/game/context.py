@@ -65,7 +65,7 @@ class Game:
         """A prover checkpoint of this run (an adapter is put on the warm-started base)."""
         settings = self.config.prover
         if self.base_source and (folder / "adapter_config.json").is_file():
-            settings = settings.model_copy(update={"model": self.base_source})
+            settings = settings.model_copy(update={"model": self.base_source, "revision": None})
         return Prover.load(settings, self.device, source=str(folder), base_dir=self.base_dir)
 
     def saved_verifier(self, index: int) -> Verifier:

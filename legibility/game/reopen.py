@@ -7,6 +7,7 @@ from pathlib import Path
 from legibility.config import Config
 from legibility.game.context import Game
 from legibility.game.phases import WARM_START
+from legibility.game.pinned import pinned
 from legibility.game.run_folder import RunFolder
 from legibility.models.loading import pick_device
 from legibility.problems import ProblemSplits
@@ -27,8 +28,8 @@ def reopen(
     config start where they did when the run was made (the manifest's base_dir).
     Raises UserError where the folder cannot be read.
     """
-    config = config or run.config()
-    base_dir = run.manifest().base_dir
+    manifest = run.manifest()
+    config, base_dir = pinned(config or run.config(), manifest.models), manifest.base_dir
     game = Game(
         config,
         run,

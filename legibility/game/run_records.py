@@ -38,6 +38,15 @@ class ProblemFacts(Stored):
     contamination: Contamination = Field(description="Duplicates between the parts, and what was dropped for them.")
 
 
+class ModelFacts(Stored):
+    """A model that a run starts from."""
+
+    role: str = Field(description="prover, verifier or held_out_judge.")
+    model: str = Field(description="Its name in the settings: a hub id, a folder, or a built-in model.")
+    revision: str | None = Field(description="Revision that the settings ask for; null: the newest.")
+    commit: str | None = Field(description="Commit that was loaded from the hub; null: not from the hub.")
+
+
 class Manifest(Versioned):
     """manifest.json: where and with what a run (or a weak-to-strong experiment) was made."""
 
@@ -54,6 +63,7 @@ class Manifest(Versioned):
     seed: int | None = Field(None, description="Seed of a game.")
     base_dir: str | None = Field(None, description="Folder that relative paths of the config start from.")
     problems: ProblemFacts | None = Field(None, description="The problems of a game.")
+    models: list[ModelFacts] | None = Field(None, description="The models of a game, as they were when it began.")
     seeds: list[int] | None = Field(None, description="Seeds of a weak-to-strong experiment.")
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as hf_logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from legibility.errors import UserError
+from legibility.models.adapters import adapter_at, merged
 from legibility.models.nano import NANO_DIR
+from legibility.models.pretrained import pretrained, readable_errors
 
 FLEX = "flex_attention"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -49,10 +46,15 @@ def resolve(name: str, role: str, base_dir: Path | None = None) -> str:
     return name
 
 
-def load_tokenizer(source: str, role: str) -> Any:
-    """The tokenizer of a model, with a pad token (its end token where it has none). Raises UserError without one."""
-    with _readable_errors(source, role):
-        tokenizer = AutoTokenizer.from_pretrained(source)
+def load_tokenizer(source: str, role: str, revision: str | None = None) -> Any:
+    """The tokenizer of a model, with a pad token (its end token where it has none). Raises UserError without one.
+
+    An adapter that was saved without a tokenizer has its base's.
+    """
+    adapter = adapter_at(source, role, revision)
+    if adapter is not None and not (Path(source) / "tokenizer_config.json").is_file():
+        source, revision = adapter.base, adapter.base_revision
+    tokenizer = pretrained(AutoTokenizer, source, role, revision)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -62,6 +64,30 @@ def usable_pad(model: Any, tokenizer: Any) -> int:
     """An id to fill batches up with, which masks hide: the pad token's where the model has it, else any."""
     pad = tokenizer.pad_token_id
     return pad if pad is not None and pad < model.get_input_embeddings().weight.shape[0] else 0
+
+
+def check_vocabulary(model: Any, tokenizer: Any, role: str) -> int | None:
+    """The size of the model's vocabulary where its tokenizer has tokens beyond it, None where it has none.
+
+    Raises UserError where not only added tokens (a pad token, say) lie beyond, so that ordinary text would.
+    """
+    size: int = model.get_input_embeddings().weight.shape[0]
+    if getattr(tokenizer, "vocab_size", 0) > size:
+        raise UserError(
+            f"{role}.model: the tokenizer has {tokenizer.vocab_size} tokens and the model {size}; "
+            "give a folder in which the two belong together"
+        )
+    return size if len(tokenizer) > size else None
+
+
+def check_ids(ids: Sequence[int], size: int | None, tokenizer: Any, role: str) -> None:
+    """Raises UserError for a text with a token that the model does not have (see `check_vocabulary`)."""
+    if size is not None and max(ids, default=0) >= size:
+        token = tokenizer.convert_ids_to_tokens(max(ids))
+        raise UserError(
+            f"{role}.model: the text has the token {token!r}, which the tokenizer knows and the model does not "
+            f"({size} tokens); leave it out of problems and templates, or use another model"
+        )
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -76,15 +102,33 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     return ids
 
 
-def load_causal(source: str, dtype: str, device: str, attention: str | None = None, role: str = "prover") -> Any:
+def surplus_start(tokenizer: Any, template: str) -> int:
+    """How many tokens to take off an encoded template's start: 1 where it writes BOS and the tokenizer adds it again."""
+    for name, start in ((tokenizer.bos_token, tokenizer.bos_token_id), (tokenizer.cls_token, tokenizer.cls_token_id)):
+        if name and template.startswith(name) and tokenizer(name)["input_ids"][:2] == [start, start]:
+            return 1
+    return 0
+
+
+def load_causal(
+    source: str,
+    dtype: str,
+    device: str,
+    attention: str | None = None,
+    role: str = "prover",
+    revision: str | None = None,
+) -> Any:
     """A causal language model in evaluation mode, with transformers' choice of attention or a named one.
 
-    `role` names the setting in errors. Raises UserError where there is no such model.
+    A folder (or hub id) of an adapter gives its base with the adapter merged. `role` names the setting in errors.
+    Raises UserError where there is no such model.
     """
-    with _readable_errors(source, role):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source, dtype=DTYPES[dtype], **_attention(role, attention, device)
-        )
+    adapter = adapter_at(source, role, revision)
+    base, at = (source, revision) if adapter is None else (adapter.base, adapter.base_revision)
+    options = {"dtype": DTYPES[dtype], **_attention(role, attention, device)}
+    model: Any = pretrained(AutoModelForCausalLM, base, role, at, **options)
+    if adapter is not None:
+        model = merged(model, adapter, role)
     return model.to(device).eval()
 
 
@@ -98,17 +142,67 @@ def disable_dropout(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def load_classifier(source: str, dtype: str, device: str, seed: int, attention: str | None = None) -> Any:
+def load_classifier(
+    source: str, dtype: str, device: str, seed: int, attention: str | None = None, revision: str | None = None
+) -> Any:
     """A sequence classifier with one logit; a missing head is initialised from `seed`.
 
-    Raises UserError where it cannot be loaded.
+    A head of two labels becomes one of one logit, the second label's less the first's. An adapter is merged.
+    Raises UserError where it cannot be loaded, or has a head of more labels.
     """
-    with _readable_errors(source, "verifier"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: Any = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=1, dtype=DTYPES[dtype], **_attention("verifier", attention, device)
+    adapter = adapter_at(source, "verifier", revision)
+    base, at = (source, revision) if adapter is None else (adapter.base, adapter.base_revision)
+    config = pretrained(AutoConfig, base, "verifier", at)
+    labels = config.num_labels if _has_head(config) else 1
+    if labels > 2:
+        raise UserError(
+            f"verifier.model: {base} has a head of {labels} labels, and a score is one number; "
+            "use a reward model, a classifier of two labels, or a model without a head"
         )
+    options = {"dtype": DTYPES[dtype], **_attention("verifier", attention, device)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: Any = pretrained(AutoModelForSequenceClassification, base, "verifier", at, num_labels=labels, **options)
+    if adapter is not None and adapter.task == "SEQ_CLS":
+        model = merged(model, adapter, "verifier")
+    elif adapter is not None:
+        tuned = load_causal(source, dtype, device, attention, "verifier", revision)
+        with readable_errors(source, "verifier"):
+            model.base_model.load_state_dict(tuned.base_model.state_dict())
+    if labels == 2:
+        one_logit(model)
     return model.to(device).eval()
+
+
+def _has_head(config: Any) -> bool:
+    """Whether a saved model is a classifier, by the name of its class. (Every configuration has a number of labels.)"""
+    return any("ForSequenceClassification" in name for name in config.architectures or [])
+
+
+@torch.no_grad()
+def one_logit(model: Any) -> None:
+    """Turn a head of two labels into one logit, log p(second) - log p(first), in place.
+
+    Raises UserError where the head is not one linear layer.
+    """
+    below = {id(module) for module in model.base_model.modules()}
+    heads = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == 2 and id(module) not in below
+    ]
+    if len(heads) != 1:
+        raise UserError(
+            "verifier.model: its head of two labels is no single linear layer; use a model with one logit or without a head"
+        )
+    (name, old) = heads[0]
+    new = torch.nn.Linear(old.in_features, 1, bias=old.bias is not None, dtype=old.weight.dtype)
+    new.weight.copy_(old.weight[1:] - old.weight[:1])
+    if old.bias is not None:
+        new.bias.copy_(old.bias[1:] - old.bias[:1])
+    owner, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(owner) if owner else model, leaf, new)
+    model.config.num_labels = model.num_labels = 1
 
 
 def _attention(role: str, name: str | None, device: str) -> dict[str, str]:
@@ -131,26 +225,3 @@ def pick_device(setting: str) -> str:
             f"compute.device: {setting!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu"
         ) from None
     return setting
-
-
-@contextmanager
-def _readable_errors(source: str, role: str) -> Iterator[None]:
-    """Quiet the libraries' loading reports and turn their failures into one line."""
-    level = hf_logging.get_verbosity()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logging.captureWarnings(False)
-            yield
-    except UserError:
-        raise
-    except Exception as error:  # transformers raises many types here: OSError, ValueError, SafetensorError, …
-        reason = " ".join(str(error).split())[:200]
-        offline = " (the hub is switched off by HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
-        raise UserError(
-            f"{role}.model: cannot load {source!r}{offline}: {reason}; give a hub id or a folder with a saved model"
-        ) from None
-    finally:
-        hf_logging.set_verbosity(level)

@@ -16,17 +16,27 @@ from typing import Any
 
 import torch
 
+from legibility.chat import ChatTemplate
 from legibility.config import ProverSettings
 from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logits, causal_logprobs
-from legibility.models.loading import disable_dropout, encode_prompt, load_causal, load_tokenizer, resolve
+from legibility.models.loading import (
+    check_ids,
+    check_vocabulary,
+    disable_dropout,
+    encode_prompt,
+    load_causal,
+    load_tokenizer,
+    resolve,
+)
+from legibility.models.pretrained import commit_of
 from legibility.models.routes import Route
 from legibility.models.self_check import causal_route
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
-from legibility.prompts import PromptSet, load_prompts
+from legibility.prompts import HELPFUL, ROLES, SNEAKY, PromptSet, load_prompts
 
 
 class Prover:
@@ -39,18 +49,19 @@ class Prover:
         prompts: PromptSet,
         *,
         device: str,
-        chat_template: bool = False,
+        chat_template: bool | str = False,
         route: Route | None = None,
     ) -> None:
         self.model, self.tokenizer, self.prompts = model, tokenizer, prompts
         self.device, self.chat_template = device, chat_template
+        self.commit: str | None = None  # of a model from the hub
+        self.chat = ChatTemplate.of(tokenizer, chat_template)
         self.is_lora = hasattr(model, "peft_config")
         self._encoded: dict[tuple[str, str], list[int]] = {}
         disable_dropout(model)  # PPO compares log-probs of one function
+        self._vocabulary = check_vocabulary(self.causal, tokenizer, "prover")
         self.route = route or causal_route(self.causal, "prover")
         self.engines: dict[str, str] = {}  # what samples where an engine is asked for (legibility.rollouts.choice)
-        if chat_template and not tokenizer.chat_template:
-            raise UserError("prover.chat_template: this model's tokenizer has no chat template; set it to false")
 
     @classmethod
     def load(
@@ -67,12 +78,13 @@ class Prover:
         A folder with an `adapter_config.json` is an adapter on top of the settings' model.
         Raises UserError where anything cannot be loaded.
         """
-        base = resolve(settings.model, "prover", base_dir)
+        base, revision = resolve(settings.model, "prover", base_dir), settings.revision
         adapter = source if source and (Path(source) / "adapter_config.json").is_file() else None
         if source and not adapter:
-            base = source
-        tokenizer = load_tokenizer(base, "prover")
-        model = load_causal(base, settings.dtype, device, settings.attention)
+            base, revision = source, None
+        commit = commit_of(base, revision, "prover")
+        tokenizer = load_tokenizer(base, "prover", commit)
+        model = load_causal(base, settings.dtype, device, settings.attention, revision=commit)
         if adapter:
             from peft import PeftModel  # slow to import, here and below: only LoRA needs it
 
@@ -83,13 +95,15 @@ class Prover:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             if hasattr(model, "enable_input_require_grads"):
                 model.enable_input_require_grads()
-        return cls(
+        prover = cls(
             model,
             tokenizer,
             load_prompts(settings.prompts, base_dir),
             device=device,
             chat_template=settings.chat_template,
         )
+        prover.commit = commit
+        return prover
 
     @property
     def causal(self) -> Any:
@@ -118,9 +132,26 @@ class Prover:
         """Token ids of the role's prompt for this problem, tokenised once."""
         key = problem.question, role
         if key not in self._encoded:
-            text = self.prompts.render(problem.question, role, self.tokenizer if self.chat_template else None)
-            self._encoded[key] = encode_prompt(self.tokenizer, text)
+            text = self.prompts.render(problem.question, role, self.chat)
+            ids = encode_prompt(self.tokenizer, text)
+            check_ids(ids, self._vocabulary, self.tokenizer, "prover")
+            self._encoded[key] = ids
         return list(self._encoded[key])
+
+    def check_roles(self) -> None:
+        """Raises UserError where both roles read the same tokens, or a prompt does not hold its problem."""
+        problem = Problem("check", "Tom has 3 pens and Ann has 4. How many have they?", "7")
+        texts = [self.prompts.render(problem.question, role, self.chat) for role in ROLES]
+        if any(problem.question not in text for text in texts):
+            raise UserError(
+                "prover.chat_template: the template leaves the problem out of the prompt; set it to false, or mend the template"
+            )
+        if self.prompt_ids(problem, HELPFUL) == self.prompt_ids(problem, SNEAKY):
+            how = "with the chat template" if self.chat else "to this model's tokenizer"
+            raise UserError(
+                f"prover.prompts: helpful and sneaky prompts are the same {how}, so no role would be played; "
+                "write the difference into the helpful and sneaky templates, in words the tokenizer knows"
+            )
 
     def decode(self, ids: list[int]) -> str:
         """Completion text without special tokens."""

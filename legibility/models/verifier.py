@@ -23,8 +23,18 @@ from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logprobs
-from legibility.models.loading import load_causal, load_classifier, load_tokenizer, resolve, usable_pad
+from legibility.models.loading import (
+    check_ids,
+    check_vocabulary,
+    load_causal,
+    load_classifier,
+    load_tokenizer,
+    resolve,
+    surplus_start,
+    usable_pad,
+)
 from legibility.models.own_pooling import ScoreReading, own_scores
+from legibility.models.pretrained import commit_of
 from legibility.models.routes import Route, attention_window
 from legibility.models.score_heads import (
     HEAD_SETTINGS,
@@ -89,7 +99,10 @@ class Verifier:
         # A decoder's score is read at the last real token by length, not by comparing with the pad id
         # (which may equal the end token); encoders bring their own pooling.
         self.reads_last_token = hasattr(model, "score") and isinstance(model.score, torch.nn.Linear)
+        self.commit: str | None = None  # of a model from the hub
         self.pad_id = usable_pad(model, tokenizer)
+        self._vocabulary = check_vocabulary(model, tokenizer, "verifier")
+        self._surplus = surplus_start(tokenizer, template)
         if head is not None and not tokenizer.is_fast:
             raise UserError(
                 f"verifier.score: {head.kind} finds the solution's tokens by their offsets, which this tokenizer does not "
@@ -127,11 +140,13 @@ class Verifier:
         Raises UserError where the model cannot be loaded or cannot give the score asked for.
         """
         place = source or resolve(settings.model, "verifier", base_dir)
-        tokenizer = load_tokenizer(place, "verifier")
+        revision = settings.revision if source is None else None
+        commit = commit_of(place, revision, "verifier")
+        tokenizer = load_tokenizer(place, "verifier", commit)
         saved = source is not None and (Path(source) / HEAD_SETTINGS).is_file()
         head = None
         if saved or (source is None and settings.score != "last_token"):
-            model = load_causal(place, settings.dtype, device, settings.attention, role="verifier")
+            model = load_causal(place, settings.dtype, device, settings.attention, "verifier", commit)
             if not reads_left_to_right(model):
                 raise UserError(
                     f"verifier.score: {settings.score} needs a causal language model, and {place} reads both ways; "
@@ -143,10 +158,10 @@ class Verifier:
             head = load_head(Path(place)) if saved else new_head(settings.score, hidden, settings.pooling, seed)
             head = head.to(device)
         else:
-            model = load_classifier(place, settings.dtype, device, seed, settings.attention)
+            model = load_classifier(place, settings.dtype, device, seed, settings.attention, commit)
             if source is None and settings.layers is not None:
                 keep_layers(model, settings.layers)
-        return cls(
+        verifier = cls(
             model,
             tokenizer,
             template=settings.template,
@@ -155,6 +170,8 @@ class Verifier:
             batch=batch,
             head=head,
         )
+        verifier.commit = commit
+        return verifier
 
     def text(self, problem: Problem, solution: str) -> str:
         """What the verifier reads: the template, filled in. Never the role, never the gold answer."""
@@ -165,14 +182,16 @@ class Verifier:
         if not problems:
             return []
         texts = [self.text(p, s) for p, s in zip(problems, solutions, strict=True)]
+        made = self.tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=self.head is not None)
+        rows = [ids[self._surplus :] for ids in made["input_ids"]]
+        for ids in rows if self._vocabulary is not None else ():
+            check_ids(ids, self._vocabulary, self.tokenizer, "verifier")
         if self.head is None:
-            encoded = self.tokenizer(texts, truncation=False, verbose=False)["input_ids"]
-            return [shortened(EncodedText(ids), self.max_length) for ids in encoded]
-        made = self.tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=True)
+            return [shortened(EncodedText(ids), self.max_length) for ids in rows]
         spans = [self._solution_span(p, s) for p, s in zip(problems, solutions, strict=True)]
         return [
-            shortened(EncodedText(ids, covered(offsets, span)), self.max_length)
-            for ids, offsets, span in zip(made["input_ids"], made["offset_mapping"], spans, strict=True)
+            shortened(EncodedText(ids, covered(offsets[self._surplus :], span)), self.max_length)
+            for ids, offsets, span in zip(rows, made["offset_mapping"], spans, strict=True)
         ]
 
     @torch.no_grad()
@@ -190,7 +209,7 @@ class Verifier:
         self.model.train(was_training)
         start, end = self._solution_span(problem, solution)
         made = self.tokenizer(self.text(problem, solution), verbose=False, return_offsets_mapping=True)
-        offsets = without_middle(made["offset_mapping"], self.max_length)
+        offsets = without_middle(made["offset_mapping"][self._surplus :], self.max_length)
         tokens = []
         for place, share in zip(text.predicted, parts.shares.tolist(), strict=True):
             first, last = (min(max(x, start), end) - start for x in offsets[place])

@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.errors import UserError
 from legibility.grading import read_gold
+from legibility.hub import hub_reachable
 from legibility.problems.generator import generate_problems
 from legibility.problems.pretraining import built_in_text
 from legibility.problems.records import Problem
@@ -367,11 +368,17 @@ def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
     """A split of a data set on the hub. Raises UserError, which ends in `advice`, where it cannot be loaded."""
     import datasets  # slow to import; most sources do without
 
+    offline = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = (
+        offline or not hub_reachable()
+    )  # the cache alone, instead of half a minute of retries
     try:
         return datasets.load_dataset(name, subset, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = _short(" ".join(str(error).split()))
         raise UserError(f"dataset {name} ({split}) could not be loaded from the hub: {reason}; {advice}") from error
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
 
 
 def dataset_rows(dataset: Dataset, place: str) -> Iterator[Located]:

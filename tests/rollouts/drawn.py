@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from legibility.rollouts import Completion
 
 ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/rollouts/test_vllm.py
@@ -15,3 +17,12 @@ def ids(completions) -> list[list[list[int]]]:
 
 def flat(completions) -> list[Completion]:
     return [c for group in completions for c in group]
+
+
+class Tokens(SimpleNamespace):
+    """As much of a tokenizer as sampling asks for."""
+
+    vocab_size = 6
+
+    def __len__(self) -> int:
+        return self.vocab_size

@@ -19,6 +19,7 @@ from legibility.player_settings import LoraSettings, ProverSettings
 from legibility.ppo import PPO, Batch
 from legibility.randomness import stream
 from legibility.rollouts import sample, vllm
+from tests.rollouts.drawn import Tokens
 from tests.support import forward_logprobs, legibility, prover_of, tiny_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]
@@ -138,8 +139,8 @@ def test_logprobs_are_those_of_the_prover(installed, byte_tokenizer, name, tempe
     check_logprobs(prover.model, drawn, temperature)
 
 
-def test_endings(installed, byte_tokenizer):
-    prover = tiny(byte_tokenizer, vocab_size=6, initializer_range=0.1)
+def test_endings(installed):
+    prover = tiny(Tokens(eos_token_id=1, pad_token_id=0, chat_template=None), vocab_size=6, initializer_range=0.1)
     prover.model.generation_config.eos_token_id = [1, 4]
     drawn = sample(prover, [[2, 3], [5]], 30, seed=0, max_new_tokens=6, engine="vllm", vllm=VLLMSettings(max_length=64))
     flat = [c for group in drawn for c in group]

@@ -1,0 +1,90 @@
+"""LoRA folders as models: the base that an adapter names, with the adapter merged into its weights.
+
+What follows (a warm start, fresh adapters, a frozen reference, a verifier's head) then starts from the tuned
+weights, not from the raw base.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import find_adapter_config_file
+
+from legibility.errors import UserError
+from legibility.models.pretrained import ADAPTER, hub_options, readable_errors
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter's folder or hub id, the model it was trained on, and what it was trained for (peft's task type)."""
+
+    place: str
+    revision: str | None
+    base: str
+    base_revision: str | None
+    task: str | None
+
+
+def adapter_at(source: str, role: str, revision: str | None = None) -> Adapter | None:
+    """The adapter in a folder or at a hub id; None for a whole model. Raises UserError where it names no base."""
+    if Path(source).is_dir():
+        file = Path(source) / ADAPTER
+        found = str(file) if file.is_file() else None
+    else:
+        with readable_errors(source, role):
+            found = find_adapter_config_file(source, **hub_options(source, revision))
+    if found is None:
+        return None
+    try:
+        facts = json.loads(Path(found).read_text(encoding="utf-8"))
+        base = facts["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        facts, base = {}, None
+    if not isinstance(base, str) or not base:
+        raise UserError(
+            f"{role}.model: {found} does not name the model it adapts (base_model_name_or_path); "
+            "write it in, or merge the adapter into its base and give that folder"
+        )
+    beside = Path(source) / base
+    if Path(source).is_dir() and not Path(base).is_dir() and beside.is_dir():
+        base = str(beside)  # relative to the adapter, where it was moved together with its base
+    return Adapter(source, revision, base, facts.get("revision"), facts.get("task_type"))
+
+
+def merged(model: Any, adapter: Adapter, role: str) -> Any:
+    """The base `model` with the adapter's change added to its weights.
+
+    Raises UserError where the adapter does not fit, or cannot be merged (prompts and prefixes are no weights).
+    """
+    from peft import PeftModel  # slow to import; only adapters need it
+
+    with readable_errors(adapter.place, role):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            tuned: Any = PeftModel.from_pretrained(model, _folder(adapter))
+        if any("missing adapter keys" in str(w.message) for w in said):
+            raise UserError(
+                f"{role}.model: the adapter in {adapter.place} lacks weights that its settings ask for; "
+                "save it again, or give its merged model"
+            )
+        if not hasattr(tuned, "merge_and_unload"):
+            kind = tuned.active_peft_config.peft_type
+            raise UserError(
+                f"{role}.model: the adapter in {adapter.place} ({getattr(kind, 'value', kind)}) cannot be merged into weights; "
+                "use a LoRA adapter or a whole model"
+            )
+        return tuned.merge_and_unload()
+
+
+def _folder(adapter: Adapter) -> str:
+    """The adapter's folder, fetched from the hub where it is there."""
+    if Path(adapter.place).is_dir():
+        return adapter.place
+    from huggingface_hub import snapshot_download  # slow to import, as above
+
+    options = hub_options(adapter.place, adapter.revision)
+    return str(snapshot_download(adapter.place, allow_patterns=["adapter_*"], **options))

@@ -1,0 +1,92 @@
+"""The one way to transformers' `from_pretrained`: no code from model folders, no waiting for an absent hub, short errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file, extract_commit_hash
+from transformers.utils import logging as hf_logging
+
+from legibility.errors import UserError
+from legibility.hub import hub_reachable
+
+ADAPTER = "adapter_config.json"
+OFFLINE = "the hub cannot be reached"
+
+
+def pretrained(kind: Any, source: str, role: str, revision: str | None = None, **options: Any) -> Any:
+    """`kind.from_pretrained(source)`, of a folder or of a hub id at a revision. `role` names the setting in errors.
+
+    Code that a model brings along (`auto_map`) is never run, and nobody is asked whether it may.
+    Raises UserError where there is no such model, or only with code of its own.
+    """
+    with readable_errors(source, role):
+        return kind.from_pretrained(source, trust_remote_code=False, **hub_options(source, revision), **options)
+
+
+def hub_options(source: str, revision: str | None) -> dict[str, Any]:
+    """What a hub id needs beside its name: its revision, and the local cache alone where the hub is out of reach."""
+    if Path(source).is_dir():
+        return {}
+    return {"local_files_only": not hub_reachable(), **({} if revision is None else {"revision": revision})}
+
+
+def commit_of(source: str, revision: str | None, role: str) -> str | None:
+    """The commit that a revision of a hub id (None: the newest) stands for now; None for a folder.
+
+    Raises UserError for the revision of a folder, which has none, and where the hub has no such model.
+    """
+    if Path(source).is_dir():
+        if revision is not None:
+            raise UserError(f"{role}.revision: {source} is a folder, and only hub ids have revisions; set it to null")
+        return None
+    with readable_errors(source, role):
+        for name in ("config.json", ADAPTER):
+            file = cached_file(
+                source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source, revision)
+            )
+            if file is not None:
+                commit: str | None = extract_commit_hash(file, None)
+                return commit
+        raise OSError(f"nothing at revision {revision or 'main'}")
+
+
+@contextmanager
+def readable_errors(source: str, role: str) -> Iterator[None]:
+    """Quiet the libraries' loading reports and turn their failures into one line."""
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.captureWarnings(False)
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises many types here: OSError, ValueError, SafetensorError, …
+        raise UserError(f"{role}.model: cannot load {source!r}{_why(source, error)}") from None
+    finally:
+        hf_logging.set_verbosity(level)
+
+
+def _why(source: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    if "trust_remote_code" in str(error) or "custom code" in str(error):
+        return (
+            ": it needs code of its own, which is never run (trust_remote_code stays off); "
+            "use a model of an architecture that transformers knows"
+        )
+    if os.environ.get("HF_HUB_OFFLINE") == "1":
+        return f" (the hub is switched off by HF_HUB_OFFLINE): {reason}; give a hub id or a folder with a saved model"
+    if not Path(source).is_dir() and not hub_reachable():
+        return (
+            f": {OFFLINE} and its cache has no such model or revision; give a folder with a saved model, or go online"
+        )
+    return f": {reason}; give a hub id or a folder with a saved model"

@@ -1,0 +1,125 @@
+"""No code of a model's own is run, revisions are of hub ids, and the commit is known."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from legibility.config import ProverSettings, VerifierSettings
+from legibility.errors import UserError
+from legibility.models.prover import Prover
+from legibility.models.verifier import Verifier
+from tests.support import ROOT
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TRAP = "import pathlib\npathlib.Path({mark!r}).write_text('run')\nfrom transformers import LlamaConfig as Trap, LlamaForCausalLM as TrapModel\n"
+
+
+@pytest.fixture
+def trap(tiny_prover_dir, tmp_path):
+    """A model folder whose configuration points to code beside it; running it leaves a mark."""
+
+    def make(model_type: str):
+        folder, mark = tmp_path / model_type, tmp_path / f"{model_type}-ran"
+        shutil.copytree(tiny_prover_dir, folder)
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"model_type": model_type, "auto_map": {"AutoConfig": "trap.Trap", "AutoModelForCausalLM": "trap.TrapModel",
+                                                          "AutoModelForSequenceClassification": "trap.TrapModel"}}  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "trap.py").write_text(TRAP.format(mark=str(mark)))
+        (folder / "custom_generate").mkdir()
+        (folder / "custom_generate" / "generate.py").write_text(TRAP.format(mark=str(mark)))
+        return folder, mark
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["Prover", "Verifier"])
+def test_code_of_an_unknown_architecture_is_refused_not_asked_about(kind, trap, tmp_path):
+    """In a process of its own, with "y" on its standard input."""
+    folder, mark = trap("trap")
+    code = (
+        f"from legibility import {kind}\nfrom legibility.config import {kind}Settings\nfrom legibility.errors import UserError\n"
+        f"try:\n    {kind}.load({kind}Settings(model={str(folder)!r}), 'cpu')\nexcept UserError as error:\n    print(error)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], input="y\n" * 9, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert out.stdout.startswith(f"{kind.lower()}.model: cannot load") and "never run" in out.stdout
+    assert out.stdout.count("\n") == 1 and "[y/N]" not in out.stdout + out.stderr
+    assert not mark.exists()
+
+
+def test_code_beside_a_known_architecture_is_left_alone(trap):
+    folder, mark = trap("llama")
+    assert type(Prover.load(ProverSettings(model=str(folder)), "cpu").causal).__module__.startswith("transformers.")
+    assert not mark.exists()
+
+
+def test_a_folder_has_no_revision(tiny_prover_dir):
+    for kind, settings in ((Prover, ProverSettings), (Verifier, VerifierSettings)):
+        with pytest.raises(UserError, match=r"^(prover|verifier)\.revision: .* is a folder"):
+            kind.load(settings(model=str(tiny_prover_dir), revision="main"), "cpu")
+
+
+@pytest.fixture
+def cached(tiny_prover_dir, tmp_path, monkeypatch):
+    """The tiny prover as somebody/tiny in the hub's cache, at one commit with a branch and a tag."""
+    place = tmp_path / "hub" / "models--somebody--tiny"
+    shutil.copytree(tiny_prover_dir, place / "snapshots" / COMMIT)
+    (place / "refs").mkdir()
+    for name in ("main", "v1"):
+        (place / "refs" / name).write_text(COMMIT)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("legibility.models.pretrained.hub_reachable", lambda: False)
+    return "somebody/tiny"
+
+
+@pytest.mark.parametrize("revision", [None, "v1", COMMIT])
+def test_the_commit_of_a_hub_id_is_known(revision, cached):
+    prover = Prover.load(ProverSettings(model=cached, revision=revision), "cpu")
+    assert prover.commit == COMMIT
+    assert Verifier.load(VerifierSettings(model=cached, revision=revision), "cpu").commit == COMMIT
+
+
+def test_an_adapter_on_the_hub_has_a_commit_too(cached, tiny_prover_dir, tmp_path):
+    place = tmp_path / "hub" / "models--somebody--adapter"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(COMMIT)
+    base = AutoModelForCausalLM.from_pretrained(tiny_prover_dir)
+    tuned = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    tuned.peft_config["default"].base_model_name_or_path = cached
+    tuned.save_pretrained(place / "snapshots" / COMMIT)
+    prover = Prover.load(ProverSettings(model="somebody/adapter"), "cpu")
+    assert prover.commit == COMMIT and not prover.is_lora
+
+
+def test_a_revision_that_is_not_there(cached):
+    with pytest.raises(
+        UserError,
+        match=r"^prover\.model: cannot load .somebody/tiny.: the hub cannot be reached and its cache has no such model or revision",
+    ):
+        Prover.load(ProverSettings(model=cached, revision="v2"), "cpu")
+
+
+def test_a_folder_has_no_commit(tiny_prover_dir):
+    assert Prover.load(ProverSettings(model=str(tiny_prover_dir)), "cpu").commit is None
+
+
+def test_there_is_one_way_to_from_pretrained():
+    """Every other call would have to remember that a model's own code is not run. (peft reads weights alone.)"""
+    calls = {
+        (path.name, line.strip())
+        for path in (ROOT / "legibility").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if ".from_pretrained(" in line and "PeftModel" not in line and not line.lstrip().startswith('"""')
+    }
+    assert {name for name, _ in calls} == {"pretrained.py"} and len(calls) == 1
