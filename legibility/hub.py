@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -21,9 +23,29 @@ def endpoint() -> str:
 
 def hub_reachable() -> bool:
     """Whether something answers at the hub's address, or at the proxy in front of it. False where it is switched off."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return False
-    return answers(_door(endpoint()))
+    return not switched_off() and answers(_door(endpoint()))
+
+
+def switched_off() -> bool:
+    """Whether the environment forbids the hub."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
+@contextmanager
+def only_what_answers(*, needed: bool = True) -> Iterator[None]:
+    """Libraries read the hub's cache alone while it is out of reach, or not `needed`: every request fails at once.
+
+    Their own switches (`local_files_only`) do not reach every request that they make on the way.
+    """
+    from huggingface_hub import constants  # slow to import, as above
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not needed or not hub_reachable()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _door(address: str) -> tuple[str, int]:

@@ -21,6 +21,7 @@ def knocks(monkeypatch):
     def hang(door, timeout):
         tried.append(door)
         time.sleep(5)
+        raise OSError
 
     monkeypatch.setattr(socket, "create_connection", hang)
     monkeypatch.setattr(hub, "endpoint", lambda: "https://hub.invalid")

@@ -56,9 +56,9 @@ def adapter_at(source: str, role: str, revision: str | None = None) -> Adapter |
 
 
 def merged(model: Any, adapter: Adapter, role: str) -> Any:
-    """The base `model` with the adapter's change added to its weights.
+    """The base `model` with the adapter's change added to its weights; its name is then the adapter's.
 
-    Raises UserError where the adapter does not fit, or cannot be merged (prompts and prefixes are no weights).
+    (A fresh adapter names what it was trained on by that, so that the two are found together again.) Raises UserError where the adapter does not fit, or cannot be merged (prompts and prefixes are no weights).
     """
     from peft import PeftModel  # slow to import; only adapters need it
 
@@ -77,7 +77,9 @@ def merged(model: Any, adapter: Adapter, role: str) -> Any:
                 f"{role}.model: the adapter in {adapter.place} ({getattr(kind, 'value', kind)}) cannot be merged into weights; "
                 "use a LoRA adapter or a whole model"
             )
-        return tuned.merge_and_unload()
+        whole = tuned.merge_and_unload()
+        whole.name_or_path = str(Path(adapter.place).resolve()) if Path(adapter.place).is_dir() else adapter.place
+        return whole
 
 
 def _folder(adapter: Adapter) -> str:

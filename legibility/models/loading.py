@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from legibility.errors import UserError
 from legibility.models.adapters import adapter_at, merged
 from legibility.models.nano import NANO_DIR
-from legibility.models.pretrained import pretrained, readable_errors
+from legibility.models.pretrained import has_file, pretrained, readable_errors
 
 FLEX = "flex_attention"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -51,8 +51,9 @@ def load_tokenizer(source: str, role: str, revision: str | None = None) -> Any:
 
     An adapter that was saved without a tokenizer has its base's.
     """
-    adapter = adapter_at(source, role, revision)
-    if adapter is not None and not (Path(source) / "tokenizer_config.json").is_file():
+    while (adapter := adapter_at(source, role, revision)) and not has_file(
+        source, "tokenizer_config.json", role, revision
+    ):
         source, revision = adapter.base, adapter.base_revision
     tokenizer = pretrained(AutoTokenizer, source, role, revision)
     if tokenizer.pad_token_id is None:
@@ -124,12 +125,11 @@ def load_causal(
     Raises UserError where there is no such model.
     """
     adapter = adapter_at(source, role, revision)
-    base, at = (source, revision) if adapter is None else (adapter.base, adapter.base_revision)
+    if adapter is not None:  # perhaps of another adapter
+        model = load_causal(adapter.base, dtype, device, attention, role, adapter.base_revision)
+        return merged(model, adapter, role).eval()
     options = {"dtype": DTYPES[dtype], **_attention(role, attention, device)}
-    model: Any = pretrained(AutoModelForCausalLM, base, role, at, **options)
-    if adapter is not None:
-        model = merged(model, adapter, role)
-    return model.to(device).eval()
+    return pretrained(AutoModelForCausalLM, source, role, revision, **options).to(device).eval()
 
 
 def disable_dropout(model: torch.nn.Module) -> None:
@@ -150,28 +150,36 @@ def load_classifier(
     A head of two labels becomes one of one logit, the second label's less the first's. An adapter is merged.
     Raises UserError where it cannot be loaded, or has a head of more labels.
     """
+    model = _classifier(source, dtype, device, seed, attention, revision)
+    if model.config.num_labels == 2:
+        one_logit(model)
+    return model.to(device).eval()
+
+
+def _classifier(
+    source: str, dtype: str, device: str, seed: int, attention: str | None, revision: str | None
+) -> torch.nn.Module:
+    """A sequence classifier with the one or two labels that it was saved with, adapters merged."""
     adapter = adapter_at(source, "verifier", revision)
-    base, at = (source, revision) if adapter is None else (adapter.base, adapter.base_revision)
-    config = pretrained(AutoConfig, base, "verifier", at)
+    if adapter is not None:
+        model: Any = _classifier(adapter.base, dtype, device, seed, attention, adapter.base_revision)
+        if adapter.task == "SEQ_CLS":
+            return merged(model, adapter, "verifier")
+        tuned = load_causal(source, dtype, "cpu", None, "verifier", revision)
+        with readable_errors(source, "verifier"):
+            model.base_model.load_state_dict(tuned.base_model.state_dict())
+        return model
+    config = pretrained(AutoConfig, source, "verifier", revision)
     labels = config.num_labels if _has_head(config) else 1
     if labels > 2:
         raise UserError(
-            f"verifier.model: {base} has a head of {labels} labels, and a score is one number; "
+            f"verifier.model: {source} has a head of {labels} labels, and a score is one number; "
             "use a reward model, a classifier of two labels, or a model without a head"
         )
-    options = {"dtype": DTYPES[dtype], **_attention("verifier", attention, device)}
+    options = {"dtype": DTYPES[dtype], **_attention("verifier", attention, device), "num_labels": labels}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: Any = pretrained(AutoModelForSequenceClassification, base, "verifier", at, num_labels=labels, **options)
-    if adapter is not None and adapter.task == "SEQ_CLS":
-        model = merged(model, adapter, "verifier")
-    elif adapter is not None:
-        tuned = load_causal(source, dtype, device, attention, "verifier", revision)
-        with readable_errors(source, "verifier"):
-            model.base_model.load_state_dict(tuned.base_model.state_dict())
-    if labels == 2:
-        one_logit(model)
-    return model.to(device).eval()
+        return pretrained(AutoModelForSequenceClassification, source, "verifier", revision, **options)
 
 
 def _has_head(config: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from transformers.utils import cached_file, extract_commit_hash
 from transformers.utils import logging as hf_logging
 
 from legibility.errors import UserError
-from legibility.hub import hub_reachable
+from legibility.hub import hub_reachable, only_what_answers, switched_off
 
 ADAPTER = "adapter_config.json"
 OFFLINE = "the hub cannot be reached"
@@ -46,25 +45,38 @@ def commit_of(source: str, revision: str | None, role: str) -> str | None:
         if revision is not None:
             raise UserError(f"{role}.revision: {source} is a folder, and only hub ids have revisions; set it to null")
         return None
+    for name in ("config.json", ADAPTER):
+        file = _hub_file(source, name, role, revision)
+        if file is not None:
+            commit: str | None = extract_commit_hash(file, None)
+            return commit
     with readable_errors(source, role):
-        for name in ("config.json", ADAPTER):
-            file = cached_file(
-                source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source, revision)
-            )
-            if file is not None:
-                commit: str | None = extract_commit_hash(file, None)
-                return commit
-        raise OSError(f"nothing at revision {revision or 'main'}")
+        raise OSError(f"neither config.json nor {ADAPTER} at revision {revision or 'main'}")
+
+
+def has_file(source: str, name: str, role: str, revision: str | None = None) -> bool:
+    """Whether a folder, or a hub id at a revision, has a file of this name. Raises UserError without such a model."""
+    if Path(source).is_dir():
+        return (Path(source) / name).is_file()
+    return _hub_file(source, name, role, revision) is not None
+
+
+def _hub_file(source: str, name: str, role: str, revision: str | None) -> str | None:
+    with readable_errors(source, role):
+        found: str | None = cached_file(
+            source, name, _raise_exceptions_for_missing_entries=False, **hub_options(source, revision)
+        )
+        return found
 
 
 @contextmanager
 def readable_errors(source: str, role: str) -> Iterator[None]:
-    """Quiet the libraries' loading reports and turn their failures into one line."""
+    """Quiet the libraries' loading reports and turn their failures into one line. A folder never asks the hub."""
     level = hf_logging.get_verbosity()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), only_what_answers(needed=not Path(source).is_dir()):
             warnings.simplefilter("ignore")
             logging.captureWarnings(False)
             yield
@@ -83,8 +95,8 @@ def _why(source: str, error: Exception) -> str:
             ": it needs code of its own, which is never run (trust_remote_code stays off); "
             "use a model of an architecture that transformers knows"
         )
-    if os.environ.get("HF_HUB_OFFLINE") == "1":
-        return f" (the hub is switched off by HF_HUB_OFFLINE): {reason}; give a hub id or a folder with a saved model"
+    if not Path(source).is_dir() and switched_off():
+        return f" (the hub is switched off by the environment): {reason}; give a hub id or a folder with a saved model"
     if not Path(source).is_dir() and not hub_reachable():
         return (
             f": {OFFLINE} and its cache has no such model or revision; give a folder with a saved model, or go online"

@@ -19,6 +19,7 @@ import torch
 from legibility.chat import ChatTemplate
 from legibility.config import ProverSettings
 from legibility.errors import UserError
+from legibility.hub import only_what_answers
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logits, causal_logprobs
 from legibility.models.loading import (
@@ -193,7 +194,9 @@ class Prover:
 
     def save(self, folder: Path, value_head: ValueHead | None = None) -> None:
         """Write model (adapter only with LoRA), tokenizer and value head as safetensors."""
-        self.model.save_pretrained(folder)
+        with only_what_answers(needed=False), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft looks whether the base's vocabulary was changed, on the hub too
+            self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         if value_head is not None:
             value_head.save(folder)

@@ -20,7 +20,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from legibility.errors import UserError
 from legibility.grading import read_gold
-from legibility.hub import hub_reachable
+from legibility.hub import hub_reachable, only_what_answers
 from legibility.problems.generator import generate_problems
 from legibility.problems.pretraining import built_in_text
 from legibility.problems.records import Problem
@@ -369,11 +369,10 @@ def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
     import datasets  # slow to import; most sources do without
 
     offline = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = (
-        offline or not hub_reachable()
-    )  # the cache alone, instead of half a minute of retries
+    datasets.config.HF_HUB_OFFLINE = offline or not hub_reachable()  # the cache alone, not half a minute of retries
     try:
-        return datasets.load_dataset(name, subset, split=split)
+        with only_what_answers():
+            return datasets.load_dataset(name, subset, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = _short(" ".join(str(error).split()))
         raise UserError(f"dataset {name} ({split}) could not be loaded from the hub: {reason}; {advice}") from error

@@ -114,3 +114,23 @@ def test_an_adapter_of_another_model_is_one_line(tiny_prover_dir, tiny_verifier_
     adapter(tiny_prover_dir, tmp_path, name_base=str(tiny_verifier_dir))
     with pytest.raises(UserError, match=r"^prover\.model: "):
         Prover.load(ProverSettings(model=str(tmp_path)), "cpu")
+
+
+def test_an_adapter_trained_on_an_adapter_names_it(tiny_prover_dir, tmp_path):
+    """What a game with fresh adapters saves is found on the tuned weights again, not on the raw base."""
+    adapter(tiny_prover_dir, tmp_path / "tuned")
+    AutoTokenizer.from_pretrained(tiny_prover_dir).save_pretrained(tmp_path / "tuned")
+    settings = ProverSettings(model=str(tmp_path / "tuned"), lora=LoraSettings(r=2, alpha=4))
+    prover = Prover.load(settings, "cpu")
+    with torch.no_grad():
+        for name, weight in prover.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_()
+    prover.save(tmp_path / "saved")
+    alone = Prover.load(ProverSettings(model=str(tmp_path / "saved")), "cpu")
+    torch.testing.assert_close(logprobs(alone), logprobs(prover), atol=1e-5, rtol=1e-5)
+    verifiers = [
+        Verifier.load(VerifierSettings(model=str(tmp_path / place)), "cpu", seed=3).score(PENS, PEN_TEXTS)
+        for place in ("saved", "tuned")
+    ]
+    assert abs(verifiers[0] - verifiers[1]).max() > 1e-2

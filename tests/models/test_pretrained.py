@@ -7,15 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from legibility.config import ProverSettings, VerifierSettings
 from legibility.errors import UserError
+from legibility.hub import only_what_answers
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
+from legibility.player_settings import LoraSettings
 from tests.support import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -85,9 +88,11 @@ def cached(tiny_prover_dir, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("revision", [None, "v1", COMMIT])
 def test_the_commit_of_a_hub_id_is_known(revision, cached):
+    started = time.perf_counter()
     prover = Prover.load(ProverSettings(model=cached, revision=revision), "cpu")
     assert prover.commit == COMMIT
     assert Verifier.load(VerifierSettings(model=cached, revision=revision), "cpu").commit == COMMIT
+    assert time.perf_counter() - started < 10  # one request that waits for the hub takes 23 seconds
 
 
 def test_an_adapter_on_the_hub_has_a_commit_too(cached, tiny_prover_dir, tmp_path):
@@ -97,9 +102,31 @@ def test_an_adapter_on_the_hub_has_a_commit_too(cached, tiny_prover_dir, tmp_pat
     base = AutoModelForCausalLM.from_pretrained(tiny_prover_dir)
     tuned = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
     tuned.peft_config["default"].base_model_name_or_path = cached
-    tuned.save_pretrained(place / "snapshots" / COMMIT)
+    with only_what_answers(needed=False):
+        tuned.save_pretrained(place / "snapshots" / COMMIT)
     prover = Prover.load(ProverSettings(model="somebody/adapter"), "cpu")
     assert prover.commit == COMMIT and not prover.is_lora
+    started = time.perf_counter()
+    settings = ProverSettings(model="somebody/adapter", lora=LoraSettings(r=2, alpha=4))
+    Prover.load(settings, "cpu").save(tmp_path / "saved")
+    assert time.perf_counter() - started < 10
+
+
+def test_an_adapters_own_tokenizer_on_the_hub(cached, tiny_prover_dir, tmp_path):
+    """Whoever tunes a base for conversation saves the chat template with the adapter."""
+    place = tmp_path / "hub" / "models--somebody--adapter"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(COMMIT)
+    base = AutoModelForCausalLM.from_pretrained(tiny_prover_dir)
+    tuned = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    tuned.peft_config["default"].base_model_name_or_path = cached
+    with only_what_answers(needed=False):
+        tuned.save_pretrained(place / "snapshots" / COMMIT)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_prover_dir)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    tokenizer.save_pretrained(place / "snapshots" / COMMIT)
+    settings = ProverSettings(model="somebody/adapter", chat_template=True)
+    assert Prover.load(settings, "cpu").chat.tokenizer.chat_template == tokenizer.chat_template
 
 
 def test_a_revision_that_is_not_there(cached):
