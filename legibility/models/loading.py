@@ -156,9 +156,7 @@ def load_classifier(
     return model.to(device).eval()
 
 
-def _classifier(
-    source: str, dtype: str, device: str, seed: int, attention: str | None, revision: str | None
-) -> torch.nn.Module:
+def _classifier(source: str, dtype: str, device: str, seed: int, attention: str | None, revision: str | None) -> Any:
     """A sequence classifier with the one or two labels that it was saved with, adapters merged."""
     adapter = adapter_at(source, "verifier", revision)
     if adapter is not None:

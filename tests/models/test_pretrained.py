@@ -125,6 +125,8 @@ def test_an_adapters_own_tokenizer_on_the_hub(cached, tiny_prover_dir, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tiny_prover_dir)
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     tokenizer.save_pretrained(place / "snapshots" / COMMIT)
+    (place / ".no_exist" / COMMIT).mkdir(parents=True)
+    (place / ".no_exist" / COMMIT / "config.json").touch()  # the cache remembers what was asked for in vain
     settings = ProverSettings(model="somebody/adapter", chat_template=True)
     assert Prover.load(settings, "cpu").chat.tokenizer.chat_template == tokenizer.chat_template
 
