@@ -113,7 +113,7 @@ def _find_problem(run: RunFolder, question: str, answer: str | None) -> Problem:
         raise UserError("the question is empty; give a word problem or the id of one of the run's problems")
     if answer is not None and parse_number(answer) is None:
         raise UserError(f"--answer {answer!r} is not a number; give one, for example 42")
-    problems = read_problems(run.path / "problems.jsonl") if (run.path / "problems.jsonl").is_file() else {}
+    problems = read_problems(run.problems_file)
     found = problems.get(question) or next((p for p in problems.values() if p.question == question), None)
     if found is not None:
         if answer is not None and not agrees(parse_number(answer), found.answer):

@@ -1,19 +1,26 @@
 """The command line: one thin function per command, each of which calls the public function of its name.
 
 Imports inside commands keep `legibility --help` and usage errors fast: torch loads only where it is used.
-Errors made for people (UserError, GateClosed) print one line and exit with their code.
+Errors made for people, and what the operating system refuses, print one line; `main` has the exit codes.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import legibility
-from legibility.errors import GateClosed, UserError
+from legibility.errors import Interrupted, as_line
 from legibility.judging.commands import add_commands
 
 app = typer.Typer(
@@ -145,12 +152,49 @@ add_commands(app)
 
 
 def main() -> None:
-    """Entry point: run the app, turning errors made for people into one line."""
+    """Entry point: run the app, turning errors made for people and what the system refuses into one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
     try:
-        app()
-    except (UserError, GateClosed) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        with _interruptible():
+            app()
+    except Interrupted as stop:
+        print(f"{as_line(stop)}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
+        sys.exit(stop.exit_code)
+    except BrokenPipeError:  # whoever read the output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        line = as_line(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise `Interrupted` inside the block, so that phases clean up and say what they lost."""
+
+    def stop(signum: int, _: object) -> None:
+        raise Interrupted(signum)
+
+    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _again(arguments: list[str]) -> str:
+    """The command that goes on with one that was stopped."""
+    resumes = arguments[:1] in (["train"], ["weak-to-strong"]) and "--resume" not in arguments
+    return shlex.join(["legibility", *arguments, *(["--resume"] if resumes else [])])
 
 
 if __name__ == "__main__":

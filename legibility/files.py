@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from pathlib import Path
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write text (as UTF-8) or bytes through a temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as handle:
-        handle.write(content.encode("utf-8") if isinstance(content, str) else content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    """Write text (as UTF-8) or bytes through a temporary name, fsync, rename. What fails leaves nothing behind.
+
+    The temporary name is nobody else's, so two processes that write the same file both end, and the last one's
+    content stands. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # made anew: a link of that name is never followed
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with open(descriptor, "wb") as handle:
+            handle.write(content.encode("utf-8") if isinstance(content, str) else content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is one that unfinished work has: `.NAME.tmp`. A link is not, whoever made it."""
+    return path.name.startswith(".") and path.name.endswith(".tmp") and not path.is_symlink()
 
 
 def sha256(path: Path) -> str:

@@ -16,13 +16,15 @@ import torch
 from legibility.config import Config, ProverSettings, VerifierSettings
 from legibility.errors import UserError
 from legibility.evaluation.summary import write_summary
-from legibility.game import base, collection, prover_phase, verifier_phase
+from legibility.evaluation.summary_schema import SUMMARY, read_summary
+from legibility.game import base, collection, phases, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
-from legibility.game.run_folder import RunFolder, peak_memory_mb
+from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
+from legibility.game.solutions import round_solutions
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
@@ -66,58 +68,90 @@ def train(
     checked = check_models(config, device, base_dir)
     for line in checked.notices:
         progress.warn(line)
-    problems_file = out / "problems.jsonl"
+    problems_file = out / PROBLEMS
     if resume and problems_file.is_file():
         splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
     assert splits.report is not None, "load_problems always checks the parts"
-    run = RunFolder.open(out, config, resume=resume)
-    run.write_manifest(
-        command="train",
-        device=device,
-        seed=config.seed,
-        base_dir=None if base_dir is None else str(base_dir.resolve()),
-        problems=ProblemFacts(counts=splits.counts, contamination=splits.report),
-        models=checked.models,
-    )
-    if not problems_file.exists():
-        write_problems(problems_file, splits)
-    progress.start_trackers(
-        list(config.tracking.trackers), config.tracking.project, run.path / "trackers", config.model_dump(mode="json")
-    )
-    team = Team(config.compute.workers)
-    if team.workers < config.compute.workers:
-        progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
-    game = Game(
-        pinned(config, run.manifest().models), run, splits, device, progress, force=force, base_dir=base_dir, team=team
-    )
-    started = time.time()
-    try:
-        base.warm_start(game)
-        base.sample_base(game)
-        for index in range(config.game.rounds):
-            verifier = verifier_phase.train_round_verifier(game, index)
-            prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)
-            collection.collect_round(game, index, verifier)
-        if config.game.correctness_arm:
-            last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
-            prover_phase.train_prover(game, CORRECTNESS, 0, None, last.steps)
-            collection.collect_correctness(game)
-        verifier_phase.train_judge(game)
-        _record_memory(run, time.time() - started)
-        summary = write_summary(run, device=device, team=team)
-        if summary.judge_doubt:
-            progress.warn(summary.judge_doubt)
-    finally:
-        progress.close()
+    facts = ProblemFacts(counts=splits.counts, contamination=splits.report)
+    with RunFolder.open(out, config, resume=resume) as run:
+        if not problems_file.exists():
+            write_problems(problems_file, splits)
+        run.write_manifest(
+            command="train", device=device, seed=config.seed, base_dir=base_dir, problems=facts, models=checked.models
+        )
+        team = Team(config.compute.workers)
+        if team.workers < config.compute.workers:
+            progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
+        tracking = config.tracking
+        progress.start_trackers(
+            list(tracking.trackers), tracking.project, run.path / "trackers", config.model_dump(mode="json")
+        )
+        try:
+            settings = pinned(config, run.manifest().models)
+            _play(Game(settings, run, splits, device, progress, force=force, base_dir=base_dir, team=team))
+        finally:
+            progress.close()
     return run
 
 
+def _play(game: Game) -> None:
+    """All phases of the game that are not done yet, and the summary."""
+    run, config, progress = game.run, game.config, game.progress
+    started = time.time()
+    base.warm_start(game)
+    base.sample_base(game)
+    for index in range(config.game.rounds):
+        verifier = verifier_phase.train_round_verifier(game, index)
+        prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)
+        collection.collect_round(game, index, verifier)
+    if config.game.correctness_arm:
+        last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
+        prover_phase.train_prover(game, CORRECTNESS, 0, None, last.steps)
+        collection.collect_correctness(game)
+    verifier_phase.train_judge(game)
+    _record_memory(run, time.time() - started)
+    summary = write_summary(run, device=game.device, team=game.team)
+    if summary.judge_doubt:
+        progress.warn(summary.judge_doubt)
+
+
 def finished(out: Path, config: Config) -> bool:
-    """Whether `out` holds a complete run of these very settings. Raises UserError for other settings."""
-    if not (out / "config.yaml").is_file():
+    """Whether `out` holds a complete run of these very settings, each file as it was written.
+
+    Raises UserError for other settings and for a changed file.
+    """
+    run = RunFolder(out)
+    if not run.config_file.is_file():
         return False
-    run = RunFolder.open(out, config, resume=True)
-    return (run.path / "summary.json").is_file()
+    run.check_settings(config)
+    made = game_phases(config)
+    if not all(run.is_done(phase) for phase in made):
+        return False
+    for phase in made:
+        run.verified(phase)
+    for index in range(config.game.rounds):
+        round_solutions(run, index)
+    try:
+        read_summary(run.path / SUMMARY)
+    except UserError:
+        return False  # it is made of the phases, and will be again
+    return True
+
+
+def game_phases(config: Config) -> list[str]:
+    """Every phase of a game with these settings, in order."""
+    rounds = range(config.game.rounds)
+    return [
+        *([phases.WARM_START] if config.prover.warm_start.steps else []),
+        phases.BASE,
+        *(
+            part(index)
+            for index in rounds
+            for part in (phases.round_verifier, phases.round_prover, phases.round_collection)
+        ),
+        *([phases.arm_prover(CORRECTNESS), phases.arm_collection(CORRECTNESS)] if config.game.correctness_arm else []),
+        *([phases.JUDGE] if config.game.held_out_judge else []),
+    ]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ elsewhere plain lines now and then. The same numbers go to the trackers accelera
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ class Progress:
 
     def __init__(self, console: Console | None = None, quiet: bool = False, plain_every: float = 10.0) -> None:
         self.console = console or Console(stderr=False, quiet=quiet, highlight=False)
+        stream = self.console.file
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
         self.plain_every = plain_every
         self._bar: RichProgress | None = None
         self._task: Any = None

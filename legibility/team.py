@@ -27,11 +27,9 @@ from typing import IO, Any, TypeVar
 
 import torch
 
+from legibility.errors import WorkerDied
+
 T = TypeVar("T")
-
-
-class WorkerDied(RuntimeError):
-    """A worker process ended without a word (killed for memory, say)."""
 
 
 class Team:
@@ -153,6 +151,7 @@ class Team:
     def _serve(self, rank: int, here: Connection, link: Connection) -> None:
         """A worker's life: do what is sent until the caller hangs up."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller's to handle
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, and no warning of having been forked
         for other in (here, *self._links):
             other.close()  # or nobody would notice the caller's end

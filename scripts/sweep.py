@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -42,6 +40,7 @@ from legibility.files import write_atomic
 from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.play import train
+from legibility.processes import fresh_processes
 from legibility.reporting.drawing import LIGHT, end_labels, themed
 from legibility.reporting.markdown import markdown_table
 from legibility.stored import Stored, write_stored
@@ -132,7 +131,7 @@ def _all(plans: list[Plan], parallel: int) -> list[Summary]:
     if parallel == 1:
         return [play_and_evaluate(plan) for plan in plans]
     threads = max(1, torch.get_num_threads() // parallel)
-    with ProcessPoolExecutor(parallel, get_context("spawn"), torch.set_num_threads, (threads,)) as processes:
+    with fresh_processes(parallel, torch.set_num_threads, (threads,)) as processes:
         return list(processes.map(play_and_evaluate, plans))
 
 
@@ -140,7 +139,8 @@ def play_and_evaluate(plan: Plan) -> Summary:
     """The summary of one game, played and evaluated as far as that is not done."""
     settings = load_config(plan.config, plan.changes)
     if plan.base is not None:
-        take_base(RunFolder.open(plan.folder, settings, resume=True), RunFolder.existing(plan.base))
+        with RunFolder.open(plan.folder, settings, resume=True) as run:
+            take_base(run, RunFolder.existing(plan.base))
     run = train(settings, plan.folder, resume=True, force=True, base_dir=plan.config.resolve().parent)
     if not (run.path / "evaluation" / "hacking.json").is_file():  # the last section
         evaluate(run.path, quick=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -379,3 +380,48 @@ def test_an_ordinary_install_has_every_module():
     root = ROOT
     packages = {root / name.replace(".", "/") for name in find_packages(root, include=["legibility*"])}
     assert packages and {file.parent for file in (root / "legibility").rglob("*.py")} == packages
+
+
+# ---------------------------------------------------------------- what the system refuses
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tiny_config_file, tiny_overrides, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = legibility("train", tiny_config_file, *tiny_overrides, "--out", tmp_path / "file" / "run")
+    assert_refused(result, str(tmp_path / "file"))
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    from legibility.models.prover import Prover
+
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    arguments = ("train", tiny_config_file, *tiny_overrides, "game.rounds=1", "--out", tmp_path / "run", "--no-report")
+    monkeypatch.setattr(Prover, "save", full)
+    assert_refused(legibility(*arguments), "rounds/00/prover: no space left on device", "--resume")
+    assert not (tmp_path / "run/rounds/00/.prover.tmp").exists()
+    monkeypatch.undo()
+    assert legibility(*arguments, "--resume").code == 0
+
+
+def test_an_error_line_cannot_restyle_the_terminal(tmp_path):
+    result = legibility("train", tmp_path / "\x1b[31mred.yaml")
+    assert_refused(result, r"\x1b[31mred.yaml")
+
+
+def test_output_that_nobody_reads_ends_the_command_quietly(tmp_path):
+    command = f"{shlex.quote(sys.executable)} -m legibility --help | true"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_a_character_never_stops_a_command(tiny_run, tmp_path, encoding):
+    shutil.copytree(tiny_run.path, tmp_path / "tiny")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "NO_COLOR": "1", "COLUMNS": "30"}
+    command = [sys.executable, "-m", "legibility", "ask", str(tmp_path / "tiny"), "Tom has 3 pens … ≥ 日本. How many?"]
+    result = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode(encoding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import pytest
 
@@ -15,7 +16,26 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         files.write_atomic(target, "new")
-    assert target.read_text() == "old"
+    assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_write_follows_no_link_of_a_temporary_name(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "0")
+    (tmp_path / ".a.txt.0.tmp").symlink_to(mine)
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "a.txt", "new")
+    assert mine.read_text() == "precious"
+
+
+def test_file_modes_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_atomic(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
 def test_text_is_written_as_utf_8_and_bytes_as_they_are(tmp_path):

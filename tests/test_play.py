@@ -24,7 +24,7 @@ from legibility.packing import pack
 from legibility.play import train
 from legibility.problems.storage import read_problems
 from legibility.progress import Progress
-from tests.support import metrics, play_with, ppo_rows, quiet, teach, training
+from tests.support import forget_hashes, metrics, play_with, ppo_rows, quiet, teach, training
 
 PROVERS = ("rounds/00/prover", "rounds/01/prover", "arms/correctness/prover")
 
@@ -167,6 +167,7 @@ def test_a_run_from_before_the_judge_had_problems_of_its_own_goes_on(tiny_config
     old = play_with(tiny_config_file, tiny_overrides, tmp_path / "run", *more, "problems.judge=0")
     text = (old.path / "config.yaml").read_text()
     (old.path / "config.yaml").write_text(text.replace("  judge: 0\n", ""))
+    forget_hashes(old.path)
     for name in ("judge", "evaluation"):
         shutil.rmtree(old.path / name)
     (old.path / "summary.json").unlink()

@@ -26,6 +26,7 @@ from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY
+from legibility.game.run_folder import RunFolder
 from legibility.progress import Progress
 
 SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
@@ -46,21 +47,22 @@ def evaluate(
 
     quick: nothing is trained (attacks that were made before are still reported). overrides: settings of
     the evaluation as section.key=value.
-    Raises UserError for a run that cannot be read or lacks what is needed.
+    Raises UserError for a run that cannot be read, lacks what is needed, or is being written by another process.
     """
     check_extra()
-    run = open_run(path, overrides, progress or Progress())
-    if not quick:
-        make_attacks(run, plan_suite(run))
-        short_arm.train(run)
-        run = open_run(path, overrides, run.progress)  # what was trained is there now
-    found: dict[str, Section] = {**write_attacks(run)}
-    for name, compute in SECTIONS.items():
-        started = time.time()
-        found[name] = compute(run)
-        write_section(run.folder, name, found[name])
-        run.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
-    refresh_summary(run)
+    with RunFolder.writing(path):
+        run = open_run(path, overrides, progress or Progress())
+        if not quick:
+            make_attacks(run, plan_suite(run))
+            short_arm.train(run)
+            run = open_run(path, overrides, run.progress)  # what was trained is there now
+        found: dict[str, Section] = {**write_attacks(run)}
+        for name, compute in SECTIONS.items():
+            started = time.time()
+            found[name] = compute(run)
+            write_section(run.folder, name, found[name])
+            run.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
+        refresh_summary(run)
     return Evaluation.model_validate(found)
 
 
@@ -80,16 +82,17 @@ def attack(
     where it cannot be made.
     """
     check_extra()
-    run = open_run(path, overrides, progress or Progress())
-    wanted = plan_suite(
-        run,
-        verifiers=None if verifier is None else [verifier],
-        rewards=None if reward is None else [reward],
-        quick=quick,
-    )
-    make_attacks(run, wanted, quick=quick, only_one=reward is not None)
-    write_attacks(run)
-    refresh_summary(run)
+    with RunFolder.writing(path):
+        run = open_run(path, overrides, progress or Progress())
+        wanted = plan_suite(
+            run,
+            verifiers=None if verifier is None else [verifier],
+            rewards=None if reward is None else [reward],
+            quick=quick,
+        )
+        make_attacks(run, wanted, quick=quick, only_one=reward is not None)
+        write_attacks(run)
+        refresh_summary(run)
     return [made.record for made in finished_attacks(run.folder)]
 
 

@@ -149,7 +149,7 @@ def _check(
     run: RunFolder, config: Config, texts: Texts, last: int, device: str, team: Team | None, resamples: Resamples
 ) -> _Checked:
     """Checkability of every honest text by the run's last verifier and the held-out judge, and what that judge can read."""
-    problems = read_problems(run.path / "problems.jsonl")
+    problems = read_problems(run.problems_file)
     named = {"last_verifier": verifier(last), "held_out_judge": HELD_OUT_JUDGE}
     judges = {
         name: Scorer(run, judge, config, device, problems, team)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from legibility.config import Config
 from legibility.game.context import Game
 from legibility.game.phases import WARM_START
@@ -28,16 +26,15 @@ def reopen(
     config start where they did when the run was made (the manifest's base_dir).
     Raises UserError where the folder cannot be read.
     """
-    manifest = run.manifest()
-    config, base_dir = pinned(config or run.config(), manifest.models), manifest.base_dir
+    config = pinned(config or run.config(), run.manifest().models)
     game = Game(
         config,
         run,
-        splits or read_splits(run.path / "problems.jsonl"),
+        splits or read_splits(run.problems_file),
         pick_device(config.compute.device),
         progress or Progress(quiet=True),
         force=True,
-        base_dir=Path(base_dir) if base_dir else None,
+        base_dir=run.base_dir,
     )
     if run.is_done(WARM_START):
         game.base_source = str(run.verified(WARM_START) / "model")

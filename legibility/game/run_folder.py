@@ -2,7 +2,8 @@
 
 A phase works in a temporary folder beside its final place; then DONE (with the SHA-256 of every
 file) is written last and the folder is synced and renamed, so a killed run never leaves half a phase.
-Loading a phase checks those hashes. A finished phase is never opened for writing again.
+Loading a phase checks those hashes. A finished phase is never opened for writing again. One process at a time
+writes in a run folder.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ import torch
 import yaml
 
 from legibility.config import Config
-from legibility.errors import UserError
-from legibility.files import sha256, sync_folder, write_atomic
+from legibility.errors import Interrupted, UserError, as_os_error
+from legibility.files import is_temporary, sha256, sync_folder, write_atomic
+from legibility.folder_lock import LOCK, FolderLock
 from legibility.game.phases import round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
 
+CONFIG, PROBLEMS = "config.yaml", "problems.jsonl"
 PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "datasets", "numpy")
 
 
@@ -39,36 +42,62 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._locks: list[FolderLock] = []
 
     # ---- the run as a whole -------------------------------------------------------------------
 
     @classmethod
     def open(cls, path: Path, config: Settings, *, resume: bool) -> RunFolder:
-        """Start a run folder, or with `resume` open the one that is there.
+        """Start a run folder, or with `resume` open the one that is there, to write in it until `close`.
 
-        Raises UserError if the folder exists without `resume`, is not a run folder, or holds other settings.
+        Raises UserError if the folder exists without `resume`, is not a run folder, holds other settings, or
+        another process writes in it.
         """
         run = cls(path)
-        settings = config.model_dump(mode="json")
-        if run.path.exists() and (not run.path.is_dir() or any(not _is_temporary(p) for p in run.path.iterdir())):
+        if run.path.exists() and (not run.path.is_dir() or any(not _is_swept(p) for p in run.path.iterdir())):
             if not resume:
                 raise UserError(f"{path}: exists already; choose another --out, or add --resume to go on with it")
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
-            different = different_settings(
-                run.config(type(config)).model_dump(mode="json"), settings
-            )  # new settings count as their defaults
-            if different:
-                raise UserError(
-                    f"{path}: settings changed since the run began ({', '.join(map(str, different[:3]))}); "
-                    "resume with the same settings or choose another --out"
-                )
+            run.check_settings(config)
         else:
             run.path.mkdir(parents=True, exist_ok=True)
-            write_atomic(run.config_file, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-        for stale in run.path.rglob(".*.tmp"):
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+        run.lock()
+        if not run.config_file.is_file():
+            write_atomic(
+                run.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+            )
         return run
+
+    def check_settings(self, config: Settings) -> None:
+        """Raises UserError where the run has other settings. What it did not know counts as today's default."""
+        stored = self.config(type(config)).model_dump(mode="json")
+        different = different_settings(stored, config.model_dump(mode="json"))
+        if different:
+            raise UserError(
+                f"{self.path}: settings changed since the run began ({', '.join(map(str, different[:3]))}); "
+                "resume with the same settings or choose another --out"
+            )
+
+    def lock(self) -> None:
+        """Become the folder's one writer until `close`, and sweep away what a killed one left unfinished.
+
+        Raises UserError where another process writes in it.
+        """
+        self._locks.append(FolderLock(self.path))
+        for stale in [p for p in self.path.rglob(".*.tmp") if is_temporary(p)]:
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let other processes write in the folder again. It can still be read."""
+        while self._locks:
+            self._locks.pop().release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @classmethod
     def existing(cls, path: Path | str) -> RunFolder:
@@ -78,13 +107,36 @@ class RunFolder:
             raise UserError(f"{path}: no run folder here (no config.yaml); give one that legibility train made")
         return run
 
+    @classmethod
+    def writing(cls, path: Path | str) -> RunFolder:
+        """A run folder to add to until `close`. Raises UserError where there is none or another process writes in it."""
+        run = cls.existing(path)
+        run.lock()
+        return run
+
     @property
     def config_file(self) -> Path:
         """The run's settings as they were when it began."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
+
+    @property
+    def problems_file(self) -> Path:
+        """The run's problems, by part. Raises UserError where they are not what the run wrote."""
+        self._check(PROBLEMS)
+        return self.path / PROBLEMS
+
+    def _check(self, name: str) -> None:
+        """Raises UserError where a file is not the one whose hash the manifest has (older manifests have none)."""
+        manifest, file = self.path / MANIFEST, self.path / name
+        expected = (self.manifest().sha256 or {}).get(name) if manifest.is_file() else None
+        if expected is not None and (not file.is_file() or sha256(file) != expected):
+            raise UserError(
+                f"{file}: missing or changed since the run wrote it; restore it, or play into another --out"
+            )
 
     def settings(self) -> dict[str, Any]:
-        """The stored settings as plain data. Raises UserError where they cannot be read."""
+        """The stored settings as plain data. Raises UserError where they cannot be read or are not what was written."""
+        self._check(CONFIG)
         try:
             found = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -103,16 +155,24 @@ class RunFolder:
         """The run's settings (a game's, or of another `schema`). Raises UserError where they do not fit it."""
         return parse_settings(with_new_names(self.settings(), schema), str(self.config_file), schema)
 
-    def write_manifest(self, **facts: Any) -> None:
-        """Record versions, commit and hardware, and the facts of `Manifest` that are given, once."""
+    def write_manifest(self, *, base_dir: Path | None = None, **facts: Any) -> None:
+        """Record versions, commit, hardware, what settings and problems are, and the facts of `Manifest` given; once."""
         target = self.path / MANIFEST
+        facts["base_dir"] = None if base_dir is None else _seen_from(self.path, base_dir)
         if not target.exists():
             created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-            write_stored(target, Manifest(created=created, **_environment(), **facts))
+            hashes = {name: sha256(self.path / name) for name in (CONFIG, PROBLEMS) if (self.path / name).is_file()}
+            write_stored(target, Manifest(created=created, **_environment(), **facts, sha256=hashes))
 
     def manifest(self) -> Manifest:
         """The run's provenance. Raises UserError where it is missing or damaged."""
         return read_stored(self.path / MANIFEST, Manifest, fix="restore it from a copy")
+
+    @property
+    def base_dir(self) -> Path | None:
+        """Where relative paths of the config start; None: in the working directory."""
+        stored = self.manifest().base_dir
+        return None if stored is None else (self.path / stored).resolve()
 
     # ---- phases -------------------------------------------------------------------------------
 
@@ -126,26 +186,42 @@ class RunFolder:
 
     @contextmanager
     def phase(self, phase: str) -> Iterator[Path]:
-        """Work in a temporary folder that becomes `phase` if the block ends without error."""
+        """Work in a temporary folder that becomes `phase` if the block ends without error.
+
+        Raises UserError where something else stands in its place, OSError for what cannot be written.
+        """
         final = self.folder(phase)
         work = final.with_name(f".{final.name}.tmp")
+        if final.exists():
+            raise UserError(f"{final}: no finished phase (no {DONE}), and in the way of one; move it away or delete it")
+        if work.is_symlink():
+            raise UserError(f"{work}: a link stands where the phase would work; remove it")
         if work.exists():
             shutil.rmtree(work)
         work.mkdir(parents=True)
         started = time.time()
         try:
             yield work
-        except BaseException:
+            self._seal(phase, work, time.time() - started)
+            os.replace(work, final)
+        except BaseException as error:
             shutil.rmtree(work, ignore_errors=True)
+            if isinstance(error, Interrupted) and error.phase is None:
+                error.phase = str(final)
+            refused = None if isinstance(error, UserError) else as_os_error(error, final)
+            if refused is not None and refused is not error:
+                raise refused from error
             raise
-        seconds = time.time() - started
+        sync_folder(final.parent)
+
+    @staticmethod
+    def _seal(phase: str, work: Path, seconds: float) -> None:
+        """Write DONE, the last file of a phase, and flush everything."""
         hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
         done = Done(phase=phase, seconds=seconds, peak_memory_mb=peak_memory_mb(), sha256=hashes)
         write_stored(work / DONE, done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
             sync_folder(directory)
-        os.replace(work, final)
-        sync_folder(final.parent)
 
     def done_record(self, phase: str) -> Done:
         """The DONE record of a finished phase. Raises UserError where it is missing or damaged."""
@@ -188,8 +264,17 @@ class RunFolder:
         return found
 
 
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".tmp")
+def _is_swept(path: Path) -> bool:
+    """Whether it is a leftover of a killed process, which is no reason to call a folder used."""
+    return is_temporary(path) or path.name == LOCK
+
+
+def _seen_from(folder: Path, other: Path) -> str:
+    """The way from a folder to another, so that a shared folder tells nothing of its machine."""
+    try:
+        return Path(os.path.relpath(other.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(other.resolve())
 
 
 def peak_memory_mb() -> float:

@@ -61,10 +61,16 @@ class Manifest(Versioned):
     command: str | None = Field(None, description="The command that made the folder.")
     device: str | None = Field(None, description="Device of the models.")
     seed: int | None = Field(None, description="Seed of a game.")
-    base_dir: str | None = Field(None, description="Folder that relative paths of the config start from.")
+    base_dir: str | None = Field(
+        None,
+        description="Folder that relative paths of the config start from, seen from this folder; absolute in older ones.",
+    )
     problems: ProblemFacts | None = Field(None, description="The problems of a game.")
     models: list[ModelFacts] | None = Field(None, description="The models of a game, as they were when it began.")
     seeds: list[int] | None = Field(None, description="Seeds of a weak-to-strong experiment.")
+    sha256: dict[str, str] | None = Field(
+        None, description="SHA-256 of config.yaml and problems.jsonl; absent in older folders, which are not checked."
+    )
 
 
 class Done(Versioned):

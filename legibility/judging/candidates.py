@@ -75,7 +75,7 @@ def run_candidates(path: Path) -> Candidates:
     if not run.rounds():
         raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
     config: Config = run.config()
-    problems = read_problems(run.path / "problems.jsonl")
+    problems = read_problems(run.problems_file)
     texts = test_texts(run).items()
     frame = pd.concat([f for c, f in texts if c not in (HALFWAY, LENGTH_PENALISED) and len(f)], ignore_index=True)
     frame = frame[frame.verdict != "invalid"].reset_index(drop=True)

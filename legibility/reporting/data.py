@@ -117,7 +117,7 @@ def read_run(run: RunFolder) -> ReportData:
     if not indices:
         raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
     config = run.config()
-    grader = StepGrader(read_problems(run.path / "problems.jsonl"))
+    grader = StepGrader(read_problems(run.problems_file))
     finished = (run.path / SUMMARY).is_file()
     texts = test_texts(run)
     summary = read_summary(run.path / SUMMARY) if finished else summarise(run, checked=False)

@@ -40,19 +40,19 @@ def weak_to_strong(
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
     experiment = _checked(config, out, base_dir)
-    run = RunFolder.open(out, config, resume=resume)
-    run.write_manifest(command="weak-to-strong", device=config.compute.device, seeds=config.seeds)
-    progress.phase("text and halves", 1)
-    experiment = experiment or Experiment(config, run, base_dir)
-    parts = [experiment.parts(seed) for seed in config.seeds]
-    progress.done(", ".join(f"{len(getattr(parts[0], p))} {p}" for p in PARTS) + " items")
-    todo = jobs(experiment)
-    progress.phase("cells and analyses", len(todo))
-    for k, _ in enumerate(do_all(experiment, todo), start=1):
-        progress.step(k, {})
-    trained = sum(isinstance(job, Cell) for job in todo)
-    progress.done(f"{trained} cells trained, {len(with_needs(planned_cells(config))) - trained} were there")
-    write_summary(experiment)
+    with RunFolder.open(out, config, resume=resume) as run:
+        run.write_manifest(command="weak-to-strong", device=config.compute.device, seeds=config.seeds)
+        progress.phase("text and halves", 1)
+        experiment = experiment or Experiment(config, run, base_dir)
+        parts = [experiment.parts(seed) for seed in config.seeds]
+        progress.done(", ".join(f"{len(getattr(parts[0], p))} {p}" for p in PARTS) + " items")
+        todo = jobs(experiment)
+        progress.phase("cells and analyses", len(todo))
+        for k, _ in enumerate(do_all(experiment, todo), start=1):
+            progress.step(k, {})
+        trained = sum(isinstance(job, Cell) for job in todo)
+        progress.done(f"{trained} cells trained, {len(with_needs(planned_cells(config))) - trained} were there")
+        write_summary(experiment)
     return run
 
 

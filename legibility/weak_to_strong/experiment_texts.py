@@ -83,7 +83,7 @@ def run_texts(path: Path) -> Texts:
         collected.append(frame[(frame.phase == "collection") & frame.split.isin(SPLITS)])
     base = base[(base.role == BASE_ROLE) & base.split.isin(SPLITS)]  # the judge's part is nobody else's
     frame = pd.concat([base, *collected], ignore_index=True)
-    return Texts(frame, collected[-1], read_problems(run.path / "problems.jsonl"))
+    return Texts(frame, collected[-1], read_problems(run.problems_file))
 
 
 def write_texts(config: ExperimentSettings, task: TextTask, base_dir: Path | None, device: str) -> FreshTexts:

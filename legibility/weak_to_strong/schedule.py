@@ -8,15 +8,15 @@ can, since theirs are the longest jobs and would otherwise be waited for at the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from graphlib import TopologicalSorter
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from legibility.game.run_folder import RunFolder
+from legibility.processes import fresh_processes
 from legibility.weak_to_strong.analyses.registry import ANALYSES, wanted
 from legibility.weak_to_strong.cells import Cell, with_needs
 from legibility.weak_to_strong.experiment import Experiment
@@ -58,11 +58,9 @@ def do_all(experiment: Experiment, needs: Mapping[Job, Sequence[Job]]) -> Iterat
             yield job
         return
     order.prepare()
-    # one thread each; fresh processes, since a forked one may not use torch's threads again
     start = (experiment.config, experiment.run.path, experiment.base_dir)
-    processes = ProcessPoolExecutor(parallel, get_context("spawn"), _start_process, start)
     running: dict[Future[None], Job] = {}
-    try:
+    with fresh_processes(parallel, _start_process, start) as processes:
         while order.is_active():
             running.update({processes.submit(_work, job): job for job in order.get_ready()})
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -70,8 +68,6 @@ def do_all(experiment: Experiment, needs: Mapping[Job, Sequence[Job]]) -> Iterat
                 job = running.pop(future)
                 order.done(job)
                 yield job
-    finally:
-        processes.shutdown(cancel_futures=True)
 
 
 def do(experiment: Experiment, job: Job) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from legibility.evaluation.summary_schema import Summary
 from legibility.game.run_folder import RunFolder
+from tests.support import forget_hashes
 
 SETUP = {"problems_per_step": 16, "incorrect": 0.95, "goodhart_accuracy": 0.2, "goodhart_start": 0.4}
 AUROC = {"pooled": None, "within_role": None, "pairwise": None}
@@ -139,5 +140,6 @@ def runs_by_seed(run: RunFolder, folder: Path) -> list[Path]:
         (path / "summary.json").write_text(json.dumps(summary))
         config = (path / "config.yaml").read_text()
         (path / "config.yaml").write_text(config.replace("seed: 0", f"seed: {seed}", 1))
+        forget_hashes(path)
         paths.append(path)
     return paths

@@ -126,21 +126,45 @@ def test_killed_in_the_middle_of_phases(tiny_run, play_on, kill_at, monkeypatch,
     assert_same(path, tiny_run.path)
 
 
+def train_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "legibility", "train", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tiny_run, tiny_config_file, tiny_overrides, tmp_path, number):
+    """And while it runs, a second process is refused and changes nothing."""
+    out = tmp_path / "tiny"
+    command = train_command(tiny_config_file, *tiny_overrides, "--out", out, "--no-report", "compute.workers=2")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "ascii"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 200
+        while not (out / "rounds/00/.prover.tmp/metrics.jsonl").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGSTOP)  # in the middle of the phase
+        other = legibility("train", tiny_config_file, *tiny_overrides, "compute.workers=2", "--out", out, "--resume")
+        assert other.code == 2 and other.err.count("\n") == 1
+        assert f"process {process.pid}" in other.err and "at work in this folder" in other.err
+        assert (out / "rounds/00/.prover.tmp/metrics.jsonl").exists()
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert "Traceback" not in said and said.count("\n") == 1
+    assert (
+        "rounds/00/prover: its work so far is gone, every finished phase is kept; go on with: legibility train" in said
+    )
+    assert said.rstrip().endswith("--resume")
+    assert sorted(p.name for p in (out / "rounds/00").iterdir()) == ["verifier"] and not (out / ".lock").exists()
+
+
 def test_sigkill_through_the_command_line(tiny_run, tiny_config_file, tiny_overrides, tmp_path):
     """A real process, killed when given files appear."""
     out = tmp_path / "tiny"
-    command = [
-        sys.executable,
-        "-m",
-        "legibility",
-        "train",
-        str(tiny_config_file),
-        *tiny_overrides,
-        "--out",
-        str(out),
-        "--resume",
-        "--no-report",
-    ]
+    command = train_command(tiny_config_file, *tiny_overrides, "--out", out, "--resume", "--no-report")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     for moment in ("rounds/00/verifier/DONE", "rounds/01/.prover.tmp/metrics.jsonl"):
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -176,6 +200,27 @@ def test_resuming_a_finished_run_does_nothing(copied, tiny_config_file, tiny_ove
     result = legibility("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
     assert result.code == 0 and "finished" in result.out
     assert snapshot(copied) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["rounds/01/prover/model.safetensors", "judge/model.safetensors", "rounds/00/solutions.parquet", "config.yaml"]
+)  # fmt: skip
+def test_a_changed_file_of_a_finished_run_is_noticed(copied, tiny_config_file, tiny_overrides, name):
+    data = bytearray((copied / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copied / name).write_bytes(bytes(data))
+    before = snapshot(copied)
+    result = legibility("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
+    assert result.code == 2 and result.err.count("\n") == 1 and str(copied / name) in result.err
+    assert snapshot(copied) == before
+
+
+def test_a_finished_run_without_a_phase_makes_it_again(copied, tiny_run, tiny_config_file, tiny_overrides):
+    shutil.rmtree(copied / "judge")
+    (copied / "summary.json").write_text("{")
+    result = legibility("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
+    assert result.code == 0, result.err
+    assert_same(copied, tiny_run.path)
 
 
 def test_resuming_a_finished_run_keeps_its_report(copied, tiny_config_file, tiny_overrides):

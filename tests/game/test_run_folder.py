@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from legibility.config import Config
-from legibility.errors import UserError
+from legibility.errors import Interrupted, UserError
 from legibility.files import sha256
+from legibility.folder_lock import LOCK
 from legibility.game.run_folder import RunFolder, different_settings
 from legibility.problems.storage import read_problems
 
@@ -20,7 +25,8 @@ def run(tmp_path) -> RunFolder:
 
 
 def files(run: RunFolder) -> dict[str, bytes]:
-    return {str(p.relative_to(run.path)): p.read_bytes() for p in sorted(run.path.rglob("*")) if p.is_file()}
+    found = sorted(p for p in run.path.rglob("*") if p.is_file() and p.name != LOCK)
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in found}
 
 
 def finish(run: RunFolder, phase: str = "rounds/00/verifier") -> None:
@@ -162,7 +168,7 @@ def test_resume_after_a_kill_before_the_settings_were_written(tmp_path):
     path.mkdir()
     (path / ".config.yaml.tmp").write_text("see")
     assert RunFolder.open(path, Config(), resume=True).config() == Config()
-    assert [p.name for p in path.iterdir()] == ["config.yaml"]
+    assert {p.name for p in path.iterdir()} == {"config.yaml", LOCK}
 
 
 def test_changed_settings_are_refused_by_name(run):
@@ -288,3 +294,97 @@ def test_changed_settings_are_named_with_both_values_in_order():
         ("seed", 0, 1),
     ]
     assert str(changed[0]) == "ppo.steps: 4 -> 5" and different_settings(old, old) == []
+
+
+# ---------------------------------------------------------------- one writer, links, full disks
+
+
+def test_a_second_process_is_refused_and_deletes_nothing(run):
+    code = (
+        "import sys; from pathlib import Path; from legibility.config import Config;"
+        "from legibility.game.run_folder import RunFolder; RunFolder.open(Path(sys.argv[1]), Config(), resume=True)"
+    )
+    with run.phase("base") as work:
+        (work / "half").write_text("x")
+        other = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
+        assert "UserError" in other.stderr and "is at work in this folder" in other.stderr
+        assert (work / "half").read_text() == "x"
+    assert run.is_done("base")
+    run.close()
+    assert not (run.path / LOCK).exists()
+    again = subprocess.run([sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+
+
+def test_links_are_neither_followed_nor_removed(run, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine").write_text("precious")
+    (run.path / ".base.tmp").symlink_to(elsewhere)
+    again = RunFolder.open(run.path, Config(), resume=True)
+    with pytest.raises(UserError, match=r"\.base\.tmp: a link stands where"), again.phase("base"):
+        pass
+    assert (elsewhere / "mine").read_text() == "precious" and (run.path / ".base.tmp").is_symlink()
+
+
+def test_a_folder_in_the_way_of_a_phase_is_an_error_and_stays(run):
+    run.folder("base").mkdir()
+    (run.folder("base") / "mine").write_text("precious")
+    with pytest.raises(UserError, match=r"base: no finished phase \(no DONE\)"), run.phase("base"):
+        raise AssertionError("never begun")
+    assert (run.folder("base") / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "told", [OSError(errno.ENOSPC, "No space left on device"), ValueError("Error: No space left (os error 28)")]
+)
+def test_a_full_disk_names_the_phase_and_leaves_nothing(run, told):
+    with pytest.raises(OSError) as caught, run.phase("base") as work:
+        (work / "half").write_text("x")
+        raise told
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(run.folder("base"))
+    assert set(files(run)) == {"config.yaml"}
+
+
+def test_a_phase_that_is_interrupted_says_what_is_lost(run):
+    with pytest.raises(Interrupted) as caught, run.phase("rounds/00/prover"):
+        raise Interrupted(signal.SIGTERM)
+    assert "stopped by SIGTERM in" in str(caught.value) and "rounds/00/prover" in str(caught.value)
+    assert set(files(run)) == {"config.yaml"}
+
+
+# ---------------------------------------------------------------- settings, problems, place
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "problems.jsonl"])
+def test_changed_settings_or_problems_are_noticed(run, name):
+    (run.path / "problems.jsonl").write_text("{}\n")
+    run.write_manifest(command="train")
+    assert run.problems_file.is_file() and run.settings()
+    file = run.path / name
+    file.write_text(file.read_text()[: len(file.read_text()) // 2])
+    with pytest.raises(UserError, match=f"{name}: missing or changed since the run wrote it"):
+        _ = run.problems_file, run.settings()
+
+
+def test_a_manifest_from_before_it_had_hashes_checks_nothing(run):
+    run.write_manifest(command="train")
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    del manifest["sha256"]
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    run.config_file.write_text("seed: 3\n")
+    assert run.config().seed == 3
+
+
+def test_the_base_folder_is_stored_as_seen_from_the_run(run, tmp_path):
+    (tmp_path / "configs").mkdir()
+    run.write_manifest(command="train", base_dir=tmp_path / "configs")
+    assert str(tmp_path) not in (run.path / "manifest.json").read_text()
+    assert run.base_dir == tmp_path / "configs"
+
+
+def test_an_absolute_base_folder_of_an_older_run_is_read(run, tmp_path):
+    run.write_manifest(command="train")
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    (run.path / "manifest.json").write_text(json.dumps({**manifest, "base_dir": str(tmp_path)}))
+    assert run.base_dir == tmp_path

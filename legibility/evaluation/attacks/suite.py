@@ -7,9 +7,8 @@ each end sooner than one after the other with two (docs/performance.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from legibility.evaluation.attacks.attack import Attack, run_attack
 from legibility.evaluation.attacks.survival import too_many_censored
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
+from legibility.processes import fresh_processes
 
 QUICK_REWARDS = ("src", "cgc")
 
@@ -106,8 +106,7 @@ def _outcomes(
     threads = max(1, (run.settings.compute.threads or torch.get_num_threads()) // parallel)
     start = (run.folder.path, run.overrides, threads)
     run.progress.phase(f"{len(wanted)} attacks, {parallel} side by side", len(wanted))
-    # fresh processes: a forked one may not use torch's threads again
-    with ProcessPoolExecutor(parallel, get_context("spawn"), _open_run, start) as processes:
+    with fresh_processes(parallel, _open_run, start) as processes:
         futures = {processes.submit(_work, one, quick): one for one in wanted}
         for k, done in enumerate(as_completed(futures), start=1):
             one, (ending, error) = futures[done], done.result()
