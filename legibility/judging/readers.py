@@ -12,6 +12,7 @@ import io
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from legibility.judging.store import read_log
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.study_schema import ClaimEvent, JudgmentEvent
 from legibility.judging.table import Judgment
+
+MAX_UNPACKED = 2**26  # bytes of judgments in a zip: a study of 10,000 items has a few
 
 
 class Refusal(NamedTuple):
@@ -155,12 +158,7 @@ def _label_studio_min(where: str, task: Mapping[str, Any], rater: str | None) ->
 def read_doccano(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """doccano's JSONL, or its zip with a file per user. Who judged is the file's name where lines do not say."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            parts = [
-                (PurePosixPath(n).stem, archive.read(n).decode("utf-8", "replace"), f"{n} ")
-                for n in archive.namelist()
-                if n.endswith(".jsonl")
-            ]
+        parts = [(PurePosixPath(n).stem, text, f"{n} ") for n, text in _members(path)]
         if not parts:
             raise UserError(f"{path}: the archive holds no .jsonl file; export from doccano as JSONL")
     else:
@@ -170,6 +168,21 @@ def read_doccano(study: StudyFolder, path: Path, rater: str | None) -> Iterator[
             if line.strip():
                 where = f"{prefix}line {number}"
                 yield where, _doccano(where, line, who)
+
+
+def _members(path: Path) -> list[tuple[str, str]]:
+    """Name and text of each .jsonl file in a zip; an archive of a size no study has is refused before it is unpacked."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(".jsonl")]
+            if sum(m.file_size for m in members) > MAX_UNPACKED:  # zipfile unpacks no more than is said here
+                raise UserError(
+                    f"{path}: unpacks to more than {MAX_UNPACKED // 2**20} MiB, which no export of a study has; export again"
+                )
+            return [(m.filename, archive.read(m).decode("utf-8", "replace")) for m in members]
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path}: cannot be unpacked ({reason}); export it again, without a password") from None
 
 
 def _doccano(where: str, line: str, who: str) -> Row:

@@ -1,4 +1,4 @@
-"""Where problems come from: the built-in generator, GSM8K, any hub dataset, any JSONL, JSON or CSV file.
+"""Where problems come from: the built-in generator, GSM8K, any hub dataset, any file of records.
 
 The paper uses GSM8K and 100k synthetic problems; here the source is a setting. Every source ends in
 the same `Problem` record, and gold answers are kept as written after checking that they are numbers.
@@ -7,14 +7,13 @@ What cannot be read stops with one line that names the file, the line and the fi
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -23,6 +22,7 @@ from legibility.grading import read_gold
 from legibility.hub import hub_reachable, only_what_answers
 from legibility.problems.generator import generate_problems
 from legibility.problems.pretraining import built_in_text
+from legibility.problems.record_files import Located, Row, SemicolonRow, read_file, short
 from legibility.problems.records import Problem
 from legibility.settings import Settings
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")  # GSM8K writes <<48/2=24>> before each result
 SOLUTION_MARKER = "####"  # the last line of a worked solution is "#### gold"
-
-Row = Mapping[Any, Any]
-Located = tuple[str, Row]  # ("file.jsonl line 7", the record there)
 
 
 class GeneratedSource(Settings):
@@ -105,10 +102,13 @@ class DatasetSource(_MappedSource):
 
 
 class FileSource(_MappedSource):
-    """A local JSONL, JSON (a list of objects) or CSV file."""
+    """A local file of records: JSON lines, a JSON list of objects, a table with a header, or Parquet."""
 
     kind: Literal["file"] = Field(default="file", description="Use a local file.")
-    path: str = Field(description="The .jsonl, .json or .csv file; relative paths start at the config file's folder.")
+    path: str = Field(
+        description="The .jsonl, .json, .csv, .tsv or .parquet file, all but the last also with .gz, .zst or .zip behind; "
+        "relative paths start at the config file's folder."
+    )
 
 
 ProblemSource = Annotated[GeneratedSource | GSM8KSource | DatasetSource | FileSource, Field(discriminator="kind")]
@@ -127,7 +127,7 @@ def load_source(source: ProblemSource, *, base_dir: str | Path | None = None) ->
         return _gsm8k(source, base_dir)
     if isinstance(source, DatasetSource):
         return _dataset(source)
-    path = _resolve(source.path, base_dir)
+    path = resolve_path(source.path, base_dir)
     return _collect(read_file(path), source, prefix=path.stem, label=path.name, place=str(path))
 
 
@@ -163,7 +163,7 @@ def _gsm8k(source: GSM8KSource, base_dir: str | Path | None) -> list[Problem]:
             place,
         )
     else:
-        folder = _resolve(source.path, base_dir)
+        folder = resolve_path(source.path, base_dir)
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; path: of gsm8k is a folder with train.jsonl and test.jsonl")
         place = str(folder / f"{source.split}.jsonl")
@@ -204,7 +204,7 @@ def _collect(
         problem = _problem(row, where, mapping, default_id=f"{prefix}-{total - 1}", label=label)
         if problem.id in used:
             first = used[problem.id]
-            raise UserError(f"{where}: id {_short(problem.id)} is already used at {first}; ids must be unique")
+            raise UserError(f"{where}: id {short(problem.id)} is already used at {first}; ids must be unique")
         used[problem.id] = where
         if keep(row):
             problems.append(problem)
@@ -240,10 +240,15 @@ def _gold(row: Row, where: str, mapping: _MappedSource) -> str:
                 f"{where}: no marker {mapping.answer_marker!r} in field {mapping.answer!r}; fix the record or set answer_marker: to the marker there"
             )
         gold = gold.rpartition(mapping.answer_marker)[2].strip()
+    if isinstance(row, SemicolonRow) and re.search(r"(?<![\d,.])\d{1,3},\d{3}(?![\d,.])", gold):
+        raise UserError(
+            f"{where}: the answer {short(gold)} may be a decimal or a thousands comma in a table separated by "
+            "semicolons; write it without the comma"
+        )
     number = read_gold(gold)
     if number is None:
         hint = "fix the record" if mapping.answer_marker else "set answer_marker: where a solution comes before it"
-        raise UserError(f"{where}: the answer {_short(gold)} in field {mapping.answer!r} is not a number; {hint}")
+        raise UserError(f"{where}: the answer {short(gold)} in field {mapping.answer!r} is not a number; {hint}")
     return number
 
 
@@ -256,13 +261,18 @@ def _worked(text: str, gold: str, marker: str) -> str:
     return f"{text.strip()}\n{SOLUTION_MARKER} {gold}".lstrip()
 
 
+def _names(row: Row) -> str:
+    shown = [str(name)[:40] for name in islice(row, 20)]
+    return ", ".join(shown) + (", …" if len(row) > len(shown) else "") if shown else "none"
+
+
 def _text(row: Row, name: str, where: str) -> str:
     if name not in row:
-        raise UserError(f"{where}: no field {name!r}; fields there: {', '.join(map(str, row)) or 'none'}")
+        raise UserError(f"{where}: no field {name!r}; fields there: {_names(row)}")
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise UserError(
-            f"{where}: field {name!r} must hold text or a number, found {_short(value)}; "
+            f"{where}: field {name!r} must hold text or a number, found {short(value)}; "
             "name another field or fix the record"
         )
     if not isinstance(value, str) and not math.isfinite(value):
@@ -277,91 +287,15 @@ def _text(row: Row, name: str, where: str) -> str:
     return text
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 # ---------------------------------------------------------------- reading
 
 
-def _resolve(path: str, base_dir: str | Path | None) -> Path:
-    return Path(base_dir or ".") / Path(path).expanduser()
-
-
-def read_file(path: Path) -> Iterator[Located]:
-    """The records of a JSONL, JSON or CSV file, each with where it stands. Raises UserError where it cannot be read."""
-    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
-        raise UserError(f"{path}: cannot tell the format; the file must end in .jsonl, .json or .csv")
-    if not path.exists():
-        raise UserError(f"{path}: no such file; check path: in the problem source")
+def resolve_path(path: str, base_dir: str | Path | None) -> Path:
+    """A path of a config file, which may begin with ~, from `base_dir` on. Raises UserError for an unknown user."""
     try:
-        yield from readers[path.suffix.lower()](path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-
-
-def _read_jsonl(path: Path) -> Iterator[Located]:
-    with path.open("rb") as file:  # lines end at \n only: JSON text may hold other line separators
-        for number, raw in enumerate(file, start=1):
-            if raw.strip():
-                where = f"{path} line {number}"
-                yield where, _object(_parse_json(raw, where, "fix or remove the line"), where)
-
-
-def _read_json(path: Path) -> Iterator[Located]:
-    records = _parse_json(path.read_bytes(), str(path), "fix the file")
-    if not isinstance(records, list):
-        raise UserError(f"{path}: expected a list of objects, found {type(records).__name__}")
-    for number, record in enumerate(records, start=1):
-        where = f"{path} record {number}"
-        yield where, _object(record, where)
-
-
-def _parse_json(raw: bytes, where: str, advice: str) -> Any:
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        spot = f"line {error.lineno} column {error.colno}" if b"\n" in raw.strip() else f"column {error.colno}"
-        reason = f"{error.msg} at {spot}"
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text at byte {error.start}"
-    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
-        reason = str(error)
-    raise UserError(f"{where}: not valid JSON ({reason}); {advice}")
-
-
-def _object(record: Any, where: str) -> Row:
-    if not isinstance(record, dict):
-        raise UserError(f"{where}: expected an object with fields, found {_short(record)}")
-    return record
-
-
-def _read_csv(path: Path) -> Iterator[Located]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        columns: list[str] | None = None
-        while True:
-            where = f"{path} line {reader.line_num + 1}"  # where the record starts; a quoted cell may span lines
-            try:
-                cells = next(reader, None)
-            except csv.Error as error:
-                raise UserError(f"{where}: not valid CSV ({error}); fix the file") from error
-            except UnicodeDecodeError as error:
-                raise UserError(f"{where} or soon after: not UTF-8 text; save the file as UTF-8") from error
-            if cells is None:
-                return
-            if not cells:  # a blank line
-                continue
-            if columns is None:
-                columns = cells
-                if len(set(columns)) < len(columns):
-                    raise UserError(f"{where}: two columns have the same name; rename one")
-                continue
-            if len(cells) > len(columns):
-                raise UserError(f"{where}: more cells than the header has columns; quote cells that hold a comma")
-            yield where, dict(zip(columns, cells, strict=False))  # a short row lacks its last fields
+        return Path(base_dir or ".") / Path(path).expanduser()
+    except RuntimeError as error:  # "~nobody/…"
+        raise UserError(f"{path}: {error}; write the folder out") from error
 
 
 def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
@@ -374,7 +308,7 @@ def from_hub(name: str, subset: str | None, split: str, advice: str) -> Dataset:
         with only_what_answers():
             return datasets.load_dataset(name, subset, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = _short(" ".join(str(error).split()))
+        reason = short(" ".join(str(error).split()))
         raise UserError(f"dataset {name} ({split}) could not be loaded from the hub: {reason}; {advice}") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from legibility.errors import UserError
 from legibility.files import write_atomic
 from legibility.problems.records import Problem, Step
 from legibility.problems.splits import PARTS, Part, ProblemSplits
+
+_STEP = re.compile(r"(-?\d+) ([-+*/]) (-?\d+) = (-?\d+)")
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:
@@ -36,14 +39,18 @@ def read_splits(path: Path) -> ProblemSplits:
     """The parts of a run's problems.jsonl. Raises UserError where it cannot be read."""
     parts: dict[Part, list[Problem]] = {part: [] for part in PARTS}
     try:
-        for line in filter(None, path.read_text(encoding="utf-8").split("\n")):
-            record = json.loads(line)
-            part = parts[record.pop("split")]
-            part.append(Problem(**{**record, "steps": tuple(_step(s) for s in record["steps"])}))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({' '.join(str(error).split())[:100]}); restore it from a copy"
-        ) from None
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({_reason(error)}); restore it from a copy") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            if line:
+                part, problem = _problem(json.loads(line))
+                parts[part].append(problem)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise UserError(
+                f"{path} line {number}: cannot be read ({_reason(error)}); restore the file from a copy"
+            ) from None
     return ProblemSplits(parts["prover"], parts["verifier"], parts["validation"], parts["test"], judge=parts["judge"])
 
 
@@ -53,6 +60,23 @@ def read_problems(path: Path) -> dict[str, Problem]:
     return {p.id: p for part in PARTS for p in splits.part(part)}
 
 
-def _step(text: str) -> Step:
-    left, op, right, _, result = text.split()
-    return Step(int(left), op, int(right), int(result))
+def _problem(record: Any) -> tuple[Part, Problem]:
+    """A problem and the part it is of, from `problem_record`. Raises ValueError, TypeError, KeyError."""
+    if not isinstance(record, dict):
+        raise TypeError("no object")
+    fields = {name: value for name, value in record.items() if name not in ("split", "steps")}
+    wrong = next((name for name, value in fields.items() if not isinstance(value, str)), None)
+    if wrong is not None or record["split"] not in PARTS:
+        raise TypeError(f"field {wrong or 'split'!r} holds {record[wrong or 'split']!r:.40}")
+    return record["split"], Problem(**fields, steps=tuple(map(_step, record["steps"])))
+
+
+def _step(text: Any) -> Step:
+    found = _STEP.fullmatch(text)
+    if found is None:
+        raise ValueError(f"step {text!r:.40}")
+    return Step(int(found[1]), found[2], int(found[3]), int(found[4]))
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__

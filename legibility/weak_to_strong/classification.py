@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from legibility.errors import UserError
+from legibility.problems.record_files import read_file
 from legibility.problems.records import Problem
-from legibility.problems.sources import dataset_rows, from_hub, read_file
+from legibility.problems.sources import dataset_rows, from_hub, resolve_path
 from legibility.randomness import stream
 from legibility.weak_to_strong.choice_labels import ChoiceRow, right_choices
 from legibility.weak_to_strong.items import Item
@@ -62,7 +63,7 @@ class _Rows:
 
 
 def _file(path: str, base_dir: Path | None) -> _Rows:
-    file = Path(base_dir or ".") / Path(path).expanduser()
+    file = resolve_path(path, base_dir)
     return _Rows(str(file), list(read_file(file)))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 import zipfile
 
 import pytest
 
+from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
-from legibility.judging.readers import READERS, Refusal
+from legibility.judging.readers import MAX_UNPACKED, READERS, Refusal
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import COLUMNS, TABLE, Judgment, read_table
 from tests.judging.tool_files import (
@@ -73,6 +75,25 @@ def test_older_doccano_and_plain_jsonl(study, tmp_path):
         (tmp_path / "all.jsonl").write_bytes(archive.read("anna.jsonl"))
     assert import_judgments(study, tmp_path / "all.jsonl", "doccano", rater="carl").added == 10
     assert set(read_table(study.path / TABLE).rater) == {"doccano:carl"}
+
+
+def test_a_zip_that_unpacks_to_too_much_or_is_broken(study, tmp_path):
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anna.jsonl", b"\n" * (MAX_UNPACKED // 2 + 1))
+        archive.writestr("carl.jsonl", b"\n" * (MAX_UNPACKED // 2))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="unpacks to more than 64 MiB"):
+        import_judgments(study, path, "doccano")
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+    with zipfile.ZipFile(tmp_path / "small.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anna.jsonl", b"{}\n" * 99)
+    broken = bytearray((tmp_path / "small.zip").read_bytes())
+    broken[40:50] = bytes(10)
+    (tmp_path / "small.zip").write_bytes(broken)
+    with pytest.raises(UserError, match=r"small.zip: cannot be unpacked"):
+        import_judgments(study, tmp_path / "small.zip", "doccano")
 
 
 def test_bad_rows_of_the_other_tools(study, tmp_path):

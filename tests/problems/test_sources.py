@@ -164,7 +164,7 @@ def test_repeated_id(tmp_path):
 def test_missing_empty_and_unknown_files(tmp_path):
     assert "nowhere.jsonl: no such file" in failure(tmp_path / "nowhere.jsonl")
     assert "file.jsonl: it holds no problems" in failure(jsonl(tmp_path, ""))
-    assert ".jsonl, .json or .csv" in failure(tmp_path / "data.xml")
+    assert ".jsonl, .json, .csv, .tsv or .parquet" in failure(tmp_path / "data.xml")
     (tmp_path / "folder.csv").mkdir()
     assert "folder.csv: cannot be read" in failure(tmp_path / "folder.csv")
 
@@ -174,8 +174,10 @@ def test_bad_json_files(tmp_path):
     path.write_text('[\n{"question": 1,}\n]')
     assert "file.json: not valid JSON" in failure(path)
     assert "line 2" in failure(path)
-    path.write_text('{"question": "Q?"}')
-    assert "expected a list of objects" in failure(path)
+    path.write_text('{"data": [{"question": "Q?"}]}')
+    assert "expected a list of objects, found one under 'data'; save that list alone" in failure(path)
+    path.write_text("3")
+    assert "expected a list of objects, found int" in failure(path)
     path.write_text('[{"question": "Q?", "answer": 1}, {"question": "Q?"}]')
     assert "file.json record 2: no field 'answer'" in failure(path)
 
