@@ -1,7 +1,9 @@
 """What a run shows while it works: one live line per phase, and a permanent line when a phase ends.
 
 On a terminal this is rich's progress bar (phase, step, role accuracies, scores, KL, time left);
-elsewhere plain lines now and then. The same numbers go to the trackers accelerate knows.
+elsewhere plain lines now and then, an event a line however narrow the window. Names and paths are shown as
+they are: what would be markup or an escape code in them is text. The same numbers go to the trackers accelerate
+knows.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from legibility.printable import printable
 
 
 class Progress:
@@ -70,7 +75,7 @@ class Progress:
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._name, total=total, shown="")
+            self._task = self._bar.add_task(_shown(self._name), total=total, shown="")
 
     def step(self, step: int, shown: Mapping[str, float], tracked: Mapping[str, float] | None = None) -> None:
         """Report progress inside the phase: `shown` on screen, `tracked` (default the same) to trackers."""
@@ -81,7 +86,7 @@ class Progress:
             self._last_line = time.time()
             rate = (time.time() - self._started) / max(step, 1)
             left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
-            self.console.print(f"  {self._name} {step}/{self._total}  {text}{left}")
+            self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"))
         if self._accelerator is not None:
             self._global_step += 1
             values = {f"{self._phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
@@ -91,20 +96,36 @@ class Progress:
         """End the phase with a permanent line."""
         seconds = time.time() - self._started
         self._stop_bar()
-        self.console.print(f"[green]✓[/green] {self._name}  {text}  [dim]{seconds:.0f} s[/dim]")
+        self.made(f"{self._name}  {text}", seconds)
 
     def note(self, text: str) -> None:
         """A permanent line outside any phase."""
-        self.console.print(text)
+        self._line(_shown(text))
+
+    def detail(self, text: str) -> None:
+        """A permanent line that few will read."""
+        self._line(f"  [dim]{_shown(text)}[/dim]")
+
+    def made(self, text: str, seconds: float | None = None) -> None:
+        """A permanent line of what has been made, and in what time."""
+        took = "" if seconds is None else f"  [dim]{seconds:.0f} s[/dim]"
+        self._line(f"[green]✓[/green] {_shown(text)}{took}")
 
     def warn(self, text: str) -> None:
         """A permanent line that is marked as a warning."""
-        self.console.print(f"[yellow]![/yellow] {text}")
+        self._line(f"[yellow]![/yellow] {_shown(text)}")
+
+    def _line(self, markup: str) -> None:
+        self.console.print(markup, soft_wrap=not self.console.is_terminal)
 
     def _stop_bar(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))
 
 
 def format_numbers(values: Mapping[str, float]) -> str:

@@ -53,3 +53,31 @@ def test_trackers_get_finite_numbers_under_the_phases_bare_name():
 
 def test_numbers_have_two_decimals_and_large_whole_ones_none():
     assert format_numbers({"a": 0.126, "b": 99.0, "c": 100.0, "d": 100.5}) == "a 0.13  b 99.00  c 100  d 100.50"
+
+
+def test_where_there_is_no_terminal_an_event_is_a_line_however_long():
+    out = io.StringIO()
+    progress = Progress(Console(file=out, width=30))
+    progress.note("word " * 40)
+    progress.phase("round 0 verifier", 4)
+    progress.done("pair accuracy 0.7  " * 5)
+    assert out.getvalue().count("\n") == 2
+
+
+def test_what_looks_like_markup_or_an_escape_code_is_text():
+    progress, out = shown_of()
+    progress.note("runs/[/red] [bold]x: done")
+    progress.warn("a\x1b[31mred")
+    progress.phase("phase [/dim]", 1)
+    progress.done("[/nothing]")
+    assert out.getvalue().split("  0 s")[0] == (
+        "runs/[/red] [bold]x: done\n! a\\x1b[31mred\n✓ phase [/dim]  [/nothing]"
+    )
+
+
+def test_a_stream_that_lacks_a_character_gets_another():
+    raw = io.BytesIO()
+    progress = Progress(Console(file=io.TextIOWrapper(raw, encoding="ascii"), width=80))
+    progress.made("base policy text", 3.2)
+    progress.console.file.flush()
+    assert raw.getvalue() == b"\\u2713 base policy text  3 s\n"

@@ -61,7 +61,7 @@ def evaluate(
             started = time.time()
             found[name] = compute(run)
             write_section(run.folder, name, found[name])
-            run.progress.note(f"[green]✓[/green] {name}  [dim]{time.time() - started:.0f} s[/dim]")
+            run.progress.made(name, time.time() - started)
         refresh_summary(run)
     return Evaluation.model_validate(found)
 

@@ -119,9 +119,9 @@ def _train(
             "use easier problems, more samples, or verifier.reference_solutions: true"
         )
     for cell in mixture.short:
-        game.progress.note(
-            f"  [dim]{title}: {cell.component} / {cell.role}: {cell.distinct} of {cell.wanted} texts "
-            f"({cell.distinct_correct} correct, {cell.distinct_incorrect} incorrect to choose from)[/dim]"
+        game.progress.detail(
+            f"{title}: {cell.component} / {cell.role}: {cell.distinct} of {cell.wanted} texts "
+            f"({cell.distinct_correct} correct, {cell.distinct_incorrect} incorrect to choose from)"
         )
     repeated = f", {mixture.repeated} of them repeated" if mixture.repeated else ""
     game.progress.phase(title, settings.updates * settings.ensemble, f"{len(mixture.items)} texts{repeated}")

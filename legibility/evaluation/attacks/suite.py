@@ -112,9 +112,7 @@ def _outcomes(
             one, (ending, error) = futures[done], done.result()
             run.progress.step(k, {})
             if error is None:
-                run.progress.note(
-                    f"[green]✓[/green] {one.reward} attack {one.seed} on verifier {one.verifier}: {ending}"
-                )
+                run.progress.made(f"{one.reward} attack {one.seed} on verifier {one.verifier}: {ending}")
             yield one, error
     run.progress.done("made or found")
 
