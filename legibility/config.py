@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from legibility.player_settings import ProverSettings, VerifierSettings
 from legibility.problems.problem_settings import ProblemSettings
@@ -69,7 +69,7 @@ class SamplingSettings(Settings):
 
     max_new_tokens: int = Field(72, ge=1, description="Completion length limit; longer ones are invalid.")
     evaluation_temperature: float = Field(
-        1.0, gt=0, description="Temperature of validation and test text; training text is always drawn at 1."
+        1.0, ge=1e-3, le=1e3, description="Temperature of validation and test text; training text is always drawn at 1."
     )
 
 
@@ -165,10 +165,22 @@ class GateSettings(Settings):
         description="With fewer such pairs min_auroc is held against the AUROC over all validation text, with a warning.",
     )
     accept_rate: tuple[float, float] = Field((0.02, 0.98), description="Band for the share of scores above 0.")
-    min_helpful_accuracy: float = Field(0.02, ge=0, le=1, description="Least accuracy of the untrained helpful prover.")
+    min_helpful_accuracy: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Least accuracy of the helpful prover, untrained and after every prover phase but a Goodhart one.",
+    )
     max_flat_groups: float = Field(
         0.95, ge=0, le=1, description="Largest share of groups without reward spread at step 1."
     )
+
+    @field_validator("accept_rate")
+    @classmethod
+    def _band_has_width(cls, band: tuple[float, float]) -> tuple[float, float]:
+        if not band[0] <= band[1]:
+            raise ValueError(f"the lower end comes first (got {list(band)})")
+        return band
 
 
 class GameSettings(Settings):
@@ -318,6 +330,15 @@ class GradingSettings(Settings):
         "invalid", description='"incorrect" counts unreadable answers as wrong, as the paper does.'
     )
 
+    @field_validator("marker")
+    @classmethod
+    def _opens_a_line(cls, marker: str) -> str:
+        if not marker.strip() or "\n" in marker.strip():
+            raise ValueError(
+                f"must be visible and stand on one line, since an answer line starts with it (got {marker!r})"
+            )
+        return marker
+
 
 class VLLMSettings(Settings):
     """The vLLM sampling engine, which shares the GPU with the trainer."""
@@ -331,11 +352,12 @@ class ComputeSettings(Settings):
 
     device: str = Field("auto", description='"cpu", "cuda", "cuda:1", "mps" or "auto".')
     threads: int | None = Field(
-        None, ge=1, description="CPU threads (null: all cores); results are byte-equal only at equal counts."
+        None, ge=1, le=1024, description="CPU threads (null: all cores); results are byte-equal only at equal counts."
     )
     workers: int = Field(
         1,
         ge=1,
+        le=1024,
         description="Processes of one thread each that share the work of every phase on a CPU (Linux only). For small models this is faster than threads. Results are byte-equal only at equal counts.",
     )
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")

@@ -20,6 +20,7 @@ from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
+from legibility.game.early_checks import check_start
 from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
@@ -29,7 +30,7 @@ from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
 from legibility.models.verifier import Verifier
-from legibility.problems import load_problems
+from legibility.problems import ProblemSplits, load_problems
 from legibility.problems.earlier import as_begun
 from legibility.problems.storage import write_problems
 from legibility.progress import Progress
@@ -65,7 +66,7 @@ def train(
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
     device = pick_device(config.compute.device)
-    checked = check_models(config, device, base_dir)
+    checked = check_models(config, device, base_dir, splits)
     for line in checked.notices:
         progress.warn(line)
     problems_file = out / PROBLEMS
@@ -162,7 +163,7 @@ class Checked:
     notices: list[str]
 
 
-def check_models(config: Config, device: str, base_dir: Path | None) -> Checked:
+def check_models(config: Config, device: str, base_dir: Path | None, splits: ProblemSplits) -> Checked:
     """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError."""
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
@@ -172,6 +173,7 @@ def check_models(config: Config, device: str, base_dir: Path | None) -> Checked:
             raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     prover = Prover.load(config.prover, device, base_dir=base_dir)
     prover.check_roles()
+    check_start(config, splits, prover)
     if config.compute.engine == "vllm":
         check_vllm(prover, config.compute.vllm)
     engine = usable_engine(prover, config.compute.engine)

@@ -21,11 +21,13 @@ from legibility.errors import UserError
 class Settings(BaseModel):
     """Settings of a file or of one section: unknown keys are errors, and defaults are validated like everything else.
 
+    Numbers are finite: an infinite or undefined one passes every bound and is felt hours later.
+
     `renamed`: old dotted name -> today's. An old name in a file is an error that tells the new one; in a
     stored run it is read under the new one.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, str]] = {}
 
 

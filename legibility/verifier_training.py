@@ -19,11 +19,14 @@ import torch
 import torch.nn.functional as F
 
 from legibility.config import VerifierSettings
+from legibility.divergence import refuse_divergence
 from legibility.models.score_heads import LikelihoodHead
 from legibility.models.verifier import Verifier
 from legibility.models.verifier_text import EncodedText
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
+
+DIVERGED = "lower verifier.learning_rate (the held-out judge's is game.held_out_judge_learning_rate, where it is set)"
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def train_verifier(
     A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
     similar length share a step. Calls `on_update(step, metrics)` now and then. A `team` that has the
     verifier shares each step's problems. The members of an ensemble are trained one after another, from random
-    numbers of their own, and their steps are numbered on. Raises ValueError without items. Returns mean metrics of
-    the last tenth (of every member).
+    numbers of their own, and their steps are numbered on. Raises ValueError without items, UserError for a loss or
+    weights that are no finite numbers. Returns mean metrics of the last tenth (of every member).
     """
     team = team_of(team, verifier)
     return team.run(_train_members, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
@@ -146,6 +149,8 @@ def _train_share(
             optimizer.step()
             schedule.step()
             history.append(_metrics(loss, scores.detach(), correct, owner))
+            last = parameters if step == settings.updates else []
+            refuse_divergence(f"verifier training, step {step}", {"the loss": history[-1]["loss"]}, DIVERGED, last)
             if on_update is not None and (step % 25 == 0 or step == settings.updates):
                 on_update(step, _mean(history[-25:]))
     verifier.model.eval()

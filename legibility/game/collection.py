@@ -12,14 +12,16 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from legibility.config import Config
+from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.mixture import component, component_weights
 from legibility.game.phases import arm_collection, checkpoints, round_collection
 from legibility.game.prover_phase import phase_name
-from legibility.game.solutions import Solution, merge_round, write_solutions
+from legibility.game.solutions import Solution, merge_round, read_solutions, round_solutions, write_solutions
 from legibility.models.verifier import Verifier
 from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
@@ -41,7 +43,8 @@ class _Job:
 def collect_round(game: Game, index: int, verifier: Verifier) -> None:
     """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them).
 
-    Raises UserError where the prover's phase is unfinished or changed.
+    Raises UserError where the prover's phase is unfinished or changed, GateClosed where the helpful prover hardly
+    ever succeeds any more. (Under the Goodhart reward accuracy is meant to collapse, so nothing is asked of it.)
     """
     phase = round_collection(index)
     if not game.run.is_done(phase):
@@ -84,6 +87,8 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
             write_solutions(work / "solutions.parquet", rows)
         game.progress.done(f"test accuracy helpful {shown[HELPFUL]:.3f}, sneaky {shown[SNEAKY]:.3f}")
     merge_round(game.run, index)
+    if game.config.reward.kind != "goodhart":
+        _check_gate(game, f"round {index} prover", round_solutions(game.run, index))
 
 
 def collection_sizes(config: Config, index: int) -> dict[str, int]:
@@ -112,10 +117,26 @@ def collection_sizes(config: Config, index: int) -> dict[str, int]:
 
 
 def collect_correctness(game: Game) -> None:
-    """Sample the correctness-only prover on validation and test problems, scored by the last round's verifier."""
+    """Sample the correctness-only prover on validation and test problems, scored by the last round's verifier.
+
+    Raises GateClosed where it hardly ever succeeds.
+    """
     phase = arm_collection(CORRECTNESS)
-    if game.run.is_done(phase):
-        return
+    if not game.run.is_done(phase):
+        _collect_correctness(game, phase)
+    _check_gate(game, "correctness-only prover", read_solutions(game.run.folder(phase) / "solutions.parquet"))
+
+
+def _check_gate(game: Game, title: str, rows: pd.DataFrame) -> None:
+    """The gate behind a prover phase: accuracy of helpful validation text."""
+    helpful = rows[
+        (rows.phase == "collection") & (rows.split == "validation") & (rows.role == HELPFUL) & (rows.step == 0)
+    ]
+    reasons = gates.check_prover(game.config.gates, float((helpful.verdict == "correct").mean()))
+    gates.enforce(game.config.gates, title, reasons, game.force, game.progress.warn)
+
+
+def _collect_correctness(game: Game, phase: str) -> None:
     prover = game.saved_prover(game.run.verified(phase_name(CORRECTNESS, 0)))
     verifier = game.saved_verifier(game.config.game.rounds - 1)
     game.progress.phase("correctness-only collection", 2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from legibility.config import Config
+from legibility.errors import UserError
 from legibility.game.phases import round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, SolutionPhase
@@ -107,6 +109,7 @@ class Game:
 
         `label` is the role recorded (default: its own): the base policy writes under the helpful prompt
         and is recorded as "base". With a `value_head` the fast engine stores its values in the completions.
+        Raises UserError for a prover whose probabilities are no numbers.
         """
         config = self.config
         tasks = [(problem, role) for role in roles for problem in problems]
@@ -124,6 +127,11 @@ class Game:
             vllm=config.compute.vllm,
             team=self.team,
         )
+        if any(math.isnan(sum(c.logprobs)) for group in drawn for c in group):
+            raise UserError(
+                f"{arm}, round {round_index}, {phase} {split}: the prover's next-token probabilities are no numbers, so its "
+                "training has diverged or its numbers overflow; lower ppo.learning_rate, or set prover.dtype to float32"
+            )
         rows = []
         for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):
             for j, completion in enumerate(group):

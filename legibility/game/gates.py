@@ -28,6 +28,16 @@ def check_base(settings: GateSettings, accuracy: float) -> list[str]:
     return []
 
 
+def check_prover(settings: GateSettings, accuracy: float) -> list[str]:
+    """Reasons not to go on with a trained prover: it hardly ever succeeds when it is asked to help."""
+    if accuracy < settings.min_helpful_accuracy:
+        return [
+            f"helpful accuracy {accuracy:.3f} after training is below gates.min_helpful_accuracy "
+            f"{settings.min_helpful_accuracy}: its training went wrong; lower ppo.learning_rate or raise ppo.kl_coefficient"
+        ]
+    return []
+
+
 def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarray, pairs: SameStyle) -> list[str]:
     """Reasons not to train a prover against this verifier, on held-out model-written text.
 

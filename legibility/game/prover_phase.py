@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from legibility.divergence import refuse_divergence
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
@@ -45,6 +46,11 @@ SHOWN = {
     "score_sneaky_incorrect": "V(s,wrong)",
     "kl": "KL",
 }
+
+DIVERGED = (
+    "lower ppo.learning_rate, or ppo.value_learning_rate where the value loss went first; huge rewards "
+    "(reward.floor, ppo.kl_coefficient) do the same"
+)
 
 
 @dataclass(frozen=True)
@@ -123,8 +129,8 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
 def run_prover_phase(game: Game, plan: Plan) -> None:
     """Run a prover phase as planned, unless it is done already.
 
-    Raises GateClosed where the first batch of a gated phase leaves nothing to learn from, UserError for a score
-    that is no number.
+    Raises GateClosed where the first batch of a gated phase leaves nothing to learn from, UserError for a score,
+    reward, loss or weight that is no finite number.
     """
     if game.run.is_done(plan.phase):
         return
@@ -140,7 +146,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
                 metrics = training.measure(rollouts, paid)
                 if step == 1:
                     training.check_gate(metrics)
-                metrics |= training.update(drawn, paid, rng)
+                metrics |= training.update(step, drawn, paid, rng)
                 metrics |= training.watch(step, metrics)
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
                 training.show(step, metrics)
@@ -192,7 +198,12 @@ class _Training:
         """Rewards (n,) of the completions; the scale of scores follows the batch first."""
         if rollouts.scored:
             self.scale.update(rollouts.scores, rollouts.group, first=step == 1)
-        return self.plan.pay(rollouts, self.scale.value)
+        paid = self.plan.pay(rollouts, self.scale.value)
+        largest = float(np.abs(paid).max(initial=0.0))
+        refuse_divergence(
+            self._at(step), {"a reward": largest}, f"look at reward.scale (the scale is {self.scale.value:.3g})"
+        )
+        return paid
 
     def measure(self, rollouts: Rollouts, paid: np.ndarray) -> dict[str, float]:
         """Metrics of the batch before the update."""
@@ -205,14 +216,19 @@ class _Training:
             reasons = gates.check_rewards(settings, metrics["flat_groups"])
             gates.enforce(settings, where, reasons, self.game.force, self.game.progress.warn)
 
-    def update(self, drawn: Drawn, paid: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    def update(self, step: int, drawn: Drawn, paid: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
         """One PPO step; the completions are kept with their rewards. Returns its metrics."""
         metrics = self.ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng)
+        losses = {name: metrics[name] for name in ("policy_loss", "value_loss", "grad_norm")}
+        refuse_divergence(self._at(step), losses, DIVERGED, self.ppo.trained)
         gates.check_gaps(self.game.config.ppo, self.game.config.prover.dtype, metrics)
         for row, value in zip(drawn.rows, paid.tolist(), strict=True):
             row.reward, row.logprob_gap = value, metrics["logprob_gap"]
         self.rows += drawn.rows
         return metrics
+
+    def _at(self, step: int) -> str:
+        return f"{self.plan.title}, step {step}"
 
     def watch(self, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
         """Show the step to the stop rule. Returns how far the verifier is from being fooled."""

@@ -225,7 +225,7 @@ def pick_device(setting: str) -> str:
     if setting == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=setting)
+        torch.zeros(1, device=setting).item()  # "meta" makes tensors, without numbers in them
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"compute.device: {setting!r} cannot be used ({str(error).splitlines()[0]}); use auto or cpu"

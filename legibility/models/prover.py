@@ -93,6 +93,8 @@ class Prover:
         elif settings.lora is not None:
             model = add_lora(model, settings, seed)
         if settings.gradient_checkpointing:
+            if not model.supports_gradient_checkpointing:
+                raise UserError(f"prover.gradient_checkpointing: {settings.model} does not support it; set it to false")
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             if hasattr(model, "enable_input_require_grads"):
                 model.enable_input_require_grads()

@@ -289,7 +289,10 @@ class Verifier:
         return ids, lengths
 
     def score(self, problems: Sequence[Problem], solutions: Sequence[str], team: Team | None = None) -> np.ndarray:
-        """Raw scores V, float32 (n,), in the order given. Equal texts are scored once; a `team` that has this verifier shares them."""
+        """Raw scores V, float32 (n,), in the order given. Equal texts are scored once; a `team` that has this verifier shares them.
+
+        Raises UserError for a score that is not finite.
+        """
         if len(problems) == 0:
             return np.zeros(0, dtype=np.float32)
         encoded = self.encode(problems, solutions)
@@ -305,6 +308,11 @@ class Verifier:
         scores = np.zeros(len(unique), dtype=np.float32)
         for chosen, found in team.run(_score_share, team, self, unique, groups):
             scores[chosen] = found
+        if not np.isfinite(scores).all():
+            raise UserError(
+                f"the verifier gave {int((~np.isfinite(scores[place])).sum())} of {len(place)} texts no finite score; its "
+                "training may have diverged, or its numbers overflow: lower verifier.learning_rate, or set verifier.dtype to float32"
+            )
         return scores[place]
 
     @property

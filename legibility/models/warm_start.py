@@ -12,7 +12,6 @@ prompt ids that sampling will see. On texts of uneven length that is most of the
 from __future__ import annotations
 
 import copy
-import math
 import os
 import shutil
 import tempfile
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from transformers.utils import logging as hf_logging
 
+from legibility.divergence import refuse_divergence
 from legibility.errors import UserError
 from legibility.models.loading import encode_prompt
 from legibility.models.prover import Prover, adapted
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PASS_TOKENS = 4096  # tokens of one forward pass at most; the gradients of larger batches accumulate
 MAX_GRAD_NORM = 1.0
+DIVERGED = "lower prover.warm_start.learning_rate; nothing was saved"
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ def warm_start(
     learner = _learner(model, tokenizer, lora, seed, torch.device(device))
     losses, tokens = [], 0
     for step, (loss, count) in enumerate(_train(learner, rows, steps, batch_size, learning_rate, seed, bf16), start=1):
-        if not math.isfinite(loss):
-            raise UserError("warm start: the loss is no longer a number; lower the learning rate. Nothing was saved")
+        refuse_divergence(f"warm start, step {step}", {"the loss": loss}, DIVERGED)
         losses.append(loss)
         tokens += count
         if on_step is not None:
             on_step(step, loss)
+    refuse_divergence("warm start, last step", {}, DIVERGED, learner.model.parameters())
     if lora is not None:
         learner.model.merge_and_unload()  # merges into `model` itself
     _save(model.eval(), tokenizer, out)

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from legibility.divergence import refuse_divergence
 from legibility.weak_to_strong.classifiers import (
     Classifier,
     Encoded,
@@ -69,6 +70,7 @@ def train_student(
     from instead of the settings' model. layers: use only so many. `watched` parts are predicted.
     frozen: features (items, layers, width) of the untrained model, where someone keeps them already.
     curve: predict validation and test at every evaluation point, not only at the end.
+    Raises UserError where a score is no finite number.
     """
     settings = config.models[model]
     if layers is not None:
@@ -117,6 +119,9 @@ def train_student(
                     if name not in CURVE and step + 1 < steps:
                         continue
                     kept[name].append(predict(classifier, part, tokens))
+                    largest = float(np.abs(kept[name][-1]).max(initial=0.0))
+                    place = f"{model}, {objective}, step {step + 1}"
+                    refuse_divergence(place, {"a score": largest}, f"lower models.{model}.learning_rate")
     return Trained(np.array(points), {name: np.stack(rows) for name, rows in kept.items()})
 
 

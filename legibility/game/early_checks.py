@@ -1,0 +1,70 @@
+"""What can be known about a game before anything is written, beside its settings and its models: do the two go together?
+
+Each of these would otherwise be found hours later, in a run folder that is of no use.
+"""
+
+from __future__ import annotations
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.grading import Verdict, grade
+from legibility.models.prover import Prover
+from legibility.models.warm_start import encode_pairs
+from legibility.problems import ProblemSplits
+from legibility.problems.corruption import corrupt
+from legibility.problems.splits import PARTS
+from legibility.prompts import HELPFUL, ROLES
+from legibility.randomness import stream
+
+LONGEST = 32  # questions with the most characters; one of them has nearly the most tokens
+
+
+def check_start(config: Config, splits: ProblemSplits, prover: Prover) -> None:
+    """Raises UserError where the prover can never end a text, has no room for one, or has nothing to be warmed up on."""
+    if not prover.end_ids:
+        raise UserError(
+            "prover.model: neither the tokenizer nor the generation settings name an end token, so no completion would "
+            "ever end; set eos_token in the model's folder"
+        )
+    _check_room(config, splits, prover)
+    if config.prover.warm_start.steps:
+        _check_warm_start(config, splits, prover)
+
+
+def _check_room(config: Config, splits: ProblemSplits, prover: Prover) -> None:
+    """Places that a model has no position for are an error inside it, or text beyond what it was trained on."""
+    room = getattr(prover.causal.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(room, int) or room <= 0:
+        return
+    problems = sorted((p for part in PARTS for p in splits.part(part)), key=lambda p: -len(p.question))[:LONGEST]
+    longest = max(len(prover.prompt_ids(p, role)) for p in problems for role in ROLES)
+    asked = config.sampling.max_new_tokens
+    if longest + asked > room:
+        raise UserError(
+            f"sampling.max_new_tokens: prompts have up to {longest} tokens and {asked} are to follow, but prover.model has "
+            f"{room} positions; at most {max(0, room - longest)} fit, or use shorter prompts or another model"
+        )
+
+
+def _check_warm_start(config: Config, splits: ProblemSplits, prover: Prover) -> None:
+    settings, marker = config.prover.warm_start, config.grading.marker
+    worked = [p for p in splits.prover if p.solution]
+    if not worked:
+        raise UserError("prover.warm_start: the problems carry no worked solutions to learn from; set steps to 0")
+    if not any(grade(p.solution, p.answer, marker) is Verdict.CORRECT for p in worked):
+        raise UserError(
+            f"prover.warm_start: no worked solution ends with grading.marker {marker!r} and its answer, so the prover would "
+            "learn a form that is never graded; set grading.marker to what they end with, or steps to 0"
+        )
+    pairs = ((prover.prompts.render(p.question, HELPFUL, prover.chat), p.solution) for p in worked)
+    if not any(encode_pairs(prover.tokenizer, [pair], settings.max_length) for pair in pairs):
+        raise UserError(
+            f"prover.warm_start.max_length: none of the {len(worked)} prompts with its solution fits in "
+            f"{settings.max_length} tokens; raise it"
+        )
+    if settings.sneaky == "corrupted":
+        rng = stream(config.seed, "warm_start", "check")
+        if not any(corrupt(p, rng) is not None for p in worked):
+            raise UserError(
+                "prover.warm_start.sneaky: no solution can be corrupted (their equations cannot be read); set it to none"
+            )
