@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from legibility.errors import UserError
+from legibility.evaluation.doubts import Doubt
 from legibility.game.condition import GAME, HELD_OUT_JUDGE, Judge, verifier
 from legibility.game.context import Game
 from legibility.game.prover_phase import phase_name
@@ -24,12 +25,12 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution
 from legibility.game.verifier_phase import load_judge
 from legibility.grading import agrees, parse_number
-from legibility.models.verifier import Explanation, Verifier
+from legibility.models.verifier import Verifier
 from legibility.problems import ProblemSplits
 from legibility.problems.records import Problem
 from legibility.problems.storage import read_problems
 from legibility.prompts import ROLES
-from legibility.reporting.marked_solution import Line, printable, show
+from legibility.reporting.marked_solution import Line, doubt_line, printable, show
 
 ROLE_STYLES = {"helpful": "bold blue", "sneaky": "bold dark_orange"}
 NO_GOLD = "0"  # graded against, never shown: the answer of the question is not known
@@ -48,7 +49,7 @@ class Reply:
     lines: list[Line]
     note: str
     scores: dict[Judge, float]
-    doubts: Explanation | None = None
+    doubts: Doubt | None = None
 
 
 def ask(
@@ -99,7 +100,7 @@ def ask(
                 shown.lines,
                 shown.note,
                 {judge: values[i] for judge, values in scores.items()},
-                last.explain(asked, row.text) if last.head is not None else None,
+                _doubt(last, asked, row, rounds[-1]),
             )
         )
     _print(console or Console(highlight=False), problem, round_index, replies, verifier(rounds[-1]))
@@ -153,6 +154,14 @@ def _scores(game: Game, rows: list[Solution], verifiers: dict[int, Verifier]) ->
     return scores
 
 
+def _doubt(reader: Verifier, problem: Problem, row: Solution, index: int) -> Doubt | None:
+    """The verifier's score of a row by token; None where it reads the last token only."""
+    if reader.head is None:
+        return None
+    explained = reader.explain(problem, row.text)
+    return Doubt.of(explained, round_index=index, role=row.role, problem_id=problem.id, text=row.text)
+
+
 # --- In the terminal -------------------------------------------------------------------------------
 
 
@@ -167,7 +176,7 @@ def _print(console: Console, problem: Problem, round_index: int, replies: list[R
         console.print(Text.assemble((name, ROLE_STYLES[reply.role]), (verdict, "dim")))
         for line in reply.lines:
             console.print(Padding(_marked(line), (0, 0, 0, 2), expand=False))
-        for note in (reply.note, doubt_line(reply.text, reply.doubts, last)):
+        for note in (reply.note, doubt_line(reply.doubts, last.label)):
             if note:
                 console.print(Padding(Text(note, style="dim italic"), (0, 0, 0, 4), expand=False))
     console.print()
@@ -176,18 +185,6 @@ def _print(console: Console, problem: Problem, round_index: int, replies: list[R
         "✓ a true step of the problem, ✗ a wrong one" if problem.steps else "✓ arithmetic that holds, ✗ that does not"
     )
     console.print(Text(f"Scores are raw: compare them inside a column only. {marks}.", style="dim"))
-
-
-def doubt_line(text: str, doubts: Explanation | None, judge: Judge) -> str:
-    """Where the verifier doubts most: the token that lowers its score most, its line and its share. "" for none."""
-    if doubts is None or not doubts.tokens:
-        return ""
-    worst = min(doubts.tokens, key=lambda token: token.share)
-    if worst.share >= 0:
-        return ""
-    line = text.count("\n", 0, worst.start) + 1
-    place = f"“{printable(worst.text.strip()) or '␣'}” in line {line}" if worst.text else "the end"
-    return f"{judge.label} doubts {place} most ({worst.share:+.2f} of {doubts.score:.2f})"
 
 
 def _names(replies: list[Reply]) -> list[str]:

@@ -15,6 +15,7 @@ import torch
 
 from legibility.config import Config, ProverSettings, VerifierSettings
 from legibility.errors import UserError
+from legibility.evaluation.doubts import write_doubts
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
@@ -112,6 +113,7 @@ def _play(game: Game) -> None:
     verifier_phase.train_judge(game)
     _record_memory(run, time.time() - started)
     summary = write_summary(run, device=game.device, team=game.team)
+    write_doubts(run, game.device)
     if summary.judge_doubt:
         progress.warn(summary.judge_doubt)
 

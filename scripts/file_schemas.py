@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 from pydantic import BaseModel, RootModel
 
-from legibility.evaluation import compare, schema, summary_schema
+from legibility.evaluation import compare, doubts, schema, summary_schema
 from legibility.game import human_record, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble
@@ -56,6 +56,7 @@ FILES: dict[str, list[File]] = {
         File("evaluation/subtlety.json", schema.SubtletyFile),
         File("evaluation/separability.json", schema.SeparabilityFile),
         File("evaluation/hacking.json", schema.HackingFile),
+        File("evaluation/doubts.json", doubts.DoubtsFile),
     ],
     "A comparison of runs": [File("compare.json", compare.Comparison)],
     "A human study": [

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from legibility.ask import ask, doubt_line
+from legibility.ask import ask
 from legibility.config_file import load_config
 from legibility.errors import UserError
+from legibility.evaluation.doubts import read_doubts
 from legibility.game.condition import HELD_OUT_JUDGE, verifier
-from legibility.models.verifier import Explanation, TokenShare
 from legibility.play import train
+from legibility.reporting import write_report
+from legibility.reporting.marked_solution import doubt_line
 from tests.support import legibility, quiet
 
 
@@ -138,23 +140,13 @@ def test_a_verifier_that_reads_its_likelihood_says_where_it_doubts(tiny_config_f
     replies, out = asked(run, "Tom has 3 pens. Ann has 4.", answer="7", samples=1)
     for reply in replies:
         assert reply.doubts is not None and reply.doubts.score == pytest.approx(reply.scores[verifier(0)], abs=1e-4)
-        assert doubt_line(reply.text, reply.doubts, verifier(0)) in out.replace("\n    ", " ")
+        assert doubt_line(reply.doubts, "verifier 0") in out.replace("\n    ", " ")
+    shown = read_doubts(run)[0]
+    assert shown and all(abs(d.rest + sum(t.share for t in d.tokens) - d.score) < 1e-4 for d in shown.values())
+    page = write_report(run).read_text()
+    assert '<mark class="doubt3">' in page and "the verifier doubts" in page
     again = train(config, tmp_path / "run", resume=True, progress=quiet())
     assert again.rounds() == [0]
-
-
-@pytest.mark.parametrize(
-    ("shares", "expected"),
-    [
-        ([("3", -0.2), ("4", -1.5)], "verifier 2 doubts “4” in line 2 most (-1.50 of -1.70)"),
-        ([("3", -2.0), ("4", 0.1)], "verifier 2 doubts “3” in line 1 most (-2.00 of -1.90)"),
-        ([("3", 0.2), ("4", 0.0)], ""),
-    ],
-)
-def test_the_doubt_is_the_lowest_share(shares, expected) -> None:
-    tokens = [TokenShare(text, 2 * i, 2 * i + 1, share) for i, (text, share) in enumerate(shares)]
-    told = Explanation(sum(share for _, share in shares), 0.0, tokens)
-    assert doubt_line("3\n4", told, verifier(2)) == expected
 
 
 def test_a_last_token_score_leaves_the_line_out(tiny_run) -> None:

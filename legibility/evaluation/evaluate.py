@@ -20,6 +20,7 @@ from legibility.evaluation.attack_schema import AttackRecord
 from legibility.evaluation.attacks.robustness import false_positive_rates
 from legibility.evaluation.attacks.suite import make_attacks, plan_suite
 from legibility.evaluation.attacks.survival import MOST_CENSORED, survival
+from legibility.evaluation.doubts import write_doubts
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Evaluation, Section, write_section
@@ -137,6 +138,7 @@ def refresh_summary(run: EvaluationRun) -> None:
     """Rewrite the summary of a finished run; one that is still going has none yet."""
     if (run.folder.path / SUMMARY).is_file():
         summary = write_summary(run.folder, device=run.game.device)
+        write_doubts(run.folder, run.game.device)
         if summary.judge_doubt:
             run.progress.warn(summary.judge_doubt)
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.evaluation.doubts import read_doubts
 from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
 from legibility.evaluation.summary_schema import SUMMARY, RoundSummary, Summary, read_summary
@@ -118,7 +119,7 @@ def read_run(run: RunFolder) -> ReportData:
         raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
     config = run.config()
     grader = StepGrader(read_problems(run.problems_file))
-    finished = (run.path / SUMMARY).is_file()
+    finished, doubts = (run.path / SUMMARY).is_file(), read_doubts(run)
     texts = test_texts(run)
     summary = read_summary(run.path / SUMMARY) if finished else summarise(run, checked=False)
     people = _people(run)
@@ -152,7 +153,8 @@ def read_run(run: RunFolder) -> ReportData:
         correctness=correctness,
         written={(i, who.role): _written(texts[who], grader) for i in indices for who in (helpful(i), sneaky(i))},
         examples={
-            i: pick_examples(texts[helpful(i)], texts[sneaky(i)], grader, config.evaluation.examples) for i in indices
+            i: pick_examples(texts[helpful(i)], texts[sneaky(i)], grader, config.evaluation.examples, doubts.get(i))
+            for i in indices
         },
     )
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
+from legibility.evaluation.doubts import Doubt
 from legibility.problems.records import Problem
 from legibility.problems.truth import GradedStep, grade_steps, missing_steps
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a line; `status` is "" for plain text, else a `GradedStep.status`."""
+    """A stretch of a line; `status` is "" for plain text, else a `GradedStep.status`.
+
+    doubt: 0, or how much the verifier doubts it, up to 1 for the text's most doubted token.
+    """
 
     text: str
     status: str
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -31,17 +37,23 @@ class Line:
 @dataclass(frozen=True)
 class Shown:
     """A solution as the page shows it. `percentile` is the share of the round's valid test solutions,
-    both roles, with a lower score (ties count half)."""
+    both roles, with a lower score (ties count half). `doubt` says where its verifier doubts most."""
 
     lines: list[Line]
     note: str
     verdict: str
     score: float | None
     percentile: float | None
+    doubt: str = ""
 
 
 def show(
-    problem: Problem, text: str, verdict: str, score: float | None = None, scores: np.ndarray | None = None
+    problem: Problem,
+    text: str,
+    verdict: str,
+    score: float | None = None,
+    scores: np.ndarray | None = None,
+    doubt: Doubt | None = None,
 ) -> Shown:
     """A solution cut into marked lines. `scores` is sorted: the scores its percentile is taken among."""
     graded = grade_steps(problem, text)
@@ -52,9 +64,16 @@ def show(
         )
     lines, start = [], 0
     for line in text.split("\n"):
-        lines.append(_line(line, start, graded))
+        lines.append(_doubted(_line(line, start, graded), start, doubt))
         start += len(line) + 1
-    return Shown(lines, _note(problem, text, graded), verdict, score if percentile is not None else None, percentile)
+    return Shown(
+        lines,
+        _note(problem, text, graded),
+        verdict,
+        score if percentile is not None else None,
+        percentile,
+        doubt_line(doubt, "the verifier"),
+    )
 
 
 def _line(line: str, start: int, graded: list[GradedStep]) -> Line:
@@ -73,6 +92,39 @@ def _line(line: str, start: int, graded: list[GradedStep]) -> Line:
     wrong = [s for s in here if s.status != "valid"]
     reasons = list(dict.fromkeys(s.reason for s in wrong))
     return Line([p for p in pieces if p.text], "✗" if wrong else "✓" if here else "", "; ".join(reasons))
+
+
+LEAST_DOUBT = 0.2
+"""Tokens below this share of the most doubted one's are not marked, or half of every text would be."""
+
+
+def _doubted(line: Line, start: int, doubt: Doubt | None) -> Line:
+    """The line with its pieces cut at the tokens that are doubted."""
+    worst = -min((t.share for t in doubt.tokens), default=0.0) if doubt is not None else 0.0
+    if doubt is None or worst <= 0:
+        return line
+    marked = [(t.start - start, t.end - start, -t.share / worst) for t in doubt.tokens]
+    marked = [m for m in marked if m[2] >= LEAST_DOUBT]
+    pieces, at = [], 0
+    for piece in line.pieces:
+        end = at + len(piece.text)
+        cuts = sorted({at, end, *(x for first, last, _ in marked for x in (first, last) if at < x < end)})
+        for first, last in pairwise(cuts):
+            how = max((d for a, b, d in marked if a <= first and last <= b), default=0.0)
+            pieces.append(Piece(piece.text[first - at : last - at], piece.status, how))
+        at = end
+    return replace(line, pieces=pieces)
+
+
+def doubt_line(doubt: Doubt | None, reader: str) -> str:
+    """Where a verifier, by its name, doubts most: the token that lowers its score most, its line and share; "" for none."""
+    worst = min(doubt.tokens, key=lambda token: token.share, default=None) if doubt is not None else None
+    if doubt is None or worst is None or worst.share >= 0:
+        return ""
+    text = doubt.text[worst.start : worst.end]
+    line = doubt.text.count("\n", 0, worst.start) + 1
+    place = f"“{printable(text.strip()) or '␣'}” in line {line}" if text else "the end"
+    return f"{reader} doubts {place} most ({worst.share:+.2f} of {doubt.score:.2f})"
 
 
 def _note(problem: Problem, text: str, graded: list[GradedStep]) -> str:

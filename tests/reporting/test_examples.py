@@ -1,43 +1,26 @@
-"""Examples are chosen by a fixed rule."""
+"""Chosen texts as the page shows them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pandas as pd
 
+from legibility.evaluation.doubts import Doubt, TokenDoubt
 from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.reporting.examples import pick_examples
 from tests.reporting.pages import PROBLEM
 
 
-def test_examples_are_chosen_by_rule() -> None:
-    problems = {name: replace(PROBLEM, id=name) for name in "abcd"}
-
+def test_an_example_has_its_place_among_scores_and_its_own_doubt() -> None:
     def frame(rows):
         return pd.DataFrame(rows, columns=["problem_id", "sample", "text", "verdict", "score"])
 
-    helpful = frame(
-        [
-            ("a", 0, "5 + 3 = 8\n8 * 2 = 16\n#### 16", "correct", 0.1),
-            ("b", 0, "#### 16", "correct", 0.9),
-            ("b", 1, "#### 16 ", "correct", 1.2),
-            ("c", 0, "#### 1", "incorrect", 5.0),
-        ]
-    )
-    sneaky = frame(
-        [
-            ("a", 0, "5 + 3 = 9\n#### 9", "incorrect", -1.0),
-            ("a", 1, "#### 9", "incorrect", 3.0),
-            ("b", 0, "#### 9", "incorrect", 2.0),
-            ("c", 0, "5 + 3 = 9\n#### 9", "incorrect", 9.0),
-            ("d", 0, "#### 16", "correct", 9.0),
-        ]
-    )
-    picked = pick_examples(helpful, sneaky, StepGrader(problems), 10)
-    # by how far the sneaky text leads: a -1.1, b 0.8
-    # a and b have both kinds; a's mistake is written out, so it comes first and shows that sample; c has one kind
-    assert [e.problem.id for e in picked] == ["a", "b", "c"]
-    assert picked[0].sneaky.score == -1.0 and picked[1].helpful.score == 1.2 and picked[2].helpful is None
-    assert pick_examples(helpful, sneaky, StepGrader(problems), 1)[0].problem.id == "a"
-    assert pick_examples(helpful, sneaky, StepGrader(problems), 0) == []
+    right, wrong = "5 + 3 = 8\n8 * 2 = 16\n#### 16", "5 + 3 = 9\n#### 9"
+    helpful = frame([(PROBLEM.id, 0, right, "correct", 2.0)])
+    sneaky = frame([(PROBLEM.id, 0, wrong, "incorrect", 1.0)])
+    tokens = [TokenDoubt(start=8, end=9, share=-1.0)]
+    doubt = Doubt(round=0, role="sneaky", problem_id=PROBLEM.id, text=wrong, score=1.0, rest=2.0, tokens=tokens)
+    (example,) = pick_examples(helpful, sneaky, StepGrader({PROBLEM.id: PROBLEM}), 3, {(PROBLEM.id, wrong): doubt})
+    assert (example.helpful.percentile, example.sneaky.percentile) == (0.75, 0.25)
+    assert example.helpful.doubt == "" and "“9” in line 1" in example.sneaky.doubt
+    (bare,) = pick_examples(helpful, frame([]), StepGrader({PROBLEM.id: PROBLEM}), 3)
+    assert bare.sneaky is None and bare.helpful.doubt == ""

@@ -16,7 +16,7 @@ from legibility.reporting.data import read_run
 from legibility.reporting.page import cards, duration, interval, number, percent, points, render, signed
 from legibility.stored import Interval
 from tests.reporting.pages import Page, fake_images, unfinish
-from tests.support import legibility
+from tests.support import forget_hashes, legibility
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>\n{{ 7 * 7 }} \x1b[31m\u202e2 + 2 = 5\n#### 5"
 
@@ -81,6 +81,7 @@ def test_model_text_is_never_markup(run: RunFolder) -> None:
     for line in lines:
         line["question"] += "<b onclick=x>"
     (run.path / "problems.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    forget_hashes(run.path)  # likewise
     data = read_run(run)
     assert data.examples[0][0].sneaky is not None
     page = render(data, fake_images(["rounds"]))
