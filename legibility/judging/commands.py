@@ -110,6 +110,8 @@ def import_(
     done = import_judgments(StudyFolder.open(study), file, source, rater=rater)
     for refusal in done.refused:
         _say(f"refused {refusal.where}: {refusal.reason}", err=True)
+    for remark in done.remarks:
+        _say(f"note on {remark.where}: {remark.text}", err=True)
     _say(
         f"{file}: {done.added} judgments added, {done.known} known already, {len(done.refused)} refused; {done.total} in {done.table}"
     )

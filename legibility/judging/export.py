@@ -137,7 +137,7 @@ def _blind(
     total = len(chosen) + len(checks)
     ids: dict[str, None] = {}
     while len(ids) < total:
-        ids.setdefault(rng.bytes(6).hex())
+        ids.setdefault(f"q{rng.bytes(6).hex()}")  # with a letter in front no spreadsheet takes it for a number
     names = list(ids)
     entries: list[KeyEntry] = []
     items: list[StudyItem] = []

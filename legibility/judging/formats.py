@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from legibility.judging.answer_values import CONFIDENCES
 from legibility.judging.rater_page import disk_page
+from legibility.judging.spreadsheet import inert
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.study_schema import StudyItem
 
-CONFIDENCES = 5  # 1: guessing, 5: certain
 WRONG_STEP = "First wrong step"
 
 
@@ -49,12 +50,8 @@ def csv_text(items: Sequence[StudyItem]) -> str:
     writer = csv.writer(out)
     writer.writerow(["item_id", "problem", "solution", "rater", "answer", "seconds", "confidence", "first_wrong_step"])
     for item in items:
-        writer.writerow([item.item_id, _inert(item.problem), _inert(item.solution), "", "", "", "", ""])
+        writer.writerow([item.item_id, inert(item.problem), inert(item.solution), "", "", "", "", ""])
     return out.getvalue()
-
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") or text[:1] in ("\t", "\r") else text
 
 
 def label_studio_tasks(items: Sequence[StudyItem]) -> str:

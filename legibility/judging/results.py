@@ -15,6 +15,7 @@ from legibility.game.condition import CORRECTNESS, INIT, Judge
 from legibility.judging.agreement import PEOPLE
 from legibility.judging.protocol import Protocol
 from legibility.judging.results_schema import ConditionResult, StudyResults
+from legibility.judging.spreadsheet import inert_csv
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
 from legibility.reporting.images import save_image
 from legibility.reporting.page import accuracy_bounds, environment
@@ -27,9 +28,9 @@ def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
     """Write everything into `folder`; returns the page's path. rules: the study's protocol, told on the page."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_stored(folder / "results.json", results)
-    write_atomic(folder / "conditions.csv", _flat(results.conditions).to_csv(index=False))
-    write_atomic(folder / "differences.csv", _flat(results.differences).to_csv(index=False))
-    write_atomic(folder / "raters.csv", _flat(results.raters).to_csv(index=False))
+    write_atomic(folder / "conditions.csv", inert_csv(_flat(results.conditions)))
+    write_atomic(folder / "differences.csv", inert_csv(_flat(results.differences)))
+    write_atomic(folder / "raters.csv", inert_csv(_flat(results.raters)))
     images = {}
     for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
         images[name] = save_image(folder / "figures" / f"{name}.png", draw(results, LIGHT), draw(results, DARK))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from legibility.errors import UserError
 from legibility.files import write_atomic
+from legibility.judging.spreadsheet import inert_csv
 
 TABLE = "judgments.csv"
 SIMULATION = "simulation"
@@ -78,5 +79,5 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(path: Path, frame: pd.DataFrame) -> None:
-    """Write the whole table, all or nothing."""
-    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+    """Write the whole table, all or nothing. Cells that a spreadsheet would run get an apostrophe in front."""
+    write_atomic(path, inert_csv(frame))

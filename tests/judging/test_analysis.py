@@ -35,7 +35,9 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
 
 def test_results_stand_with_and_without_exclusion(tmp_path):
     """A rater who is always wrong and too fast: out of the main figures, in those of all raters."""
-    study = made_up_study(tmp_path / "study", "analysis: {bootstrap: 200}\n", raters=8)
+    study = made_up_study(
+        tmp_path / "study", "analysis: {bootstrap: 200}\nexclusion: {max_failed_checks: null}\n", raters=8
+    )
     pretend_people(study)
     table, truth = read_table(study.path / TABLE), study.key().correct
     bad = table.rater == table.rater.iloc[0]

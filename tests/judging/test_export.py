@@ -44,8 +44,8 @@ def test_ids_and_orders_predict_nothing(big):
         "sneaky": (key.role == "sneaky").loc[ids].to_numpy(),
         "late": (key["round"] > 0).loc[ids].to_numpy(),
     }
-    features = {"position": np.arange(len(ids)), "id": np.array([int(i, 16) for i in ids], dtype=float)}
-    features |= {f"digit {k}": np.array([int(i[k], 16) for i in ids]) for k in range(len(ids[0]))}
+    features = {"position": np.arange(len(ids)), "id": np.array([int(i[1:], 16) for i in ids], dtype=float)}
+    features |= {f"digit {k}": np.array([int(i[k], 16) for i in ids]) for k in range(1, len(ids[0]))}
     places = {i: [] for i in ids}
     for slot in big.slots:
         for place, item in enumerate(slot):

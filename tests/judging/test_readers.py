@@ -7,13 +7,16 @@ import shutil
 import tracemalloc
 import zipfile
 
+import pandas as pd
 import pytest
 
 from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
-from legibility.judging.readers import MAX_UNPACKED, READERS, Refusal
+from legibility.judging.readers import READERS
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import COLUMNS, TABLE, Judgment, read_table
+from legibility.judging.tool_rows import Remark
+from legibility.judging.tool_text import MAX_UNPACKED
 from tests.judging.tool_files import (
     argilla_file,
     csv_sheet,
@@ -61,7 +64,7 @@ def test_round_trip(study, tmp_path, tool):
     if rater:
         assert set(table.rater) == {rater}
     else:
-        assert set(table.rater) == {"label-studio:anna@example.org", "label-studio:7"}
+        assert set(table.rater) == {"label-studio:anna@example.org"}  # by number and by address, one person
         first = table[table.confidence.notna()].iloc[0]
         assert (first.confidence, first.first_wrong_step, first.seconds) == (4, 2, 20.5)
     before = (study.path / TABLE).read_bytes()
@@ -152,12 +155,18 @@ def test_bad_rows_of_the_other_tools(study, tmp_path):
         ("server", "x\ny\n"),
         ("csv", b"\xff\xfe\x00"),
         ("fax", "x"),
+        *((tool, "[" * 200_000 + "\n") for tool in ("html", "label-studio", "argilla", "server")),
+        *((tool, b"\xe9\n") for tool in ("html", "label-studio", "argilla", "doccano", "csv")),
+        ("html", '{"study_id": [[]], "slot": 1, "judgments": []}'),
+        ("doccano", b"PK\x05\x06" + bytes(18)),
+        ("server", '{"event": "claim", "slot": 1, "token": "t", "visitor": [], "at": ""}\n'),
     ],
 )
 def test_files_of_another_format_are_one_line(study, tmp_path, tool, content):
     path = tmp_path / "file"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     result = legibility("import", study.path, path, "--from", tool)
+    assert str(path) in result.err or tool == "fax"
     assert result.code == 2 and result.err.count("\n") == 1 and "Traceback" not in result.err
     assert not (study.path / TABLE).exists()
 
@@ -174,25 +183,125 @@ def test_a_form_of_another_study_is_refused(study, tmp_path):
         ("seconds", 3, 3.0),
         ("seconds", "2.5", 2.5),
         ("seconds", " ", None),
-        ("seconds", "nan", "refused"),
-        ("seconds", -1, "refused"),
-        ("seconds", True, "refused"),
+        ("seconds", "nan", "left out"),
+        ("seconds", -1, "left out"),
+        ("seconds", True, "left out"),
         ("confidence", 4.0, 4),
         ("confidence", "5", 5),
-        ("confidence", 4.5, "refused"),
-        ("confidence", 6, "refused"),
-        ("confidence", [3], "refused"),
+        ("confidence", "4.0", 4),
+        ("confidence", "4,0", 4),
+        ("seconds", "12,5", 12.5),
+        ("seconds", "1,234", "left out"),
+        ("first_wrong_step", "2.0", 2),
+        ("first_wrong_step", 99, "left out"),
+        ("confidence", 4.5, "left out"),
+        ("confidence", 6, "left out"),
+        ("confidence", [3], "left out"),
         ("first_wrong_step", 2, 2),
-        ("first_wrong_step", 0, "refused"),
-        ("first_wrong_step", float("inf"), "refused"),
+        ("first_wrong_step", 0, "left out"),
+        ("first_wrong_step", float("inf"), "left out"),
     ],
 )
-def test_numbers_are_read_in_range_or_refused(study, tmp_path, field, value, read):
+def test_numbers_are_read_in_range_or_left_out(study, tmp_path, field, value, read):
     path = tmp_path / "answers.json"
     judgment = {"item_id": study.slots[0][0], "answer": True, field: value}
     path.write_text(json.dumps({"study_id": study.protocol.study_id, "slot": 1, "judgments": [judgment]}))
-    ((_, row),) = READERS["html"](study, path, None)
-    if read == "refused":
-        assert isinstance(row, Refusal) and row.reason.startswith(field)
+    *remarks, (_, row) = READERS["html"](study, path, None)
+    assert isinstance(row, Judgment) and row.verdict is True  # an optional value never costs a judgment
+    assert getattr(row, field) == (None if read == "left out" else read)
+    if read == "left out":
+        ((_, remark),) = remarks
+        assert isinstance(remark, Remark) and remark.text.startswith(field) and remark.text.endswith("left out")
     else:
-        assert isinstance(row, Judgment) and getattr(row, field) == read
+        assert not remarks
+
+
+def test_a_form_of_a_slot_that_is_not_there_is_refused(study, tmp_path):
+    path = form_file(study, tmp_path)
+    for slot in (0, 3, True, "1", [], None):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "slot": slot}))
+        assert "slot: not a number from 1 to 2" in legibility("import", study.path, path, "--from", "html").err
+
+
+def test_the_logs_of_a_clock_that_was_set_back_keep_their_judgments(study):
+    """As earlier versions acknowledged them: seconds below zero, and a line that the solution does not have."""
+    item = study.slots[0][0]
+    claim = {
+        "event": "claim",
+        "slot": 1,
+        "token": "t",
+        "visitor": {"PROLIFIC_PID": "=1+1"},
+        "at": "2026-01-01T00:00:00+00:00",
+    }
+    judgment = {
+        "event": "judgment", "slot": 1, "token": "t", "item_id": item, "answer": False, "seconds": -3600.0,
+        "timed_out": False, "confidence": 4, "first_wrong_step": 77, "started_at": "", "finished_at": "", "at": "",
+    }  # fmt: skip
+    (study.path / "server.jsonl").write_text(json.dumps(claim) + "\n" + (json.dumps(judgment) + "\n") * 13)
+    result = legibility("import", study.path, study.path / "server.jsonl", "--from", "server")
+    assert result.out.count("1 judgments added, 0 known already, 0 refused") == 1
+    assert "seconds '-3600.0'" in result.err and "first_wrong_step '77'" in result.err
+    row = read_table(study.path / TABLE).iloc[0]
+    assert (row.item_id, bool(row.verdict), row.confidence) == (item, False, 4)
+    assert pd.isna(row.seconds) and pd.isna(row.first_wrong_step)
+    assert row.participant == "'=1+1"  # no formula for a spreadsheet
+
+
+@pytest.mark.parametrize("separator, spoil", [(";", ""), ("\t", ""), (",", ","), (",", ",,")])
+def test_sheets_of_other_spreadsheets(study, tmp_path, separator, spoil):
+    items, path = study.slots[0], tmp_path / "sheet.csv"
+    lines = [
+        ["item_id", "rater", "answer", "seconds", "timed_out"],
+        [items[0], "anna", "TRUE", "3", "TRUE"],
+        [items[1], "anna", "FALSE"],
+    ]
+    path.write_text(
+        "".join(separator.join(cells) + spoil * (k == 1) + "\r\n" for k, cells in enumerate(lines)),
+        "utf-8-sig",
+        newline="",
+    )
+    assert import_judgments(study, path, "csv").added == 2
+    assert read_table(study.path / TABLE).timed_out.tolist() == [True, False]
+
+
+def test_nobody_is_not_one_rater(study, tmp_path):
+    """Deleted and unknown annotators: refused without --rater, and with it not two of one item."""
+    item, other = study.slots[0][:2]
+    answered = [{"from_name": "answer", "value": {"choices": ["True"]}}]
+    annotation = {"completed_by": None, "result": answered}
+    files = {
+        "label-studio": [{"data": {"item_id": i}, "annotations": [annotation] * n} for i, n in ((item, 2), (other, 1))],
+        "argilla": [
+            {"id": i, "responses": {"answer": [{"value": "True", "user_id": None}]}} for i in (item, item, other)
+        ],
+        "label-studio min": [{"item_id": i, "answer": "True", "annotator": "None"} for i in (item, item, other)],
+    }
+    for tool, content in files.items():
+        path = tmp_path / "export.json"
+        path.write_text(json.dumps(content))
+        source = tool.split()[0]
+        done = import_judgments(study, path, source)
+        assert done.added == 0 and len(done.refused) == 3 and "--rater" in done.refused[0].reason, tool
+        done = import_judgments(study, path, source, rater=f"anna {tool}")
+        assert done.added == 2 and len(done.refused) == 1 and "someone without a name" in done.refused[0].reason, tool
+    (tmp_path / "all.jsonl").write_text(json.dumps({"label": ["True"], "item_id": item}) + "\n")
+    assert "--rater" in import_judgments(study, tmp_path / "all.jsonl", "doccano").refused[0].reason
+
+
+def test_responses_that_were_not_submitted_are_left_out_or_pointed_out(study, tmp_path):
+    items, path = study.slots[0], tmp_path / "records.json"
+
+    def write(*statuses: str | None) -> None:
+        answers = [
+            {"value": "True", "user_id": "u", "status": s} if s else {"value": "True", "user_id": "u"} for s in statuses
+        ]
+        path.write_text(
+            json.dumps([{"id": i, "responses": {"answer": [a]}} for i, a in zip(items, answers, strict=False)])
+        )
+
+    write("submitted", "draft", "discarded")
+    done = import_judgments(study, path, "argilla")
+    assert (done.added, done.remarks, done.refused) == (1, [], [])
+    write("submitted", None, None)
+    (remark,) = import_judgments(study, path, "argilla").remarks
+    assert remark.text.startswith("2 responses do not say whether they were submitted")
