@@ -16,6 +16,7 @@ from itertools import pairwise
 from legibility.grading.expressions import Token, evaluate, readings, slack, tokenize
 
 MAX_EXPRESSION_TOKENS = 40
+MAX_CHUNK_TOKENS = 2_000  # between two stops or "="; nobody writes such a line, and to read one takes long
 MAX_UNIT_WORDS = 3  # between a number and the operator after it: "12 small baby spoons + 2"
 
 
@@ -53,7 +54,18 @@ def check_steps(text: str) -> list[StepCheck]:
     Returns:
         The steps in order of appearance; `start` and `end` are offsets into `text`.
     """
-    return sorted(_steps(text, 0, len(text)), key=lambda step: step.start)
+    found = [step for begin, end in _lines_with_equals(text) for step in _steps(text, begin, end)]
+    return sorted(found, key=lambda step: step.start)
+
+
+def _lines_with_equals(text: str) -> Iterator[tuple[int, int]]:
+    """Where the lines that hold a "=" begin and end. No equation runs over a line's end, so no other line has one."""
+    equals = text.find("=")
+    while equals >= 0:
+        end = text.find("\n", equals)
+        end = len(text) if end < 0 else end
+        yield text.rfind("\n", 0, equals) + 1, end
+        equals = text.find("=", end)
 
 
 # Words that make the number after them something else than it looks: "half of 10 + 3", "5 more than 2 + 2".
@@ -193,7 +205,7 @@ def _steps(text: str, begin: int, end: int) -> Iterator[StepCheck]:
         elif token.kind not in ("eq", "stop"):
             chunk.append(token)
         else:
-            runs = _runs(chunk)
+            runs = _runs(chunk) if 0 < len(chunk) <= MAX_CHUNK_TOKENS else []
             step = _check(text, left, runs[0], chained) if left and runs and not runs[0].after_words else None
             if marked and marked[-1].valid and step and not step.valid:
                 marked[-1] = step

@@ -12,6 +12,7 @@ import re
 from legibility.grading import check_steps, parse_number
 from legibility.problems.sources import SOLUTION_MARKER
 
+MAX_CHARS = 2_000  # the patterns below are slow on long text, and no formula is
 UNIT = re.compile(r"\([^()]*[A-Za-z$%][^()]*\)")  # (cent), (min/hour)
 TRAILING = re.compile(r"(?<=\d)\s*(?:r0|[A-Za-z][A-Za-z .]*)$")  # "198 cents", and a remainder of nothing
 NUMBER = r"\d+(?:\.\d+)?"
@@ -25,7 +26,7 @@ def solution_of(formula: str, answer: str) -> tuple[str, str] | None:
 
     formula: equations, several separated by semicolons. answer: a number, perhaps with its unit in brackets.
     """
-    found = ANSWER.fullmatch(answer)
+    found = ANSWER.fullmatch(answer) if len(answer) + len(formula) <= MAX_CHARS else None
     if found is None:
         return None
     lines = []

@@ -62,9 +62,16 @@ def show(
         percentile = (
             float(np.searchsorted(scores, score, "left") + np.searchsorted(scores, score, "right")) / 2 / len(scores)
         )
-    lines, start = [], 0
+    lines, start, at = [], 0, 0
     for line in text.split("\n"):
+<<<<<<< HEAD
         lines.append(_doubted(_line(line, start, graded), start, doubt))
+=======
+        first = at  # steps come in order, so each line takes those up to its end
+        while at < len(graded) and graded[at].check.start < start + max(len(line), 1):
+            at += 1
+        lines.append(_line(line, start, graded[first:at]))
+>>>>>>> 2ee05e2 (Step checker reads only lines with an equals sign; marked solutions look at each step once; long text is no formula)
         start += len(line) + 1
     return Shown(
         lines,
@@ -76,9 +83,8 @@ def show(
     )
 
 
-def _line(line: str, start: int, graded: list[GradedStep]) -> Line:
-    """`start` is the line's offset in the text; a step that runs over several lines is marked on its first."""
-    here = [s for s in graded if start <= s.check.start < start + max(len(line), 1)]
+def _line(line: str, start: int, here: list[GradedStep]) -> Line:
+    """`start` is the line's offset in the text; `here` are the steps that begin on it, which is where they are marked."""
     pieces, at = [], 0
     for step in here:
         begin, end = step.check.start - start, min(step.check.end - start, len(line))

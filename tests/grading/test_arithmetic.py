@@ -7,10 +7,11 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from legibility.grading import check_steps
+from legibility.grading import arithmetic, check_steps
+from legibility.grading.expressions import tokenize
 from tests.grading.texts import ANY_TEXT, HOSTILE, gsm8k_answers, needs_gsm8k
 
 
@@ -147,6 +148,40 @@ def test_checking_steps_is_linear_in_the_text(unit: str, size: int) -> None:
     check_steps(text)
     check_steps("(" * 10_000 + "1+" + text[:10_000])
     assert time.process_time() - began < 8
+
+
+EQUATIONS = st.lists(
+    st.sampled_from(
+        ["1", "2", "+", "-", "*", "/", "=", "==", "=>", "(", ")", " ", "\n", "\n", ".", ",", "<<", ">>", "a", "%"]
+    ),
+    max_size=60,
+).map("".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(EQUATIONS, ANY_TEXT))
+def test_lines_are_read_by_themselves(text: str) -> None:
+    """Reading only the lines that hold a "=" finds what reading all of the text does."""
+    assume("\\\n" not in text)  # a backslash hides a line's end from the tokens
+    whole = sorted(arithmetic._steps(text, 0, len(text)), key=lambda step: step.start)
+    assert check_steps(text) == whole
+
+
+@pytest.mark.parametrize("unit", ["-", "1", "(", " ", ".", ",", "$", "\n", "1+", "(1", "1\n"])
+def test_text_without_an_equals_sign_is_not_even_cut_into_tokens(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = []
+    monkeypatch.setattr(
+        arithmetic, "tokenize", lambda text, begin, end: cut.append(end - begin) or tokenize(text, begin, end)
+    )
+    assert check_steps(unit * 1_000_000) == []
+    assert len(check_steps(unit * 1_000_000 + "\n1 + 1 = 2\n" + unit * 1_000_000)) == 1
+    assert sum(cut) == len("1 + 1 = 2")
+
+
+def test_a_line_of_thousands_of_numbers_is_no_equation() -> None:
+    long = "+".join(["1"] * 2_000)
+    assert check_steps(f"{long} = 2000") == []
+    assert len(check_steps(f"{long} = 1 + 1 = 2\n3 + 4 = 7")) == 2
 
 
 @needs_gsm8k

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,11 @@ def test_worked_formulas_can_be_corrupted():
     text, gold = solution_of("43+19=62; 62-50=12", "12")
     twin = corrupt(Problem("p", "Of 43 and 19 pens 50 go.", gold, solution=text), np.random.default_rng(0))
     assert twin is not None and grade(twin.text, gold).value == "incorrect" and twin.text.count("\n") == 2
+
+
+@pytest.mark.parametrize("unit", ["(", "(a", " ", "1", "1 ", "1+", "a", "1a", "=", ";"])
+def test_long_text_is_no_formula(unit):
+    for formula, answer in ((unit * 100_000, "9"), ("1+1=2", unit * 100_000), ("1" + unit * 900 + "x", "9")):
+        began = time.process_time()
+        assert solution_of(formula, answer) is None
+        assert time.process_time() - began < 1

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from legibility.evaluation.doubts import Doubt, TokenDoubt
 from legibility.reporting.marked_solution import doubt_line, printable, show
+=======
+from legibility.reporting import marked_solution
+from legibility.reporting.marked_solution import printable, show
+>>>>>>> 2ee05e2 (Step checker reads only lines with an equals sign; marked solutions look at each step once; long text is no formula)
 from tests.reporting.pages import PROBLEM
 
 
@@ -27,6 +32,18 @@ def test_lines_are_marked_with_reasons() -> None:
     assert "nothing to check" in show(PROBLEM, "8 16\n#### 16", "correct").note
     assert [line.mark for line in show(PROBLEM, "(5 + 3) * 2 = 8 * 2 = 16\n#### 16", "correct").lines] == ["✓", ""]
     assert show(PROBLEM, "", "invalid").lines[0].mark == ""
+
+
+def test_each_step_is_looked_at_once(monkeypatch) -> None:
+    """Steps times lines would be too many for a long solution."""
+    looked_at = []
+    line = marked_solution._line
+    monkeypatch.setattr(
+        marked_solution, "_line", lambda text, start, steps: looked_at.append(len(steps)) or line(text, start, steps)
+    )
+    shown = show(PROBLEM, "\n".join(["5 + 3 = 8", "", "and 8 * 2 = 16, 7 - 1 = 6"] * 100), "incorrect")
+    assert [found.mark for found in shown.lines] == ["✓", "", "✗"] * 100
+    assert sum(looked_at) == 300
 
 
 def test_percentile_counts_ties_half() -> None:
