@@ -64,14 +64,10 @@ def show(
         )
     lines, start, at = [], 0, 0
     for line in text.split("\n"):
-<<<<<<< HEAD
-        lines.append(_doubted(_line(line, start, graded), start, doubt))
-=======
         first = at  # steps come in order, so each line takes those up to its end
         while at < len(graded) and graded[at].check.start < start + max(len(line), 1):
             at += 1
-        lines.append(_line(line, start, graded[first:at]))
->>>>>>> 2ee05e2 (Step checker reads only lines with an equals sign; marked solutions look at each step once; long text is no formula)
+        lines.append(_doubted(_line(line, start, graded[first:at]), start, doubt))
         start += len(line) + 1
     return Shown(
         lines,

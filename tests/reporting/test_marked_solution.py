@@ -5,13 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
 from legibility.evaluation.doubts import Doubt, TokenDoubt
-from legibility.reporting.marked_solution import doubt_line, printable, show
-=======
 from legibility.reporting import marked_solution
-from legibility.reporting.marked_solution import printable, show
->>>>>>> 2ee05e2 (Step checker reads only lines with an equals sign; marked solutions look at each step once; long text is no formula)
+from legibility.reporting.marked_solution import doubt_line, printable, show
 from tests.reporting.pages import PROBLEM
 
 
