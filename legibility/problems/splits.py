@@ -158,30 +158,57 @@ def near_duplicates(
 ) -> dict[int, tuple[int, float]]:
     """For each index of `left` with a near duplicate in `right`: the closest one and their Jaccard overlap.
 
-    Exact, by prefix filtering: if |x∩y| ≥ t|x∪y|, then the |x| − ⌈t|x|⌉ + 1 rarest shingles of x and
-    those of y have one in common, so only these are indexed and looked up.
+    Exact. By prefix filtering: if |x∩y| ≥ t|x∪y|, then the |x| − ⌈t|x|⌉ + 1 rarest shingles of x and those of y have
+    one in common, so only these are indexed and looked up. By positions (Xiao et al. 2008, PPJoin): where the first
+    common shingle has a few behind it in x or in y, no more than these can be shared. So questions that share a long
+    preamble and nothing else, all of which meet in its shingles, need not be compared pair by pair; and where all
+    are near duplicates, those that cannot be closer than the closest so far are not.
     """
     frequency = Counter(shingle for group in (left, right) for shingles in group for shingle in shingles)
+    least = threshold - 1e-9
 
     def rarest(shingles: frozenset[str]) -> list[str]:
         keep = len(shingles) - math.ceil(threshold * len(shingles) - 1e-9) + 1
         return sorted(shingles, key=lambda s: (frequency[s], s))[:keep] if shingles else []
 
-    index: dict[str, list[int]] = defaultdict(list)
+    # shingle -> size of a set -> place of the shingle in it -> the sets of `right` like that, in order
+    index: dict[str, dict[int, dict[int, list[int]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for j, shingles in enumerate(right):
-        for shingle in rarest(shingles):
-            index[shingle].append(j)
+        for place, shingle in enumerate(rarest(shingles)):
+            index[shingle][len(shingles)][place].append(j)
     found: dict[int, tuple[int, float]] = {}
     for i, shingles in enumerate(left):
+        size = len(shingles)
+        groups: list[tuple[float, list[int]]] = []  # the largest overlap that the sets of a group can have, and these
+        for place, shingle in enumerate(rarest(shingles)):
+            for other, places in index.get(shingle, {}).items():
+                if _jaccard(min(size - place, other), size, other) < least:
+                    continue
+                for there, members in places.items():
+                    bound = _jaccard(min(size - place, other - there), size, other)
+                    if bound >= least:
+                        groups.append((bound, members))
         best, overlap = -1, 0.0
-        for j in sorted({j for shingle in rarest(shingles) for j in index.get(shingle, ())}):
-            shared = len(shingles & right[j])
-            jaccard = shared / (len(shingles) + len(right[j]) - shared)
-            if jaccard >= threshold - 1e-9 and jaccard > overlap:
-                best, overlap = j, jaccard
+        compared: set[int] = set()
+        for bound, members in sorted(groups, key=lambda group: -group[0]):
+            if bound < overlap:
+                break
+            for j in members:
+                if bound == overlap and j > best:
+                    break
+                if j not in compared:
+                    compared.add(j)
+                    jaccard = _jaccard(len(shingles & right[j]), size, len(right[j]))
+                    if jaccard >= least and (jaccard > overlap or (jaccard == overlap and j < best)):
+                        best, overlap = j, jaccard
         if best >= 0:
             found[i] = (best, overlap)
     return found
+
+
+def _jaccard(shared: int, one: int, other: int) -> float:
+    """Of two sets by their sizes and the size of what they share."""
+    return shared / (one + other - shared)
 
 
 def shingles_of(question: str) -> frozenset[str]:

@@ -299,6 +299,57 @@ def test_near_duplicates_equal_brute_force(left, right, threshold):
         assert jaccard(left[i], right[j]) == overlap
 
 
+def by_pairs(left, right, threshold):
+    """The closest near duplicate by comparing each pair; of equals the first."""
+    found = {}
+    for i, one in enumerate(left):
+        overlaps = [len(one & other) / len(one | other) if one | other else 0.0 for other in right]
+        best = max(range(len(right)), key=lambda j: (overlaps[j], -j), default=None)
+        if best is not None and overlaps[best] > 0 and overlaps[best] >= threshold - 1e-9:
+            found[i] = (best, overlaps[best])
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.frozensets(st.integers(0, 14).map(str), max_size=12), max_size=25),
+    st.lists(st.frozensets(st.integers(0, 14).map(str), max_size=12), max_size=25),
+    st.integers(0, 30),
+    st.sampled_from([0.1, 0.5, 0.6, 0.75, 0.8, 1.0]),
+)
+def test_near_duplicates_are_those_of_all_pairs_ties_included(left, right, preamble, threshold):
+    shared = frozenset(f"s{i}" for i in range(preamble))
+    one, other = ([shared | x for x in group] for group in (left, right))
+    assert near_duplicates(one, other, threshold) == by_pairs(one, other, threshold)
+    assert near_duplicates(left, other, threshold) == by_pairs(left, other, threshold)
+
+
+class Counted(frozenset):
+    """A set that counts how often it is compared."""
+
+    comparisons = 0
+
+    def __and__(self, other):
+        Counted.comparisons += 1
+        return super().__and__(other)
+
+
+@pytest.mark.parametrize("own", [20, 10])  # of 100 shingles: no near duplicates, or all pairs are
+def test_a_shared_preamble_does_not_make_every_pair_be_compared(own):
+    counts = []
+    for n in (200, 400, 800):
+        sets = [
+            Counted([f"s{i}" for i in range(100 - own)] + [f"{k}-{i}" for i in range(own + k % 3)])
+            for k in range(2 * n)
+        ]
+        Counted.comparisons = 0
+        found = near_duplicates(sets[:n], sets[n:], 0.75)
+        assert len(found) == (n if own == 10 else 0)
+        counts.append(Counted.comparisons)
+    assert counts[2] <= 8 * 800  # 640,000 pairs
+    assert counts[2] <= 2.2 * counts[1] <= 2.2**2 * counts[0]
+
+
 def test_thousands_of_template_problems_take_seconds():
     def story(i: int) -> str:
         a, b = divmod(i * 7919 % 100_000, 300)
