@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
 
-import yaml
-
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.settings import Settings, SettingsT, parse_settings, read_yaml
+from legibility.settings import Settings, SettingsT, parse_settings, read_yaml, shortened
+from legibility.yaml_text import parse_yaml
 
 
 @overload
@@ -43,7 +42,7 @@ def override_config(config: Config, overrides: Sequence[str], allowed: Sequence[
         name = override.partition("=")[0]
         name = Config.renamed.get(name, name)
         if not any(name == a or name.startswith(f"{a}.") for a in allowed):
-            raise UserError(f"override {override!r}: only settings of {', '.join(allowed)} can be changed here")
+            raise UserError(f"{_named(override)}: only settings of {', '.join(allowed)} can be changed here")
         _apply_override(data, override)
     return parse_settings(data, "settings", Config)
 
@@ -51,7 +50,7 @@ def override_config(config: Config, overrides: Sequence[str], allowed: Sequence[
 def _apply_override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise UserError(f"override {override!r}: write section.key=value, for example ppo.steps=3")
+        raise UserError(f"{_named(override)}: write section.key=value, for example ppo.steps=3")
     *parents, leaf = key.split(".")
     node: Any = data
     for part in parents:
@@ -59,8 +58,12 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
             node[part] = {}  # also turns on a section that was null
         node = node[part] if isinstance(node, dict) else None
         if not isinstance(node, dict):
-            raise UserError(f"override {override!r}: {part!r} is not a section")
+            raise UserError(f"{_named(override)}: {shortened(part)!r} is not a section")
     try:
-        node[leaf] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"override {override!r}: the value is not valid YAML") from None
+        node[leaf] = parse_yaml(value)
+    except ValueError as error:
+        raise UserError(f"{_named(override)}: the value is {error}") from None
+
+
+def _named(override: str) -> str:
+    return f"override {shortened(override, 100)!r}"

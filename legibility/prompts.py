@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from legibility.chat import ChatTemplate
 from legibility.errors import UserError
-from legibility.settings import Settings, parse_settings, read_yaml
+from legibility.settings import Settings, parse_settings, read_yaml, shortened
 
 HELPFUL, SNEAKY = "helpful", "sneaky"
 ROLES = (HELPFUL, SNEAKY)
@@ -69,11 +69,21 @@ def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:
     Raises UserError where there is none, or where it is no prompt set.
     """
     built_in = resources.files("legibility") / "prompt_sets"
-    if "/" not in name and not name.endswith((".yaml", ".yml")) and (built_in / f"{name}.yaml").is_file():
+    known = sorted(p.name.removesuffix(".yaml") for p in built_in.iterdir())
+    if name in known:
         with resources.as_file(built_in / f"{name}.yaml") as path:
             return parse_settings(read_yaml(path), name, PromptSet)
     path = Path(name) if base_dir is None or Path(name).is_absolute() else base_dir / name
-    if not path.is_file():
-        known = sorted(p.name.removesuffix(".yaml") for p in built_in.iterdir())
-        raise UserError(f"prover.prompts: no file {path} and no built-in set {name!r}; built-in: {', '.join(known)}")
+    if not _is_file(path):
+        raise UserError(
+            f"prover.prompts: no file {shortened(str(path), 200)} and no built-in set {shortened(name)!r}; "
+            f"built-in: {', '.join(known)}"
+        )
     return parse_settings(read_yaml(path), str(path), PromptSet)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from legibility.errors import UserError
+from legibility.yaml_text import parse_yaml
 
 
 class Settings(BaseModel):
@@ -41,13 +41,19 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the path of a YAML file of settings") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); give the path of a YAML file of settings") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a YAML file of settings"
+        ) from None
+    try:
+        data = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
     data = {} if data is None else data
     if not isinstance(data, dict):
         raise UserError(f"{path}: the file must hold a mapping of sections, not a {type(data).__name__}")
@@ -85,17 +91,30 @@ def with_new_names(data: Mapping[str, Any], schema: type[Settings]) -> dict[str,
 def setting_error(error: ValidationError, schema: type[BaseModel]) -> str:
     """The first thing that is wrong, as `section.key: what; fix`, and how many more there are."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    field = ".".join(shortened(str(part)) for part in first["loc"]) or "settings"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _known_keys(first["loc"][:-1], schema)
         close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}" if known else "remove it"
         return f"{field}: unknown key; {hint}{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    shown = repr(first["input"])
+    message = shortened(first["msg"].removeprefix("Value error, "), 300)
+    shown = repr_of(first["input"])
     got = f" (got {shown})" if len(shown) < 80 and first["type"] != "value_error" else ""
     return f"{field}: {message}{got}{more}"
+
+
+def repr_of(value: object) -> str:
+    """`repr` of a value that a user gave, whatever it is: of a number too long to write, what it is."""
+    try:
+        return repr(value)
+    except ValueError:  # an int of more digits than Python writes, perhaps inside a list
+        return "a number of thousands of digits"
+
+
+def shortened(text: str, longest: int = 60) -> str:
+    """Text of a user in a message: what is longer than `longest` characters is cut."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _known_keys(path: Sequence[Any], schema: type[BaseModel]) -> list[str]:

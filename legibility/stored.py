@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema
 
 from legibility.errors import UserError
 from legibility.files import write_atomic
+from legibility.settings import shortened
 
 
 def _finite(value: Any) -> Any:
@@ -98,11 +99,13 @@ def read_stored(
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {fix}") from None
-    except (OSError, ValueError):
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {fix}") from None
+    except (ValueError, RecursionError):  # the latter: nested too deep
         raise UserError(f"{path}: cannot be read; {fix}") from None
     try:
         return model.model_validate(upgrade(data) if upgrade is not None and isinstance(data, dict) else data)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path}: {field}: {first['msg']}; {fix}") from None
+        field = ".".join(shortened(str(part)) for part in first["loc"]) or "the file"
+        raise UserError(f"{path}: {field}: {shortened(first['msg'], 300)}; {fix}") from None

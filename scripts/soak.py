@@ -26,7 +26,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
-from soaking import kills  # noqa: E402
+from soaking import fuzz, kills  # noqa: E402
 from soaking.commands import warm_up  # noqa: E402
 from soaking.world import World, make_world  # noqa: E402
 
@@ -45,6 +45,7 @@ class Part(str, Enum):
     """What may be soaked."""
 
     kills = "kills"
+    fuzz = "fuzz"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,14 @@ def kill_commands(world: World, folder: Path, seed: int, until: float) -> Found:
     return Found(kills.table(rows), sum(r.lost + r.redone + r.orphans for r in rows))
 
 
-KILLS = 130
-PLANS = {Part.kills: Plan(kill_commands, 0.5)}
+def fuzz_readers(world: World, folder: Path, seed: int, until: float) -> Found:
+    """At least 10,000 inputs over all readers of what users write, where time allows."""
+    rows = fuzz.run(fuzz.targets(world), inputs=INPUTS, seed=seed, until=until)
+    return Found(fuzz.table(rows), sum(r.fell for r in rows))
+
+
+KILLS, INPUTS = 130, 11_000
+PLANS = {Part.kills: Plan(kill_commands, 0.5), Part.fuzz: Plan(fuzz_readers, 0.15)}
 
 
 def main(

@@ -32,6 +32,7 @@ from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
+from legibility.yaml_text import parse_yaml
 
 CONFIG, PROBLEMS = "config.yaml", "problems.jsonl"
 PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "datasets", "numpy")
@@ -138,8 +139,8 @@ class RunFolder:
         """The stored settings as plain data. Raises UserError where they cannot be read or are not what was written."""
         self._check(CONFIG)
         try:
-            found = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            found = parse_yaml(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
             raise UserError(

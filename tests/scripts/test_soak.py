@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import strategies as st
 
+from legibility.errors import UserError
+from legibility.grading.arithmetic import check_steps
 from tests.support import ROOT, script
 
 soak = script("soak")
 
-from soaking import kills  # noqa: E402  (found once soak.py is loaded)
+from soaking import fuzz, kills  # noqa: E402  (found once soak.py is loaded)
 from soaking.commands import call, read_only, small_disk, warm_up  # noqa: E402
 from soaking.settled import differences, settled  # noqa: E402
 from soaking.world import World  # noqa: E402
@@ -99,6 +102,30 @@ def test_a_command_that_does_not_come_out_the_same_is_found(tmp_path):
     assert f"| grow | 3 | {found.finished} | {found.lost} | 0 | 0 |" in kills.table([found])
 
 
+def test_what_falls_over_is_counted_by_its_place():
+    """Planted readers: one that is right, one that raises, one that hangs, one that talks without end."""
+
+    def refuse(value: str, folder: Path) -> None:
+        raise UserError(f"{folder}: no\nnumber")
+
+    def hang(value: str, folder: Path) -> None:
+        while True:
+            pass
+
+    def talk(value: str, folder: Path) -> None:
+        raise UserError("x" * 5000)
+
+    readers = (refuse, lambda v, f: check_steps(1), hang, talk)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuzz, "SECONDS", 0.2)
+        chosen = [fuzz.Target(f"reader {k}", st.text(min_size=1), read) for k, read in enumerate(readers)]
+        found = fuzz.run(chosen, inputs=8, seed=0, until=1e12)
+    assert [(r.inputs, r.refused, r.hangs, sum(r.faults.values())) for r in found] == [
+        (2, 2, 0, 0), (2, 0, 0, 2), (2, 0, 2, 0), (2, 2, 0, 2),
+    ]  # fmt: skip
+    assert "arithmetic.py" in next(iter(found[1].faults)) and "| **8** | **4** | **4** | **2** |" in fuzz.table(found)
+
+
 # --- The script -------------------------------------------------------------------------------------
 
 
@@ -145,3 +172,9 @@ def test_commands_survive_kills(tiny_world, tmp_path):
     found = kills.run(tiny_world, tmp_path / "kills", kills=1, seed=0, until=0, jobs=jobs)
     assert [(r.lost, r.redone, r.orphans, r.faults) for r in found] == [(0, 0, 0, [])]
     assert sum(r.kills for r in found) >= 1
+
+
+def test_what_reads_user_input_does_not_fall(tiny_world, tmp_path, monkeypatch):
+    found = fuzz.run(fuzz.targets(tiny_world), inputs=600, seed=1, until=1e12)
+    assert {r.name: (dict(r.faults), r.hangs) for r in found if r.fell} == {}
+    assert sum(r.inputs for r in found) >= 600 and all(r.refused or r.name == "step checker" for r in found)
