@@ -120,7 +120,7 @@ def _kill(world: World, folder: Path, job: Job, wanted: int, deadline: float, rn
     expected, trial = settled(reference), 0
     while result.kills < wanted and (trial == 0 or time.monotonic() < deadline):
         trial += 1
-        target = job.start(world, folder / "trial" / "place")
+        target = job.start(world, folder / "trial")
         sealed: dict[Path, int] = {}
         for _ in range(min(IN_A_ROW, wanted - result.kills)):
             ended = _go(world, job, target, kill_after=rng.uniform(0, undisturbed.seconds))

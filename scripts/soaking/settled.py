@@ -7,10 +7,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-UNSETTLED = {"created", "seconds", "wall_seconds", "cpu_seconds", "peak_memory_mb", "last_session_seconds"}
-"""Keys of JSON files that name a time, a date or memory."""
+UNSETTLED = {
+    "created",
+    "seconds",
+    "wall_seconds",
+    "cpu_seconds",
+    "peak_memory_mb",
+    "last_session_seconds",
+    "git_commit",
+}
+"""Keys of JSON files that name a time, a date or memory; and the commit, which git is asked for with a time limit."""
 _TIMES = re.compile(
-    rb"Took [^<]*peak memory [\d,]+ MB|made \d{4}-\d\d-\d\dT[^<]*|[\d.]+ CPU minutes in all cells, [\d,]+ MB"
+    rb"Took [^<]*peak memory [\d,]+ MB|<dt>commit</dt><dd>[^<]*|[\d.]+ CPU minutes in all cells, [\d,]+ MB"
 )
 
 

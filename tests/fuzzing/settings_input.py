@@ -36,7 +36,7 @@ DEPTHS = st.sampled_from([1, 5, 100, 1000, 20_000])
 DEEP = st.one_of(
     st.builds(lambda opened, n, closed: opened * n + "1" + closed * n, st.sampled_from(["[", "(", "- "]), DEPTHS, st.sampled_from(["", "]"])),
     DEPTHS.map(lambda n: '{"a":' * n + "1" + "}" * n),
-    DEPTHS.map(lambda n: "".join(f"{' ' * k}a:\n" for k in range(min(n, 1500)))),
+    DEPTHS.map(lambda n: "".join(f"{' ' * k}a:\n" for k in range(min(n, 200)))),
 )  # fmt: skip
 """Nested far deeper than anybody writes."""
 
