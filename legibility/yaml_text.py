@@ -62,7 +62,7 @@ def _check(root: yaml.Node) -> None:
             size += sum(size_of(child, depth + 1) for pair in node.value for child in pair)
         elif isinstance(node, yaml.SequenceNode):
             size += sum(size_of(child, depth + 1) for child in node.value)
-        else:
+        elif isinstance(node, yaml.ScalarNode):
             _check_scalar(node)
         if size > MOST_VALUES:
             raise ValueError(f"{_place(node)}: aliases stand for more than {MOST_VALUES:,} values")
