@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -12,19 +13,22 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Write text (as UTF-8) or bytes through a temporary name, fsync, rename. What fails leaves nothing behind.
 
     The temporary name is nobody else's, so two processes that write the same file both end, and the last one's
-    content stands. Raises OSError.
+    content stands. Raises OSError that names `path`.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    # made anew: a link of that name is never followed
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        # made anew: a link of that name is never followed
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as handle:
             handle.write(content.encode("utf-8") if isinstance(content, str) else content)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:  # the name people know, and one where there was none
+            raise type(error)(error.errno, error.strerror, str(path)) from None
         raise
 
 

@@ -38,6 +38,16 @@ def test_file_modes_follow_the_umask(tmp_path):
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_write_that_the_disk_refuses_names_the_file(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError) as missing:
+        files.write_atomic(tmp_path / "nowhere" / "a.txt", "x")
+    assert missing.value.filename == str(tmp_path / "nowhere" / "a.txt")
+    monkeypatch.setattr(files.os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left") as full:
+        files.write_atomic(tmp_path / "a.txt", "x")
+    assert full.value.filename == str(tmp_path / "a.txt") and list(tmp_path.iterdir()) == []
+
+
 def test_text_is_written_as_utf_8_and_bytes_as_they_are(tmp_path):
     files.write_atomic(tmp_path / "a.txt", "é\n")
     files.write_atomic(tmp_path / "a.png", b"\x89PNG\r\n")

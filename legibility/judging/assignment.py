@@ -26,12 +26,18 @@ def assign(
     """Item ids of every slot, in the order shown; every slot also gets all attention checks.
 
     per_rater: study items per slot (default: as many as there are different problems, at most 60).
-    Raises UserError for no raters, or an impossible per_rater.
+    Raises UserError for no raters, an impossible per_rater, or items of one label only.
     """
     if raters < 1:
         raise UserError(f"--raters {raters}: at least one rater is needed")
     study = [e for e in entries if e.kind != ATTENTION]
     checks = [e.item_id for e in entries if e.kind == ATTENTION]
+    for correct, word in ((True, "correct"), (False, "incorrect")):
+        if not any(e.correct is correct for e in study):
+            raise UserError(
+                f"--conditions: no {word} solution among them (sneaky conditions have incorrect ones only), and a rater's "
+                "list is half and half; add a condition such as a helpful one"
+            )
     problems = len({e.problem_id for e in study})
     if per_rater is not None and (per_rater < 2 or per_rater > problems or per_rater % 2):
         raise UserError(

@@ -64,7 +64,9 @@ def export_study(
     per_rater: items; attention: checks for every rater; protocol: a YAML file of settings to change.
     Raises UserError before anything is written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.name in ("", ".."):
+        raise UserError(f"--out {out}: name the folder to make, such as {out / 'study'}")
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; choose another --out")
     if attention < 0 or attention % 2 or attention > 20:
         raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
@@ -107,10 +109,9 @@ def _write_folder(
 ) -> None:
     """Write the whole study under a hidden name, then move it to `out`; what fails leaves nothing behind."""
     sealed = sorted(entries, key=lambda entry: entry.item_id)  # by random id: an order that tells nothing
-    work = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    work = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")  # nobody else's: nothing is deleted to make it
     try:
+        work.mkdir(parents=True)
         _write(work / files.ITEMS, json_lines(items))
         _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
         _write(work / files.PROTOCOL, rules.to_yaml())
@@ -124,8 +125,12 @@ def _write_folder(
         if out.exists():
             out.rmdir()
         os.replace(work, out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise UserError(
+                f"{out}: cannot be written ({error.strerror or error}); free space or choose another --out"
+            ) from None
         raise
 
 

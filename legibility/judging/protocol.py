@@ -6,11 +6,12 @@ solution right; lenient on language; guess when time runs out; no tools; no feed
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from legibility.settings import Settings, parse_settings, read_yaml, with_new_names
 
@@ -114,6 +115,13 @@ class Protocol(Settings):
     analysis: AnalysisRules = Field(default_factory=AnalysisRules)
     planned: Planned = Field(default_factory=Planned)
 
+    @model_validator(mode="after")
+    def _can_be_written(self) -> Protocol:
+        unwritable = [name for name, value in self.model_dump(mode="python").items() if not _writable(value)]
+        if unwritable:
+            raise ValueError(f"{unwritable[0]}: holds half of a character (\\ud800 to \\udfff); write the whole one")
+        return self
+
     def public(self) -> dict[str, Any]:
         """What the judging page is told, as JSON. Not the completion code: a rater gets that when done."""
         shown = self.model_dump(
@@ -130,6 +138,15 @@ class Protocol(Settings):
     def to_yaml(self) -> str:
         """The text of study.yaml, every setting written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _writable(value: Any) -> bool:
+    """Whether UTF-8 can write every text of a setting: YAML may name half of a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_protocol(path: Path) -> Protocol:

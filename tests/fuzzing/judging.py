@@ -22,18 +22,64 @@ from legibility.judging.table import TABLE, read_table
 from legibility.printable import printable
 from tests.judging import tool_files as examples
 
-NAMES = (
-    "item_id answer verdict rater seconds confidence first_wrong_step timed_out started_at finished_at slot study_id "
-    "judgments event token visitor PROLIFIC_PID at time label labels meta annotator username id data annotations result "
-    "from_name value choices rating start text completed_by email was_cancelled drafts lead_time created_at updated_at "
-    "responses user_id status type"
-).split()
+NAMES = [
+    "item_id",
+    "answer",
+    "verdict",
+    "rater",
+    "seconds",
+    "confidence",
+    "first_wrong_step",
+    "timed_out",
+    "started_at",
+    "finished_at",
+    "slot",
+    "study_id",
+    "judgments",
+    "event",
+    "token",
+    "visitor",
+    "PROLIFIC_PID",
+    "at",
+    "time",
+    "label",
+    "labels",
+    "meta",
+    "annotator",
+    "username",
+    "id",
+    "data",
+    "annotations",
+    "result",
+    "from_name",
+    "value",
+    "choices",
+    "rating",
+    "start",
+    "text",
+    "completed_by",
+    "email",
+    "was_cancelled",
+    "drafts",
+    "lead_time",
+    "created_at",
+    "updated_at",
+    "responses",
+    "user_id",
+    "status",
+    "type",
+]
 ODD_TEXT = [
     "True", "false", "", " ", "4.0", "1e999", "nan", "-1", "=1+1", "None", "\x00", "\x1b[2J", "\u202e", "\ud800", "🙂\n",
     "answer", "first_wrong_step", "First wrong step", "submitted", "server", "claim", "judgment", "9" * 5000,
 ]  # fmt: skip
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(), st.sampled_from(ODD_TEXT), st.text(max_size=8)
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.sampled_from(ODD_TEXT),
+    st.text(max_size=8),
 )
 VALUES = st.recursive(
     SCALARS,
@@ -42,7 +88,11 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )  # fmt: skip
-DEEP = st.builds(lambda depth, pair: pair[0] * depth + pair[1] * depth, st.sampled_from([900, 200_000]), st.sampled_from(["[]", ("[{\"a\":", "}]")]))
+DEEP = st.builds(
+    lambda depth, pair: pair[0] * depth + pair[1] * depth,
+    st.sampled_from([900, 200_000]),
+    st.sampled_from(["[]", ('[{"a":', "}]")]),
+)
 
 
 def _dumped(value: Any) -> bytes:
@@ -82,7 +132,9 @@ def spoiled_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     content = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(content)))
-        odd = draw(st.one_of(st.binary(max_size=6), st.sampled_from([t.encode("utf-8", "surrogatepass") for t in ODD_TEXT])))
+        odd = draw(
+            st.one_of(st.binary(max_size=6), st.sampled_from([t.encode("utf-8", "surrogatepass") for t in ODD_TEXT]))
+        )
         what = draw(st.sampled_from(["cut", "overwrite", "insert"]))
         if what == "cut":
             del content[at:]
@@ -180,9 +232,23 @@ def protocol_files() -> st.SearchStrategy[bytes]:
     """Settings of a study: spoiled, of the wrong types, nested without end, or no YAML at all."""
     whole = Protocol().model_dump(mode="json")
     text = Protocol().to_yaml().encode()
-    odd = [b"{[", b"- a", b"a: 2024-99-99", b"a: !!python/object:x {}", b"? [a]\n: b", b"\xff\xfe", b"&a [*a]", b"title: \"\\ud800\"", b"? {a: b}\n: c"]
+    odd = [
+        b"{[",
+        b"- a",
+        b"a: 2024-99-99",
+        b"a: !!python/object:x {}",
+        b"? [a]\n: b",
+        b"\xff\xfe",
+        b"&a [*a]",
+        b'title: "\\ud800"',
+        b"? {a: b}\n: c",
+    ]
     return st.one_of(
-        spoiled_json(whole).map(_dumped), spoiled_bytes(text), DEEP.map(str.encode), st.sampled_from(odd), st.binary(max_size=40)
+        spoiled_json(whole).map(_dumped),
+        spoiled_bytes(text),
+        DEEP.map(str.encode),
+        st.sampled_from(odd),
+        st.binary(max_size=40),
     )
 
 

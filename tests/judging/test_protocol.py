@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from legibility.errors import UserError
 from legibility.judging.protocol import AnalysisRules, Protocol, read_protocol, stored_protocol
+from tests.fuzzing.judging import check_protocol, protocol_files
 from tests.judging.world import made_up_study
 
 
@@ -37,3 +39,29 @@ def test_a_protocol_survives_its_file(tmp_path):
 def test_the_page_is_told_the_seconds_but_not_the_code():
     shown = Protocol(time_limit_seconds=30, completion_code="DONE42").public()
     assert "30 seconds" in " ".join(shown["instructions"]) and "DONE42" not in str(shown)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b"title: \xe9\n",
+        b"title: 2024-99-99\n",
+        b"- a\n",
+        b"title: [1]\n",
+        b'title: "\\ud800"\n',
+        b"\xff\xfe\x00",
+    ],
+)
+def test_files_that_are_no_protocol_are_one_line_that_names_them(tmp_path, content):
+    path = tmp_path / "protocol.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        read_protocol(path)
+    assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=protocol_files())
+def test_whatever_the_file_the_protocol_is_read_or_refused_in_one_line(tmp_path_factory, content):
+    check_protocol(tmp_path_factory.getbasetemp(), content)

@@ -9,6 +9,8 @@ import zipfile
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
@@ -17,6 +19,7 @@ from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import COLUMNS, TABLE, Judgment, read_table
 from legibility.judging.tool_rows import Remark
 from legibility.judging.tool_text import MAX_UNPACKED
+from tests.fuzzing.judging import check_import, good_files, tool_files
 from tests.judging.tool_files import (
     argilla_file,
     csv_sheet,
@@ -305,3 +308,18 @@ def test_responses_that_were_not_submitted_are_left_out_or_pointed_out(study, tm
     write("submitted", None, None)
     (remark,) = import_judgments(study, path, "argilla").remarks
     assert remark.text.startswith("2 responses do not say whether they were submitted")
+
+
+@pytest.fixture(scope="module")
+def good(exported, tmp_path_factory):
+    return good_files(exported, tmp_path_factory.mktemp("good"))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_the_file_it_is_taken_or_refused_in_one_line(exported, good, tmp_path_factory, data):
+    tool, content = data.draw(tool_files(good))
+    fuzzed = tmp_path_factory.getbasetemp() / "fuzzed"
+    if not fuzzed.exists():
+        shutil.copytree(exported.path, fuzzed)
+    check_import(StudyFolder.open(fuzzed), tmp_path_factory.getbasetemp(), tool, content)
