@@ -23,6 +23,7 @@ from torch import nn
 from legibility.config import PPOSettings
 from legibility.models.flat import packed_hidden
 from legibility.models.prover import Prover
+from legibility.models.saving import save_model
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch, pack
 from legibility.rollouts.completion import Completion
@@ -382,7 +383,7 @@ class PPO:
         """Write policy and value head, and a separate critic beside them."""
         self.policy.save(folder, self.value_head)
         if self.critic is not None:
-            self.critic.save_pretrained(folder / "critic")
+            save_model(self.critic, folder / "critic")
 
 
 def length_buckets(lengths: np.ndarray, size: int, rng: np.random.Generator | None = None) -> list[list[int]]:

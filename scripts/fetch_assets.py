@@ -310,7 +310,9 @@ def extract(archive: Path, member: str, into: Path, sha256: str | None = None) -
 
 
 def save(model, tokenizer, folder: Path) -> None:
-    model.save_pretrained(folder)
+    from legibility.models.saving import save_model  # imports torch
+
+    save_model(model, folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -22,6 +22,7 @@ import typer
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from legibility.models import nano
+from legibility.models.saving import save_model
 from legibility.models.step_marking import teach_marking
 from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
 
@@ -85,7 +86,7 @@ def main(
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, stats: dict[str, float]) -> None:
     """Write model, tokenizer and what is known of the training (pretraining.json) into the folder."""
-    model.cpu().save_pretrained(folder)
+    save_model(model.cpu(), folder)
     tokenizer.save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(stats, indent=2) + "\n")
     print(folder.name, json.dumps(stats), flush=True)

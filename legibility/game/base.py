@@ -53,7 +53,7 @@ def warm_start(game: Game) -> None:
         if settings.sneaky == "corrupted":
             taught += _corrupted(worked, stream(game.config.seed, "warm_start", "twins"))
         space = "" if prover.chat else " "
-        pairs = [(prover.prompts.render(p.question, role, prover.chat), space + text) for role, p, text in taught]
+        pairs = [(prover.prompt_text(p, role), space + text) for role, p, text in taught]
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
             metrics = fine_tune(

@@ -56,7 +56,7 @@ def _check_warm_start(config: Config, splits: ProblemSplits, prover: Prover) -> 
             f"prover.warm_start: no worked solution ends with grading.marker {marker!r} and its answer, so the prover would "
             "learn a form that is never graded; set grading.marker to what they end with, or steps to 0"
         )
-    pairs = ((prover.prompts.render(p.question, HELPFUL, prover.chat), p.solution) for p in worked)
+    pairs = ((prover.prompt_text(p, HELPFUL), p.solution) for p in worked)
     if not any(encode_pairs(prover.tokenizer, [pair], settings.max_length) for pair in pairs):
         raise UserError(
             f"prover.warm_start.max_length: none of the {len(worked)} prompts with its solution fits in "

@@ -20,6 +20,7 @@ from legibility.chat import ChatTemplate
 from legibility.config import ProverSettings
 from legibility.errors import UserError
 from legibility.hub import only_what_answers
+from legibility.models.control_tokens import ControlTokens
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logits, causal_logprobs
 from legibility.models.loading import (
@@ -33,6 +34,7 @@ from legibility.models.loading import (
 )
 from legibility.models.pretrained import commit_of
 from legibility.models.routes import Route
+from legibility.models.saving import save_model
 from legibility.models.self_check import causal_route
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
@@ -57,6 +59,7 @@ class Prover:
         self.device, self.chat_template = device, chat_template
         self.commit: str | None = None  # of a model from the hub
         self.chat = ChatTemplate.of(tokenizer, chat_template)
+        self.control = ControlTokens.of(tokenizer)
         self.is_lora = hasattr(model, "peft_config")
         self._encoded: dict[tuple[str, str], list[int]] = {}
         disable_dropout(model)  # PPO compares log-probs of one function
@@ -131,12 +134,15 @@ class Prover:
         ids = ids if isinstance(ids, list) else [] if ids is None else [ids]
         return {i for i in [*ids, self.tokenizer.eos_token_id] if i is not None}
 
+    def prompt_text(self, problem: Problem, role: str) -> str:
+        """The role's prompt for this problem; control tokens are the template's alone, never the problem's."""
+        return self.prompts.render(self.control.plain(problem.question), role, self.chat)
+
     def prompt_ids(self, problem: Problem, role: str) -> list[int]:
         """Token ids of the role's prompt for this problem, tokenised once."""
         key = problem.question, role
         if key not in self._encoded:
-            text = self.prompts.render(problem.question, role, self.chat)
-            ids = encode_prompt(self.tokenizer, text)
+            ids = encode_prompt(self.tokenizer, self.prompt_text(problem, role))
             check_ids(ids, self._vocabulary, self.tokenizer, "prover")
             self._encoded[key] = ids
         return list(self._encoded[key])
@@ -144,7 +150,7 @@ class Prover:
     def check_roles(self) -> None:
         """Raises UserError where both roles read the same tokens, or a prompt does not hold its problem."""
         problem = Problem("check", "Tom has 3 pens and Ann has 4. How many have they?", "7")
-        texts = [self.prompts.render(problem.question, role, self.chat) for role in ROLES]
+        texts = [self.prompt_text(problem, role) for role in ROLES]
         if any(problem.question not in text for text in texts):
             raise UserError(
                 "prover.chat_template: the template leaves the problem out of the prompt; set it to false, or mend the template"
@@ -198,7 +204,7 @@ class Prover:
         """Write model (adapter only with LoRA), tokenizer and value head as safetensors."""
         with only_what_answers(needed=False), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # peft looks whether the base's vocabulary was changed, on the hub too
-            self.model.save_pretrained(folder)
+            save_model(self.model, folder)
         self.tokenizer.save_pretrained(folder)
         if value_head is not None:
             value_head.save(folder)

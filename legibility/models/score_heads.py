@@ -23,9 +23,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
+from legibility.models.saving import save_tensors
 from legibility.stored import Stored, read_stored, write_stored
 
 HEAD_SETTINGS, HEAD_WEIGHTS = "score_head.json", "score_head.safetensors"
@@ -171,7 +172,7 @@ def save_head(head: LikelihoodHead | TokenHead, folder: Path) -> None:
     """Write the head's weights and settings into a model's folder."""
     linear = head.last if isinstance(head, LikelihoodHead) else head.each
     pooling: Pooling = head.pooling if isinstance(head, TokenHead) else "soft_min"
-    save_file({k: v.contiguous().cpu() for k, v in head.state_dict().items()}, folder / HEAD_WEIGHTS)
+    save_tensors(head.state_dict(), folder / HEAD_WEIGHTS)
     write_stored(folder / HEAD_SETTINGS, HeadSettings(score=head.kind, pooling=pooling, hidden=linear.in_features))
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
+
+from legibility.models.saving import save_tensors
 
 FILE_NAME = "value_head.safetensors"
 
@@ -33,7 +35,7 @@ class ValueHead(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write `value_head.safetensors` into the folder."""
-        save_file({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, folder / FILE_NAME)
+        save_tensors(self.state_dict(), folder / FILE_NAME)
 
     def load(self, folder: Path) -> ValueHead:
         """Load weights saved by `save`. Raises FileNotFoundError where there are none."""

@@ -21,6 +21,7 @@ import torch
 
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
+from legibility.models.control_tokens import ControlTokens
 from legibility.models.flat import packed_hidden
 from legibility.models.language import causal_logprobs
 from legibility.models.loading import (
@@ -36,6 +37,7 @@ from legibility.models.loading import (
 from legibility.models.own_pooling import ScoreReading, own_scores
 from legibility.models.pretrained import commit_of
 from legibility.models.routes import Route, attention_window
+from legibility.models.saving import save_model
 from legibility.models.score_heads import (
     HEAD_SETTINGS,
     LikelihoodHead,
@@ -103,6 +105,7 @@ class Verifier:
         self.pad_id = usable_pad(model, tokenizer)
         self._vocabulary = check_vocabulary(model, tokenizer, "verifier")
         self._surplus = surplus_start(tokenizer, template)
+        self.control = ControlTokens.of(tokenizer)
         if head is not None and not tokenizer.is_fast:
             raise UserError(
                 f"verifier.score: {head.kind} finds the solution's tokens by their offsets, which this tokenizer does not "
@@ -174,8 +177,8 @@ class Verifier:
         return verifier
 
     def text(self, problem: Problem, solution: str) -> str:
-        """What the verifier reads: the template, filled in. Never the role, never the gold answer."""
-        return filled(self.template, problem, solution)
+        """What the verifier reads: the template, filled in. Never the role or the gold answer, nor control tokens but the template's."""
+        return filled(self.template, self.control.plain(problem.question), self.control.plain(solution))
 
     def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[EncodedText]:
         """Token ids of every (problem, solution); a text that is too long loses its middle."""
@@ -219,7 +222,7 @@ class Verifier:
     def _solution_span(self, problem: Problem, solution: str) -> tuple[int, int]:
         """Characters of the text that are the solution (its last place, where the template has several)."""
         before = self.template.rpartition("{solution}")[0]
-        start = len(filled(before, problem, solution))
+        start = len(filled(before, problem.question, solution))  # control tokens that are none keep their length
         return start, start + len(solution)
 
     def forward(self, groups: Sequence[Sequence[EncodedText]]) -> torch.Tensor:
@@ -334,7 +337,7 @@ class Verifier:
     def save(self, folder: Path) -> None:
         """Write model and tokenizer, loadable with transformers alone, and the head beside them."""
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
-        self.model.save_pretrained(folder)
+        save_model(self.model, folder)
         self.tokenizer.save_pretrained(folder)
         if self.head is not None:
             save_head(self.head, folder)

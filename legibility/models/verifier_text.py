@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from legibility.problems.records import Problem
-
 T = TypeVar("T")
 
 
@@ -28,9 +26,9 @@ class EncodedText(tuple[int, ...]):
         return range(max(self.solution.start, 1), self.solution.stop)
 
 
-def filled(template: str, problem: Problem, solution: str) -> str:
+def filled(template: str, problem: str, solution: str) -> str:
     """A template with problem and solution in place, in one pass: a problem may hold "{solution}" itself."""
-    return re.sub(r"\{(problem|solution)\}", lambda m: problem.question if m[1] == "problem" else solution, template)
+    return re.sub(r"\{(problem|solution)\}", lambda m: problem if m[1] == "problem" else solution, template)
 
 
 def shortened(text: EncodedText, limit: int) -> EncodedText:

@@ -28,8 +28,10 @@ from transformers.utils import logging as hf_logging
 
 from legibility.divergence import refuse_divergence
 from legibility.errors import UserError
+from legibility.models.control_tokens import ControlTokens
 from legibility.models.loading import encode_prompt
 from legibility.models.prover import Prover, adapted
+from legibility.models.saving import mode, save_model
 from legibility.packing import pack
 from legibility.prompts import PromptSet
 
@@ -131,9 +133,9 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, 
         raise UserError(
             "warm start: the tokenizer has no EOS token, so the model could not learn to stop; use another model"
         )
-    rows = []
+    control, rows = ControlTokens.of(tokenizer), []
     for prompt, completion in pairs:
-        completion = completion.removesuffix(eos_text)
+        completion = control.plain(completion.removesuffix(eos_text))
         head = encode_prompt(tokenizer, prompt)
         whole = encode_prompt(tokenizer, prompt + completion)
         if whole[: len(head)] == head:
@@ -216,8 +218,8 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path)
     hf_logging.disable_progress_bar()
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        scratch.chmod(0o755)
-        model.save_pretrained(scratch)
+        scratch.chmod(mode(0o777))
+        save_model(model, scratch)
         tokenizer.save_pretrained(scratch)
         if out.exists():
             out.rmdir()  # empty, checked at the start

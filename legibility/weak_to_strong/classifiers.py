@@ -138,10 +138,11 @@ class Surprisal:
     def encode(self, items: Sequence[Item]) -> list[Encoded]:
         """(prompt ids, solution ids) of every item's texts; a pair that is too long loses its beginning."""
         tokenizer = self.prover.tokenizer
+        plain = self.prover.control.plain
         prompts = tokenizer(
-            [self.before.replace("{problem}", x.problem.question) for x in items], add_special_tokens=False
+            [self.before.replace("{problem}", plain(x.problem.question)) for x in items], add_special_tokens=False
         )["input_ids"]
-        flat = [t + self.after for x in items for t in x.texts]
+        flat = [plain(t) + self.after for x in items for t in x.texts]
         texts = iter(tokenizer(flat, add_special_tokens=False)["input_ids"] if flat else [])
         encoded = []
         for x, prompt in zip(items, prompts, strict=True):

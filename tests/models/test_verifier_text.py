@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from legibility.models.verifier_text import EncodedText, covered, filled, shortened
-from legibility.problems.records import Problem
 
 WORDS = [(0, 3), (4, 7), (8, 11), (12, 15)]  # four words of three characters
 
@@ -46,6 +45,4 @@ def test_the_first_token_of_a_text_is_not_predicted():
 
 
 def test_a_problem_may_hold_the_words_of_the_template():
-    assert (
-        filled("{problem}|{solution}", Problem("p", "a {solution}?", "1"), "b {problem}") == "a {solution}?|b {problem}"
-    )
+    assert filled("{problem}|{solution}", "a {solution}?", "b {problem}") == "a {solution}?|b {problem}"

@@ -117,7 +117,7 @@ def _taught(
     """The language model `model` fine-tuned on (problem, solution) pairs; those without a solution are left out."""
     settings = _settings(experiment)
     prover = _load(experiment, model)
-    rows = [(prover.prompts.render(p.question, HELPFUL), text) for p, text in pairs if text]
+    rows = [(prover.prompt_text(p, HELPFUL), text) for p, text in pairs if text]
     order = stream(seed, "generation", folder.name).permutation(len(rows))
     warm_start(
         prover.model,

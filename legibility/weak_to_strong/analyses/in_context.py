@@ -136,7 +136,9 @@ def _log_odds(
             *(demonstration(labelled[i], float(weak[i]), confidence) for i in picked),
             demonstration(item, None, confidence),
         ]
-        pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        pieces = tokenizer([prover.control.plain(t) for t in texts], add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
         while len(pieces) > 1 and len(start) + sum(map(len, pieces)) > limit:
             pieces.pop(0)
         prompts.append((start + [i for piece in pieces for i in piece])[-limit:])
