@@ -14,6 +14,7 @@ import pytest
 from legibility.judging.store import LOG, read_log
 from legibility.judging.study_folder import KEY
 from legibility.judging.study_schema import JudgmentEvent
+from tests.judging.crowd import crowd
 from tests.judging.world import Client, judge_all, launch, made_up_study, serving
 from tests.support import legibility
 
@@ -197,6 +198,19 @@ def test_a_killed_server_loses_nothing(study):
         process.wait()
     result = legibility("import", study.path, study.path / LOG, "--from", "server")
     assert result.code == 0 and "6 judgments added" in result.out
+
+
+def test_fifty_raters_at_once_and_nothing_is_lost(tmp_path):
+    study = made_up_study(tmp_path / "study", raters=50, per_rater=6, attention=2)
+    found = crowd(study, 50)
+    assert found.sound, found
+    assert found.judgments == sum(map(len, study.slots)) == 400
+
+
+def test_a_server_that_is_killed_under_its_raters_loses_nothing(tmp_path):
+    study = made_up_study(tmp_path / "study", raters=12, per_rater=10, attention=2)
+    found = crowd(study, 12, kills=1)
+    assert found.sound and found.kills == 1 and found.judgments == sum(map(len, study.slots)), found
 
 
 def test_judge_refuses_what_it_cannot_serve(study, tmp_path):
