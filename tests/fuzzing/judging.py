@@ -1,11 +1,13 @@
 """Spoiled files of raters' tools and of study settings, and what must come of them whatever is in them.
 
-A strategy draws the bytes of a file; a check reads them and raises AssertionError for anything but a result or one
-line. `check_import` and `check_protocol` take what `tool_files` and `protocol_files` draw.
+A strategy draws the bytes of a file or a request; a check reads them and raises AssertionError for anything but a
+result or one line. `check_import`, `check_protocol` and `check_request` take what `tool_files`, `protocol_files` and
+`requests` draw.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,8 @@ from legibility.errors import UserError, as_line
 from legibility.judging.importing import import_judgments
 from legibility.judging.protocol import Protocol, read_protocol
 from legibility.judging.readers import READERS
+from legibility.judging.server import application
+from legibility.judging.store import Store, read_log
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import TABLE, read_table
 from legibility.printable import printable
@@ -265,3 +269,51 @@ def check_protocol(folder: Path, content: bytes) -> str:
     path.write_text(found.to_yaml(), encoding="utf-8")
     assert read_protocol(path) == found
     return "taken"
+
+
+def requests(item_id: str, token: str) -> st.SearchStrategy[tuple[str, bytes]]:
+    """(path, body) of requests to the judging server: whole ones with spoiled parts or bytes, and nonsense."""
+    whole = {
+        "/api/start": {"token": None, "invite": None, "start_id": "0" * 32, "visitor": {"PROLIFIC_PID": "P"}},
+        "/api/show": {"token": token},
+        "/api/answer": {
+            "token": token, "item_id": item_id, "answer": True, "seconds": 1.0, "timed_out": False, "confidence": 3,
+            "first_wrong_step": 1,
+        },
+    }  # fmt: skip
+    spoiled = [
+        st.tuples(st.just(path), drawn)
+        for path, body in whole.items()
+        for drawn in (spoiled_json(body).map(_dumped), spoiled_bytes(_dumped(body)))
+    ]
+    nonsense = st.one_of(st.binary(max_size=40), VALUES.map(_dumped), DEEP.map(str.encode))
+    return st.one_of(*spoiled, st.tuples(st.sampled_from(sorted(whole)), nonsense))
+
+
+def check_request(store: Store, path: str, body: bytes) -> int:
+    """Send a request; returns its status. Served or refused in one sentence, and what is logged can be replayed."""
+    status, reply = asyncio.run(_reply(application(store), path, body))
+    assert status in (200, 400, 403, 409, 413, 429), (status, reply)
+    assert status == 200 or list(json.loads(reply)) == ["error"]
+    assert all(s.slot < len(store.study.slots) for s in store.sessions.values())
+    assert len(read_log(store.path)) >= len(store.sessions)
+    return status
+
+
+async def _reply(app: Any, path: str, body: bytes) -> tuple[int, bytes]:
+    """What an ASGI application says to a POST of JSON."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http", "path": path,
+        "raw_path": path.encode(), "query_string": b"", "root_path": "", "headers": [(b"content-type", b"application/json")],
+        "client": ("10.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:])

@@ -10,10 +10,12 @@ import threading
 import time
 
 import pytest
+from hypothesis import given, settings
 
-from legibility.judging.store import LOG, read_log
+from legibility.judging.store import LOG, Store, read_log
 from legibility.judging.study_folder import KEY
 from legibility.judging.study_schema import JudgmentEvent
+from tests.fuzzing.judging import check_request, requests
 from tests.judging.crowd import crowd
 from tests.judging.world import Client, judge_all, launch, made_up_study, serving
 from tests.support import legibility
@@ -125,6 +127,27 @@ def test_bad_requests_are_4xx_and_change_nothing(study):
         assert client.post("/api/start", {"token": None, "visitor": {"PROLIFIC_PID": "x" * 300}})[0] == 400
         assert (study.path / LOG).read_bytes() == before
         assert client.post("/api/answer", good)[0] == 200
+
+
+def test_whatever_is_asked_is_served_or_refused_in_one_sentence(study):
+    store = Store(study)
+    session = store.start(None, {})
+    item = store.show(session.token).item_id
+
+    @settings(max_examples=100, deadline=None)
+    @given(asked=requests(item, session.token))
+    def ask(asked):
+        check_request(store, *asked)
+
+    try:
+        ask()
+    finally:
+        store.close()
+    state = {t: (s.slot, s.judged) for t, s in store.sessions.items()}
+    again = Store(study)
+    assert {t: (s.slot, s.judged) for t, s in again.sessions.items()} == state
+    again.close()
+    assert legibility("import", study.path, study.path / LOG, "--from", "server").code == 0
 
 
 def test_the_page_may_load_nothing_from_elsewhere(study):
