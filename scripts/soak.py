@@ -26,7 +26,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
-from soaking import fuzz, kills  # noqa: E402
+from soaking import damage, disk, fuzz, kills  # noqa: E402
 from soaking.commands import warm_up  # noqa: E402
 from soaking.world import World, make_world  # noqa: E402
 
@@ -46,6 +46,8 @@ class Part(str, Enum):
 
     kills = "kills"
     fuzz = "fuzz"
+    files = "files"
+    disk = "disk"
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,25 @@ def fuzz_readers(world: World, folder: Path, seed: int, until: float) -> Found:
     return Found(fuzz.table(rows), sum(r.fell for r in rows))
 
 
+def damage_files(world: World, folder: Path, seed: int, until: float) -> Found:
+    """Every kind of file in a run, every damage, as many commands as time allows."""
+    rows = damage.run(world, folder, seed=seed, until=until)
+    return Found(damage.table(rows), sum(sum(r.faults.values()) for r in rows))
+
+
+def starve_disk(world: World, folder: Path, seed: int, until: float) -> Found:
+    """Full disks and read-only folders over the whole of every command."""
+    rows = disk.run(world, folder, until=until)
+    return Found(disk.table(rows), sum(sum(r.faults.values()) for r in rows))
+
+
 KILLS, INPUTS = 130, 11_000
-PLANS = {Part.kills: Plan(kill_commands, 0.5), Part.fuzz: Plan(fuzz_readers, 0.15)}
+PLANS = {
+    Part.kills: Plan(kill_commands, 0.4),
+    Part.fuzz: Plan(fuzz_readers, 0.15),
+    Part.files: Plan(damage_files, 0.25),
+    Part.disk: Plan(starve_disk, 0.2),
+}
 
 
 def main(

@@ -231,15 +231,20 @@ def own_mounts() -> None:
     _libc("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
 
 
+def mount(source: object, target: Path, kind: str | None, flags: int, options: str | None) -> None:
+    """mount(2). Raises OSError where the system refuses."""
+    named = [None if text is None else text.encode() for text in (str(source), str(target), kind, options)]
+    _libc("mount", named[0], named[1], named[2], flags, named[3])
+
+
 def read_only(folder: Path) -> None:
     """Make a folder read-only for this process and its children, root or not."""
     own_mounts()
-    name = str(folder).encode()
-    _libc("mount", name, name, None, MS_BIND, None)
-    _libc("mount", name, name, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
+    mount(folder, folder, None, MS_BIND, None)
+    mount(folder, folder, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
 
 
 def small_disk(folder: Path, size: int) -> None:
     """Put a disk of `size` bytes where a folder is, for this process and its children."""
     own_mounts()
-    _libc("mount", b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode())
+    mount("none", folder, "tmpfs", 0, f"size={size}")
