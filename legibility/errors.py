@@ -84,7 +84,7 @@ def as_os_error(error: BaseException, path: object = None) -> OSError | None:
     """
     if isinstance(error, OSError):
         if error.filename is None and path is not None and error.errno is not None:
-            return type(error)(error.errno, error.strerror or os.strerror(error.errno), str(path))
+            return type(error)(error.errno, os.strerror(error.errno), str(path))  # pyarrow says it in words of its own
         return error
     told = _RUST.search(str(error))
     if told is None:

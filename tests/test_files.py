@@ -19,6 +19,20 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
     assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_full_disk_is_named(tmp_path):
+    """Writing says no name by itself, and a limit on file sizes is as good as a full disk."""
+    resource = pytest.importorskip("resource")
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError) as refused:
+            files.write_atomic(tmp_path / "a.txt", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.filename == str(tmp_path / "a.txt") and list(tmp_path.iterdir()) == []
+
+
 def test_a_write_follows_no_link_of_a_temporary_name(tmp_path, monkeypatch):
     mine = tmp_path / "mine"
     mine.write_text("precious")

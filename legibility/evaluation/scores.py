@@ -6,8 +6,8 @@ The file names the hashes of the verifier's weights; scores of other weights are
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.files import write_atomic
 from legibility.game.condition import Judge
 from legibility.game.run_folder import RunFolder
 from legibility.models.verifier import Verifier
@@ -101,11 +102,9 @@ class Scorer:
         table = pa.table(
             {"key": keys, "score": np.array([self.known[k] for k in keys], dtype=np.float32)}, schema=SCHEMA
         )
-        temporary = self.file.with_name(
-            f".{self.file.name}.{os.getpid()}.tmp"
-        )  # another evaluation may write the same file
-        pq.write_table(table.replace_schema_metadata({"verifier": self.identity}), temporary)
-        temporary.replace(self.file)
+        sink = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata({"verifier": self.identity}), sink)
+        write_atomic(self.file, sink.getvalue())
 
 
 def _key(problem_id: str, text: str) -> str:

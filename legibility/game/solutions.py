@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,10 +91,11 @@ def merge_round(run: RunFolder, index: int) -> None:
     target = folder / "solutions.parquet"
     parts = [run.folder(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
     if not target.exists():
-        temporary = folder / ".solutions.parquet.tmp"
-        pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), temporary)
-        write_atomic(folder / "solutions.sha256", sha256(temporary) + "\n")
-        temporary.replace(target)
+        sink = io.BytesIO()
+        pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), sink)
+        merged = sink.getvalue()
+        write_atomic(folder / "solutions.sha256", hashlib.sha256(merged).hexdigest() + "\n")
+        write_atomic(target, merged)
     for part in parts:
         part.unlink(missing_ok=True)
 

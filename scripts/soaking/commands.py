@@ -207,9 +207,10 @@ def fixed_secrets() -> None:
     """Random secrets of a study become the same ones every time, so that two exports can be compared."""
     import random
 
-    drawn = random.Random(0)
+    drawn, names = random.Random(0), secrets.token_hex
     secrets.randbits = drawn.getrandbits
-    secrets.token_hex = lambda size=32: f"{drawn.getrandbits(8 * size):0{2 * size}x}"
+    # but no names of temporary files, which nothing may share
+    secrets.token_hex = lambda size=32: names(4) if size == 4 else f"{drawn.getrandbits(8 * size):0{2 * size}x}"
 
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000

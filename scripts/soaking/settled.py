@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from legibility.files import is_temporary
+
 UNSETTLED = {
     "created",
     "seconds",
@@ -25,11 +27,12 @@ _TIMES = re.compile(
 def settled(folder: Path) -> dict[str, bytes]:
     """Content of every file by path inside the folder, without times, dates and memory.
 
-    A hash in DONE of a file that holds such a thing goes with it.
+    A hash in DONE of a file that holds such a thing goes with it. Hidden temporary files that a killed command left
+    are no content; the next command that writes in a run sweeps them away.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and not is_temporary(path):
             found[str(path.relative_to(folder))] = _settled(path)
     return found
 

@@ -143,7 +143,7 @@ def _judgments(world: World) -> None:
     """What a spreadsheet of three raters would hold."""
     items = [json.loads(line)["item_id"] for line in (world.study / "items.jsonl").read_text().splitlines()]
     rows = [
-        f"{rater},{item},{('true', 'false')[(i + r) % 2]}"
+        f"{rater},{item},{('true', 'false')[(i >> r) & 1]}"
         for r, rater in enumerate("abc")
         for i, item in enumerate(items)
     ]

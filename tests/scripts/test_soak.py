@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.support import ROOT, script
 
 soak = script("soak")
 
-from soaking import fuzz, kills  # noqa: E402  (found once soak.py is loaded)
+from soaking import damage, disk, fuzz, kills  # noqa: E402  (found once soak.py is loaded)
 from soaking.commands import call, read_only, small_disk, warm_up  # noqa: E402
 from soaking.settled import differences, settled  # noqa: E402
 from soaking.world import World  # noqa: E402
@@ -129,6 +130,38 @@ def test_what_falls_over_is_counted_by_its_place():
     assert "arithmetic.py" in next(iter(found[1].faults)) and "| **8** | **4** | **4** | **2** |" in fuzz.table(found)
 
 
+def test_damage_that_goes_unseen_is_found(tmp_path, monkeypatch):
+    """Planted commands that read a run: one checks what it reads, one prints half a file, one falls over."""
+    source = tmp_path / "world" / "finished"
+    source.mkdir(parents=True)
+    (source / "summary.json").write_text('{"accuracy": 0.5, "n": [1, 2, 3]}')
+
+    def read(run: Path, how: str) -> None:
+        text = (run / "summary.json").read_text(errors="replace") if (run / "summary.json").exists() else ""
+        if how == "checks" and text != (source / "summary.json").read_text():
+            print(f"error: {run / 'summary.json'}: changed; restore it", file=sys.stderr)
+            sys.exit(2)
+        print(text if how == "falls" and json.loads(text) else text[:3])
+
+    monkeypatch.setattr(damage, "legibility", lambda how, run, before, folder: call(lambda: read(run, how)))
+    readers = [damage.Reader(how, lambda w, run, out, how=how: [how, run]) for how in ("checks", "trusts", "falls")]
+    (row,) = damage.run(World(source.parent, source, [], source), tmp_path, seed=0, until=1e12, readers=readers)
+    assert row.trials == 12 and row.refused == 4 and row.right + sum(row.faults.values()) == 8
+    assert any("deleted, falls: exit 1" in fault and "JSONDecodeError" in fault for fault in row.faults)
+    assert any("emptied, trusts: prints something else" in fault for fault in row.faults)
+
+
+def test_a_bit_a_half_and_nothing(tmp_path):
+    import random
+
+    for how, left in (("a bit flipped", 100), ("cut in half", 50), ("emptied", 0), ("deleted", None)):
+        file = tmp_path / "file"
+        file.write_bytes(bytes(100))
+        damage.harm(file, how, random.Random(0))
+        assert (len(file.read_bytes()) if file.exists() else None) == left
+        assert how != "a bit flipped" or sum(b.bit_count() for b in file.read_bytes()) == 1
+
+
 # --- The script -------------------------------------------------------------------------------------
 
 
@@ -181,3 +214,22 @@ def test_what_reads_user_input_does_not_fall(tiny_world, tmp_path, monkeypatch):
     found = fuzz.run(fuzz.targets(tiny_world), inputs=600, seed=1, until=1e12)
     assert {r.name: (dict(r.faults), r.hangs) for r in found if r.fell} == {}
     assert sum(r.inputs for r in found) >= 600 and all(r.refused or r.name == "step checker" for r in found)
+
+
+def test_damaged_files_are_named_or_do_not_matter(tiny_world, tmp_path):
+    readers = [r for r in damage.READERS if r.name in ("ask", "train --resume")]
+    found = damage.run(tiny_world, tmp_path / "files", seed=0, until=1e12, readers=readers, most=12)
+    assert sum(r.trials for r in found) == 12 and sum(r.refused for r in found) >= 4
+    fell = [fault for r in found for fault in r.faults]
+    assert not any("exit 1" in fault or "hangs" in fault for fault in fell), fell
+
+
+def test_full_and_read_only_disks_are_one_line(tiny_world, tmp_path):
+    try:
+        found = disk.run(tiny_world, tmp_path / "disk", until=1e12, steps=2, names=("report",))
+    except OSError:
+        pytest.skip("no namespaces of its own for a process here")
+    if any("unshare" in fault for r in found for fault in r.faults):
+        pytest.skip("no namespaces of its own for a process here")
+    assert [(r.condition, r.trials, r.faults) for r in found] == [("full", 2, {}), ("read-only", 2, {})]
+    assert sum(r.refused for r in found) >= 2 and all(r.same == 2 for r in found)
