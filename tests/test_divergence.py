@@ -45,7 +45,7 @@ def test_a_diverged_game_seals_nothing(overrides, says, tiny_config_file, tiny_o
     with pytest.raises(UserError, match=says):
         play_with(tiny_config_file, tiny_overrides, tmp_path / "run", *overrides)
     assert not (tmp_path / "run" / "summary.json").exists()
-    assert not list((tmp_path / "run").glob("round_*/prover"))
+    assert not list((tmp_path / "run").glob("rounds/*/prover"))
 
 
 def test_a_prover_that_training_ruined_is_stopped_after_its_phase(tiny_config_file, tiny_overrides, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from legibility.config import ProverSettings, VerifierSettings
 from legibility.errors import UserError
@@ -12,7 +13,7 @@ from legibility.models.own_pooling import Padding, ScoreReading
 from legibility.models.prover import Prover
 from legibility.models.routes import LISTED, Route
 from legibility.models.verifier import Verifier
-from tests.support import PENS, prover_of, script, tiny_model
+from tests.support import PEN_TEXTS, PENS, prover_of, script, tiny_model
 
 families = script("model_families")
 SHARED = {
@@ -94,6 +95,19 @@ def test_an_output_layer_of_another_kind_is_refused(byte_tokenizer, monkeypatch)
 def test_an_encoder_is_no_prover(tiny_bert_dir):
     with pytest.raises(UserError, match=r"^prover\.model: BertLMHeadModel reads both ways"):
         Prover.load(ProverSettings(model=str(tiny_bert_dir)), "cpu")
+
+
+def test_a_head_that_gives_all_texts_nearly_one_score_hides_no_wrong_padding(tmp_path, monkeypatch):
+    """Padding on the wrong side moves these scores by 1e-6, as much as they differ; trained ones it would move by as much as they do."""
+    families.save_family("XLNet", tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path, num_labels=1)
+    with torch.no_grad():
+        model.logits_proj.weight.mul_(1e-4)
+    model.save_pretrained(tmp_path)
+    monkeypatch.setattr(self_check, "_outcomes", {})
+    verifier = Verifier.load(VerifierSettings(model=str(tmp_path)), "cpu")
+    assert verifier.score(PENS, PEN_TEXTS).std() < 1e-4
+    assert verifier.reading == ScoreReading(None, Padding.LEFT)
 
 
 def test_xlnet_pools_at_the_end_and_is_padded_in_front(tmp_path):
