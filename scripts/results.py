@@ -2,7 +2,7 @@
 
     python scripts/results.py runs/nano-s0 runs/nano-s1 runs/nano-s2 --sweep runs/sweep
 
-Every number is read from the runs' summary.json (and the sweep's sweep.md); nothing is typed in, but for the
+Every number is read from the runs' summary.json (and the pages of scripts/sweep.py and scripts/ablation.py); nothing is typed in, but for the
 section "In words" between its marks, which is written by hand and kept. The page's figures are written beside it,
 into figures/.
 """
@@ -41,6 +41,7 @@ def main(
     runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders, one per seed.")],
     config: Annotated[Path, typer.Option(help="The config they were made from.")] = Path("configs/nano.yaml"),
     sweep: Annotated[Path | None, typer.Option(help="Folder of scripts/sweep.py.")] = None,
+    ablation: Annotated[Path | None, typer.Option(help="Page of scripts/ablation.py.")] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
 ) -> None:
     """Write the page."""
@@ -89,6 +90,8 @@ def main(
             out, "sizes_and_rewards.png", "Verifier sizes and rewards, by round", (sweep / "sweep.png").read_bytes()
         )
         parts += ["## Verifier sizes and rewards\n", image, (sweep / "sweep.md").read_text(encoding="utf-8")]
+    if ablation is not None:
+        parts += ["## What the verifier reads and learns from\n", ablation.read_text(encoding="utf-8")]
     if OTHER in before:  # the section that scripts/weak_to_strong_grid.py writes
         parts.append(before[before.index(OTHER) :])
     write_atomic(out, "\n".join(p.rstrip() + "\n" for p in parts if p))

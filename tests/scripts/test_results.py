@@ -18,8 +18,11 @@ def seeds(tiny_run, tmp_path) -> list[Path]:
 def test_the_page_is_written_from_the_runs_alone(seeds, tmp_path):
     module = script("results")
     out = tmp_path / "results.md"
-    module.main(seeds, config=ROOT / "configs" / "nano.yaml", sweep=None, out=out)
+    rows = tmp_path / "ablation.md"
+    rows.write_text("| settings | seeds |\n|---|---|\n| token | 3 |\n")
+    module.main(seeds, config=ROOT / "configs" / "nano.yaml", sweep=None, ablation=rows, out=out)
     page = out.read_text()
+    assert "## What the verifier reads and learns from\n\n| settings | seeds |" in page
     assert "## Claims" in page and "legibility tax" in page and "seed=2" in page
     assert (
         tmp_path / "figures" / "rounds_over_seeds.png"
