@@ -10,7 +10,16 @@ from tests.support import ROOT
 
 MODULES = sorted((ROOT / "legibility").rglob("*.py"))
 LONGEST = 450  # lines; past 400 ask what second thing a module does
-WHOLE = {"benchmarks", "init", "house", "docs", "real_assets", "resume", "browser"}  # what no single module answers for
+WHOLE = {
+    "benchmarks",
+    "init",
+    "house",
+    "docs",
+    "fuzzing",
+    "real_assets",
+    "resume",
+    "browser",
+}  # what no single module answers for
 
 
 def tree(path: Path) -> ast.Module:

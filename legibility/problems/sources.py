@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from legibility.errors import UserError
 from legibility.grading import read_gold
 from legibility.hub import hub_reachable, only_what_answers
+from legibility.printable import printable
 from legibility.problems.generator import generate_problems
 from legibility.problems.pretraining import built_in_text
 from legibility.problems.record_files import Located, Row, SemicolonRow, read_file, short
@@ -261,14 +262,15 @@ def _worked(text: str, gold: str, marker: str) -> str:
     return f"{text.strip()}\n{SOLUTION_MARKER} {gold}".lstrip()
 
 
-def _names(row: Row) -> str:
-    shown = [str(name)[:40] for name in islice(row, 20)]
+def field_names(row: Row) -> str:
+    """The names of a record's first fields, for messages."""
+    shown = [printable(str(name)[:40]) for name in islice(row, 20)]
     return ", ".join(shown) + (", …" if len(row) > len(shown) else "") if shown else "none"
 
 
 def _text(row: Row, name: str, where: str) -> str:
     if name not in row:
-        raise UserError(f"{where}: no field {name!r}; fields there: {_names(row)}")
+        raise UserError(f"{where}: no field {name!r}; fields there: {field_names(row)}")
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise UserError(

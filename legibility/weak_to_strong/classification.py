@@ -14,7 +14,7 @@ from typing import Any
 from legibility.errors import UserError
 from legibility.problems.record_files import read_file
 from legibility.problems.records import Problem
-from legibility.problems.sources import dataset_rows, from_hub, resolve_path
+from legibility.problems.sources import dataset_rows, field_names, from_hub, resolve_path
 from legibility.randomness import stream
 from legibility.weak_to_strong.choice_labels import ChoiceRow, right_choices
 from legibility.weak_to_strong.items import Item
@@ -122,7 +122,7 @@ def _choices(options: list[str], right: int, problem: Problem) -> list[Item]:
 
 def _cell(row: Mapping[Any, Any], column: str, where: str) -> Any:
     if column not in row:
-        raise UserError(f"{where}: no column {column!r}; columns there: {', '.join(map(str, row)) or 'none'}")
+        raise UserError(f"{where}: no column {column!r}; columns there: {field_names(row)}")
     if row[column] is None or row[column] != row[column]:  # NaN is an empty cell of a table
         raise UserError(f"{where}: column {column!r} is empty; fill it in or remove the row")
     return row[column]
