@@ -277,7 +277,9 @@ def _text(row: Row, name: str, where: str) -> str:
             f"{where}: field {name!r} must hold text or a number, found {short(value)}; "
             "name another field or fix the record"
         )
-    if not isinstance(value, str) and not math.isfinite(value):
+    if (isinstance(value, float) and not math.isfinite(value)) or (
+        isinstance(value, Decimal) and not value.is_finite()
+    ):
         raise UserError(
             f"{where}: field {name!r} holds {str(value)!r}, which is not a number; fill it in or remove the record"
         )

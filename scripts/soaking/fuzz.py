@@ -72,6 +72,7 @@ def targets(world: World) -> list[Target]:
     from legibility.prompts import load_prompts
     from legibility.stored import read_stored
     from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+    from tests.fuzzing.problem_input import CHECKS
     from tests.fuzzing.settings_input import FILES, JSON_FILES, OVERRIDES, SOLUTIONS, mutated, put
 
     def stored(name: str, model: Any) -> Target:
@@ -113,6 +114,7 @@ def targets(world: World) -> list[Target]:
         Target("grader", st.tuples(SOLUTIONS, st.one_of(st.text(max_size=12), st.integers().map(str))),
                lambda pair, f: grade(pair[0], pair[1])),
         Target("step checker", SOLUTIONS, lambda text, f: check_steps(text)),
+        *(Target(check.name, check.inputs, check.read, 2) for check in CHECKS),
     ]  # fmt: skip
 
 

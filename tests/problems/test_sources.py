@@ -86,7 +86,7 @@ def test_answer_marker_and_worked_solution(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number", ["2.0107e-06", "-7.5E-3", "1e-300", "1.7976931348623157e308", "9" * 100, "-0", "1E5"]
+    "number", ["2.0107e-06", "-7.5E-3", "1e-300", "1.7976931348623157e308", "9" * 100, "9" * 4300, "-0", "1E5"]
 )
 def test_every_finite_json_number_is_a_gold(tmp_path, number):
     (problem,) = load_source(FileSource(path=str(jsonl(tmp_path, f'{{"question": "Q?", "answer": {number}}}'))))

@@ -211,9 +211,10 @@ def test_commands_survive_kills(tiny_world, tmp_path):
 
 
 def test_what_reads_user_input_does_not_fall(tiny_world, tmp_path, monkeypatch):
+    never = ("step checker", "written steps", "answers")  # what a model wrote is never refused
     found = fuzz.run(fuzz.targets(tiny_world), inputs=600, seed=1, until=1e12)
     assert {r.name: (dict(r.faults), r.hangs) for r in found if r.fell} == {}
-    assert sum(r.inputs for r in found) >= 600 and all(r.refused or r.name == "step checker" for r in found)
+    assert sum(r.inputs for r in found) >= 600 and all(r.refused or r.name in never for r in found)
 
 
 def test_damaged_files_are_named_or_do_not_matter(tiny_world, tmp_path):
