@@ -80,7 +80,7 @@ def test_a_vocabulary_smaller_than_the_tokenizer_is_one_line(byte_tokenizer, tmp
 
 
 def test_a_pad_token_added_beyond_the_vocabulary_does_no_harm(tiny_bert_dir, tmp_path):
-    """Often done, seldom with resized embeddings; as padding it is hidden, as text it is refused."""
+    """Often done, seldom with resized embeddings; as padding it is hidden, in a template it is refused."""
     shutil.copytree(tiny_bert_dir, tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert_dir)
     tokenizer.add_special_tokens({"pad_token": "[MYPAD]"})
@@ -89,8 +89,9 @@ def test_a_pad_token_added_beyond_the_vocabulary_does_no_harm(tiny_bert_dir, tmp
     assert verifier.score(PENS, PEN_TEXTS) == pytest.approx(
         load_verifier(tiny_bert_dir).score(PENS, PEN_TEXTS), abs=1e-5
     )
+    assert max(verifier.encode(PENS[:1], ["Tom [MYPAD]"])[0]) < tokenizer.pad_token_id  # in a solution it is text
     with pytest.raises(UserError, match=r"^verifier\.model: the text has the token '\[MYPAD\]'"):
-        verifier.score(PENS[:1], ["Tom [MYPAD]"])
+        load_verifier(tmp_path / "model", template="[MYPAD]{problem} {solution}")
 
 
 @pytest.mark.parametrize("score", ["last_token", "likelihood"])
