@@ -20,6 +20,7 @@ from legibility.game.condition import HALFWAY, LENGTH_PENALISED, REFERENCE, Cond
 from legibility.game.run_folder import RunFolder
 from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.corruption import corrupt
+from legibility.problems.record_files import read_file
 from legibility.problems.records import Problem
 from legibility.problems.sources import CALCULATOR_MARK, FileSource, load_source
 from legibility.problems.storage import read_problems
@@ -120,10 +121,11 @@ def reference_candidates(path: Path, seed: int) -> Candidates:
 
 def _mapping(path: Path) -> FileSource:
     """GSM8K's layout (solution and "#### gold" in one field), or question, answer and solution fields."""
-    head = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
-    if '"solution"' in head:
+    _, first = next(read_file(path), ("", {}))
+    answer = str(first.get("answer", ""))
+    if "solution" in first:
         return FileSource(path=str(path), solution="solution")
-    if CALCULATOR_MARK.search(head) or "####" in head:
+    if CALCULATOR_MARK.search(answer) or "####" in answer:
         return FileSource(path=str(path), solution="answer", answer_marker="####")
     raise UserError(
         f"{path}: the first record has no worked solution; give a run folder, or JSONL with question, answer and solution"

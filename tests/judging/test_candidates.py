@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -53,3 +54,19 @@ def test_the_first_wrong_line_is_the_first_step_that_does_not_hold():
     problem = Problem("p", "Tom has 3 pens and gets 4. Then he gets 5.", "12")
     assert first_wrong_line(problem, "3 + 4 = 7\n7 + 5 = 13\n#### 13") == 2
     assert first_wrong_line(problem, "3 + 4 = 7\n7 + 5 = 12\n#### 12") is None
+
+
+@pytest.mark.parametrize("name", ["few.json", "few.jsonl.gz", "few.csv"])
+def test_problem_files_of_other_formats(tmp_path, name):
+    row = {"question": "Tom has 11 pens and gets 18 more.", "answer": "29", "solution": "11 + 18 = 29\n#### 29"}
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(json.dumps(row).encode()))
+    elif name.endswith(".json"):
+        path.write_text(json.dumps([row], indent=2))
+    else:
+        path.write_text('question,answer,solution\n{question},{answer},"{solution}"\n'.format(**row))
+    assert len(candidates_of(path, 0).frame) == 2
+    path.write_bytes(b"\xff\xff")
+    with pytest.raises(UserError, match=name):
+        candidates_of(path, 0)
