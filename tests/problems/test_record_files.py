@@ -143,7 +143,7 @@ def test_parquet(tmp_path):
     assert f"{path} row 2: field 'question' must hold text or a number, found None" in refusal(path)
     path.write_bytes(path.read_bytes()[:-20])
     assert "not a readable Parquet file" in refusal(path)
-    (tmp_path / "table.parquet.gz").write_bytes(gzip.compress(b"PAR1"))
+    (tmp_path / "table.parquet.gz").write_bytes(gzip.compress(b"PAR1", mtime=0))
     assert "packed inside; unpack it" in refusal(tmp_path / "table.parquet.gz")
 
 
@@ -153,7 +153,7 @@ def test_parquet(tmp_path):
         ("sheet.xlsx", b"PK\x03\x04", ["save the sheet as CSV"]),
         ("sheet.xls", b"", ["save the sheet as CSV"]),
         ("sheet.csv", b"PK\x03\x04rest", ["an Excel file", "right ending"]),
-        ("lines.jsonl", gzip.compress(b"{}"), ["gzip data", "right ending"]),
+        ("lines.jsonl", gzip.compress(b"{}", mtime=0), ["gzip data", "right ending"]),
         ("table.csv", TABLE.encode("utf-16"), ["UTF-16", "save the file as UTF-8"]),
         ("table.csv", TABLE.encode("cp1252"), ["line", "not UTF-8 text", "iconv -f cp1252"]),
         ("table.csv", TABLE.replace(",", ";").encode("cp1252"), ["not UTF-8 text", "CSV UTF-8"]),
