@@ -26,7 +26,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
-from soaking import damage, disk, fuzz, kills  # noqa: E402
+from soaking import damage, disk, fuzz, judge, kills  # noqa: E402
 from soaking.commands import warm_up  # noqa: E402
 from soaking.world import World, make_world  # noqa: E402
 
@@ -48,6 +48,7 @@ class Part(str, Enum):
     fuzz = "fuzz"
     files = "files"
     disk = "disk"
+    judge = "judge"
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,19 @@ def starve_disk(world: World, folder: Path, seed: int, until: float) -> Found:
     return Found(disk.table(rows), sum(sum(r.faults.values()) for r in rows))
 
 
+def crowd_the_judge(world: World, folder: Path, seed: int, until: float) -> Found:
+    """Fifty raters at once, then a server killed under its raters."""
+    rows = judge.run(folder, seed=seed, until=until)
+    return Found(judge.table(rows), judge.fell(rows))
+
+
 KILLS, INPUTS = 130, 11_000
 PLANS = {
     Part.kills: Plan(kill_commands, 0.4),
     Part.fuzz: Plan(fuzz_readers, 0.15),
-    Part.files: Plan(damage_files, 0.25),
+    Part.files: Plan(damage_files, 0.2),
     Part.disk: Plan(starve_disk, 0.2),
+    Part.judge: Plan(crowd_the_judge, 0.05),
 }
 
 

@@ -6,6 +6,7 @@ would stop at the first failure; here every input is tried, and faults are count
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import time
@@ -54,6 +55,10 @@ class Fuzzed:
         return sum(self.faults.values()) + self.hangs
 
 
+class _Enough(KeyboardInterrupt):
+    """Ends a target's inputs when its time is up: hypothesis lets this one kind of error through at once."""
+
+
 class _Hangs(BaseException):
     """Raised by the alarm; nothing catches it."""
 
@@ -68,10 +73,12 @@ def targets(world: World) -> list[Target]:
     from legibility.grading import grade
     from legibility.grading.arithmetic import check_steps
     from legibility.judging.protocol import read_protocol
+    from legibility.judging.study_folder import StudyFolder
     from legibility.problems.storage import read_splits
     from legibility.prompts import load_prompts
     from legibility.stored import read_stored
     from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+    from tests.fuzzing import judging
     from tests.fuzzing.problem_input import CHECKS
     from tests.fuzzing.settings_input import FILES, JSON_FILES, OVERRIDES, SOLUTIONS, mutated, put
 
@@ -87,6 +94,10 @@ def targets(world: World) -> list[Target]:
         put(folder / "config.yaml", data)
         RunFolder(folder).config()
 
+    study = StudyFolder.open(world.study)
+    scratch = world.folder / "scratch"
+    scratch.mkdir(exist_ok=True)
+    exports = judging.tool_files(judging.good_files(study, scratch))
     good_config = (world.finished / "config.yaml").read_bytes()
     return [
         Target("config file", FILES, lambda d, f: load_config(put(f / "c.yaml", d)), 2),
@@ -111,6 +122,7 @@ def targets(world: World) -> list[Target]:
             st.one_of(JSON_FILES, mutated((world.finished / "problems.jsonl").read_bytes()[:2000])),
             lambda d, f: read_splits(put(f / "problems.jsonl", d)),
         ),
+        Target("exports of judging tools", exports, lambda pair, f: judging.check_import(study, f, *pair), 3),
         Target("grader", st.tuples(SOLUTIONS, st.one_of(st.text(max_size=12), st.integers().map(str))),
                lambda pair, f: grade(pair[0], pair[1])),
         Target("step checker", SOLUTIONS, lambda text, f: check_steps(text)),
@@ -141,10 +153,12 @@ def _fuzz(target: Target, count: int, seed: int, deadline: float) -> Fuzzed:
         )  # fmt: skip
         @given(target.inputs)
         def feed(value: object) -> None:
-            if time.monotonic() < deadline or result.inputs == 0:
-                _try(target, value, folder, result)
+            if result.inputs and time.monotonic() > deadline:
+                raise _Enough
+            _try(target, value, folder, result)
 
-        feed()
+        with contextlib.suppress(_Enough):
+            feed()
     return result
 
 
@@ -164,7 +178,11 @@ def _try(target: Target, value: object, folder: Path, result: Fuzzed) -> None:
         result.hangs += 1
         result.examples.setdefault("hangs", value)
     except Exception as error:  # the search is for these
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/legibility/" in f.filename]
+        frames = [
+            f
+            for f in traceback.extract_tb(error.__traceback__)
+            if "/legibility/" in f.filename or "/tests/fuzzing/" in f.filename
+        ]
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "a library"
         fault = f"{type(error).__name__} at {place}"
     finally:

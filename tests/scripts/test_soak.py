@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 
 from legibility.errors import UserError
 from legibility.grading.arithmetic import check_steps
-from tests.support import ROOT, script
+from tests.judging.world import made_up_study
+from tests.support import ROOT, script, sums
 
 soak = script("soak")
 
-from soaking import damage, disk, fuzz, kills  # noqa: E402  (found once soak.py is loaded)
+from soaking import damage, disk, fuzz, judge, kills  # noqa: E402  (found once soak.py is loaded)
 from soaking.commands import call, read_only, small_disk, warm_up  # noqa: E402
 from soaking.settled import differences, settled  # noqa: E402
 from soaking.world import World  # noqa: E402
@@ -25,7 +27,7 @@ from soaking.world import World  # noqa: E402
 def run_soak(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / "soak.py", *arguments],
-        capture_output=True, text=True, timeout=280, check=False, cwd=ROOT,
+        capture_output=True, env={**os.environ, "COLUMNS": "200"}, text=True, timeout=280, check=False, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -194,13 +196,18 @@ def test_every_part_finds_nothing():
 class Tiny(World):
     """The tests' tiny game in place of the script's."""
 
-    finished = property(lambda self: self.folder)
+    finished = property(lambda self: self.folder / "finished")
 
 
 @pytest.fixture
-def tiny_world(tiny_run, tiny_config_file, tiny_overrides) -> World:
+def tiny_world(tiny_run, tiny_config_file, tiny_overrides, tmp_path) -> World:
     warm_up()
-    return Tiny(tiny_run.path, tiny_config_file, tiny_overrides, tiny_config_file)
+    folder = tmp_path / "world"
+    folder.mkdir()
+    (folder / "finished").symlink_to(tiny_run.path)
+    (folder / "sums.jsonl").write_text("".join(json.dumps(p) + "\n" for p in sums(9)))
+    made_up_study(folder / "study", raters=3, per_rater=6, attention=2)
+    return Tiny(folder, tiny_config_file, tiny_overrides, tiny_config_file)
 
 
 def test_commands_survive_kills(tiny_world, tmp_path):
@@ -210,11 +217,11 @@ def test_commands_survive_kills(tiny_world, tmp_path):
     assert sum(r.kills for r in found) >= 1
 
 
-def test_what_reads_user_input_does_not_fall(tiny_world, tmp_path, monkeypatch):
-    never = ("step checker", "written steps", "answers")  # what a model wrote is never refused
+def test_what_reads_user_input_does_not_fall(tiny_world):
     found = fuzz.run(fuzz.targets(tiny_world), inputs=600, seed=1, until=1e12)
     assert {r.name: (dict(r.faults), r.hangs) for r in found if r.fell} == {}
-    assert sum(r.inputs for r in found) >= 600 and all(r.refused or r.name in never for r in found)
+    assert sum(r.inputs for r in found) >= 600
+    assert all(r.refused for r in found if r.name in ("config file", "overrides", "prompt set", "summary"))
 
 
 def test_damaged_files_are_named_or_do_not_matter(tiny_world, tmp_path):
@@ -234,3 +241,9 @@ def test_full_and_read_only_disks_are_one_line(tiny_world, tmp_path):
         pytest.skip("no namespaces of its own for a process here")
     assert [(r.condition, r.trials, r.faults) for r in found] == [("full", 2, {}), ("read-only", 2, {})]
     assert sum(r.refused for r in found) >= 2 and all(r.same == 2 for r in found)
+
+
+def test_raters_at_once_lose_nothing(tmp_path):
+    found = judge.run(tmp_path, seed=0, until=0, raters=5)
+    assert judge.fell(found) == 0 and found[0].judgments > 0
+    assert f"| 1 | 5 | {found[0].judgments} | 0 |" in judge.table(found)
