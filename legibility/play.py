@@ -38,7 +38,7 @@ from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.rollouts.choice import check_vllm, engine_notice, usable_engine
 from legibility.rollouts.vllm import require_vllm
-from legibility.stored import write_stored
+from legibility.stored import read_stored, write_stored
 from legibility.team import Team
 
 
@@ -130,6 +130,9 @@ def finished(out: Path, config: Config) -> bool:
     made = game_phases(config)
     if not all(run.is_done(phase) for phase in made):
         return False
+    _ = run.problems_file  # raises where it is not what the run wrote
+    if (run.path / RESOURCES).is_file():
+        read_stored(run.path / RESOURCES, Resources, fix="delete it")
     for phase in made:
         run.verified(phase)
     for index in range(config.game.rounds):

@@ -19,6 +19,8 @@ from soaking.settled import differences, settled
 from soaking.world import ATTACK, World, copy
 
 DAMAGES = ("a bit flipped", "cut in half", "emptied", "deleted")
+RUN = "finished"
+"""The copy has the name of the run it is one of, which stands in its summary."""
 QUESTION = "Tom has 3 pens. Ann has 4."
 
 
@@ -140,11 +142,11 @@ def _reference(world: World, folder: Path, reader: Reader) -> _Reference:
     products = {
         str(p.relative_to(place))
         for p in place.rglob("*")
-        if p.is_file() and not _untouched(p, source.get(str(p.relative_to(place / "run"))) if p.is_relative_to(place / "run") else None)
+        if p.is_file() and not _untouched(p, source.get(str(p.relative_to(place / RUN))) if p.is_relative_to(place / RUN) else None)
     }  # fmt: skip
     if reader.name == "train --resume":  # it answers for all that it made
         made = (n for n in source if not n.startswith(("evaluation/", "figures/", "report.html")))
-        products |= {f"run/{name}" for name in made}
+        products |= {f"{RUN}/{name}" for name in made}
     return _Reference(ended, settled(place), frozenset(products))
 
 
@@ -155,7 +157,7 @@ def _untouched(path: Path, source: Path | None) -> bool:
 def _go(world: World, folder: Path, reader: Reader, damage: Callable[[Path], None]) -> tuple[Ended, Path]:
     """Run a command on a damaged copy of the finished run; how it ended and the folder that holds all."""
     place = folder / "place"
-    run = copy(world.finished, place / "run")
+    run = copy(world.finished, place / RUN)
     damage(run)
     shutil.rmtree(place / "out", ignore_errors=True)
     ended = legibility(*reader.command(world, run, place / "out"), before=reader.before, folder=world.folder)
@@ -178,11 +180,11 @@ def _try(
     if ended.code != 0:
         if not ended.refused:
             return f"exit {ended.code}: {' '.join(ended.err.split())[-160:]}"
-        if not any(str(name) in ended.err for name in (Path("run") / file, (Path("run") / file).parent)):
+        if not any(str(name) in ended.err for name in (Path(RUN) / file, (Path(RUN) / file).parent)):
             return f"a line that does not name it: {' '.join(ended.err.split())[-160:]}"
         row.refused += 1
         return None
-    wrong = [n for n in differences(settled(place), reference.files) if n != f"run/{file}" or n in reference.products]
+    wrong = [n for n in differences(settled(place), reference.files) if n != f"{RUN}/{file}" or n in reference.products]
     if wrong:
         return f"another result, without a word ({', '.join(wrong[:3])})"
     if _lines(ended.out) != _lines(reference.ended.out):

@@ -230,6 +230,15 @@ def test_resuming_a_finished_run_keeps_its_report(copied, tiny_config_file, tiny
     assert snapshot(copied) == before
 
 
+@pytest.mark.parametrize("name", ["problems.jsonl", "resources.json"])
+def test_a_finished_run_is_not_called_so_where_a_file_is_damaged(copied, tiny_config_file, tiny_overrides, name):
+    (copied / name).write_bytes((copied / name).read_bytes()[:40])
+    before = snapshot(copied)
+    result = legibility("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
+    assert result.code == 2 and str(copied / name) in result.err and result.err.count("\n") == 1
+    assert snapshot(copied) == before
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_resuming_with_other_settings_is_refused(copied, tiny_config_file, tiny_overrides, finished):
     if not finished:
