@@ -49,7 +49,7 @@ class Ended:
         return self.code == 2 and not self.traceback and sum(line.startswith("error: ") for line in lines) == 1
 
 
-ORPHAN_SECONDS = 8.0
+ORPHAN_SECONDS = 20.0
 
 
 def warm_up() -> None:

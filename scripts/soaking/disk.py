@@ -143,7 +143,7 @@ def _finish(
     line = first.err.splitlines()[-1] if first.err else ""
     fault = None
     done = first.code == 0 or (first.refused and "exists already" in line)
-    if not done and not (first.refused and str(place) in line and words in line and ";" in line):
+    if not done and not (first.refused and str(place) in line and words in line.lower() and ";" in line):
         fault = f"not one line with path and fix: {_end(first)}"
     elif changed:
         fault = f"changed though read-only: {changed[0].relative_to(place)}"
