@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,8 @@ def fresh_processes(
     Raises WorkerDied where one of them was killed.
     """
     before = set(active_children())
-    processes = ProcessPoolExecutor(count, get_context("spawn"), _begin, (begin, arguments))
+    # as bytes, so that a process watches its parent before it imports what they need
+    processes = ProcessPoolExecutor(count, get_context("spawn"), _begin, (pickle.dumps((begin, arguments)),))
     try:
         yield processes
     except BaseException as error:
@@ -42,9 +44,10 @@ def fresh_processes(
         processes.shutdown(cancel_futures=True)
 
 
-def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(packed: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends these
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin, arguments = pickle.loads(packed)
     begin(*arguments)
 
 
