@@ -87,8 +87,8 @@ def render(rows: Sequence[Variant], confidence_level: float) -> str:
     everything = [s for row in rows for s in row.runs]
     parts = []
     for reward in sorted({a.reward for a in attacks_of(everything)}):
-        attacked = [{a.verifier for a in attacks_of([s]) if a.reward == reward} for s in everything if attacks_of([s])]
-        shared = sorted(set.intersection(*attacked)) if attacked else []
+        attacked = [{a.verifier for a in attacks_of(row.runs) if a.reward == reward} for row in rows]
+        shared = sorted(set.intersection(*attacked))
         steps = common_target(everything, reward, shared, "steps") if len(shared) > 1 else None
         if steps is None:
             continue
