@@ -53,3 +53,11 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def seen_from(folder: Path, other: Path) -> str:
+    """The way from a folder to another, so that a shared folder tells nothing of its machine."""
+    try:
+        return Path(os.path.relpath(other.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(other.resolve())

@@ -73,3 +73,9 @@ def test_the_hash_is_sha256_of_the_bytes_however_large(tmp_path):
     content = b"x" * ((1 << 20) + 7)  # more than one piece
     (tmp_path / "a.bin").write_bytes(content)
     assert files.sha256(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_is_named_as_seen_from_another(tmp_path):
+    (tmp_path / "runs" / "nano").mkdir(parents=True)
+    assert files.seen_from(tmp_path / "runs" / "nano", tmp_path / "configs") == "../../configs"
+    assert files.seen_from(tmp_path, tmp_path) == "."

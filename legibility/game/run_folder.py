@@ -25,7 +25,7 @@ import yaml
 
 from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
-from legibility.files import is_temporary, sha256, sync_folder, write_atomic
+from legibility.files import is_temporary, seen_from, sha256, sync_folder, write_atomic
 from legibility.folder_lock import LOCK, FolderLock
 from legibility.game.phases import round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
@@ -159,7 +159,7 @@ class RunFolder:
     def write_manifest(self, *, base_dir: Path | None = None, **facts: Any) -> None:
         """Record versions, commit, hardware, what settings and problems are, and the facts of `Manifest` given; once."""
         target = self.path / MANIFEST
-        facts["base_dir"] = None if base_dir is None else _seen_from(self.path, base_dir)
+        facts["base_dir"] = None if base_dir is None else seen_from(self.path, base_dir)
         if not target.exists():
             created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             hashes = {name: sha256(self.path / name) for name in (CONFIG, PROBLEMS) if (self.path / name).is_file()}
@@ -268,14 +268,6 @@ class RunFolder:
 def _is_swept(path: Path) -> bool:
     """Whether it is a leftover of a killed process, which is no reason to call a folder used."""
     return is_temporary(path) or path.name == LOCK
-
-
-def _seen_from(folder: Path, other: Path) -> str:
-    """The way from a folder to another, so that a shared folder tells nothing of its machine."""
-    try:
-        return Path(os.path.relpath(other.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive of Windows
-        return str(other.resolve())
 
 
 def peak_memory_mb() -> float:

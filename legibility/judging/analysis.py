@@ -180,7 +180,7 @@ def _run_folder(study: StudyFolder, run: Path | None) -> Path | None:
     """Where human.json goes. Raises UserError where it holds another study's numbers, or `run` is no run folder."""
     if run is None:
         recorded = study.provenance().run_path
-        run = Path(recorded) if recorded else None
+        run = (study.path / recorded).resolve() if recorded else None
         if run is None or not (run / "config.yaml").is_file():
             return None
     elif not (run / "config.yaml").is_file():

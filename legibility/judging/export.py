@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
+from legibility.files import seen_from
 from legibility.game.condition import Condition, Judge
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
@@ -83,7 +84,7 @@ def export_study(
     notes = [*selection.notes, *_coverage_notes(entries, slots, per_rater)]
     facts = Provenance(
         run=candidates.run,
-        run_path=str(candidates.origin) if candidates.origin else None,
+        run_path=seen_from(out, candidates.origin) if candidates.origin else None,
         seed=seed,
         secret=f"{secret:032x}",
         conditions=wanted,

@@ -83,7 +83,9 @@ class Provenance(Stored):
 
     schema_version: Literal[1] = Field(1, alias="schema", description="Version of the layout.")
     run: str = Field(description="Name of the run folder or problem file.")
-    run_path: str | None = Field(description="Path of the run folder; null for a problem file.")
+    run_path: str | None = Field(
+        description="Path of the run folder, seen from the study (absolute in older ones); null for a problem file."
+    )
     seed: int = Field(description="Seed of the choice of solutions.")
     secret: str = Field(description="What ids, file order and assignments were drawn from: 32 hex digits.")
     conditions: list[ConditionKey] = Field(description="Conditions that were asked for, in order.")

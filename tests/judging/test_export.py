@@ -32,6 +32,7 @@ def test_the_files_have_their_names_and_load_with_datasets(big, tmp_path):
     for name in ("item_id", "problem_id", "arm", "round", "role", "correct", "score", "solution_chars", "run"):
         assert all(name in entry for entry in key)
     assert {e["item_id"] for e in key} == set(big.items)
+    assert str(big.path.parent) not in (big.path / "provenance.json").read_text()  # tells nothing of the machine
     assert (big.path / KEY).stat().st_mode & 0o077 == 0 and (big.path / "provenance.json").stat().st_mode & 0o077 == 0
 
 
