@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from legibility.files import is_temporary
 from soaking.commands import Ended, fixed_secrets, legibility
 from soaking.settled import differences, settled
 from soaking.world import ATTACK, World, copy
@@ -128,7 +129,8 @@ def _kill(world: World, folder: Path, job: Job, wanted: int, deadline: float, rn
             if not ended.killed:
                 break
             result.kills += 1
-            sealed |= {done: done.stat().st_mtime_ns for done in target.rglob("DONE")}
+            done = [d for d in target.rglob("DONE") if not is_temporary(d.parent)]  # it had its name
+            sealed |= {d: d.stat().st_mtime_ns for d in done}
         else:
             ended = _go(world, job, target)
             result.orphans += ended.orphans
