@@ -55,7 +55,6 @@ ORPHAN_SECONDS = 20.0
 def warm_up() -> None:
     """Import what commands import, so that forks need not."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["HF_HUB_OFFLINE"] = "1"
     import lifelines  # noqa: F401
     import matplotlib.figure  # noqa: F401
     import sklearn.linear_model  # noqa: F401
@@ -148,6 +147,7 @@ def _become(
     code = 1
     try:
         os.setsid()
+        os.environ["HF_HUB_OFFLINE"] = "1"
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(err, 2)

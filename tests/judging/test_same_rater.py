@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
+from legibility.judging.same_rater import known_names
 from legibility.judging.study_folder import StudyFolder
-from legibility.judging.table import TABLE, read_table
+from legibility.judging.table import TABLE, Judgment, read_table, to_frame
 from tests.judging.world import made_up_candidates, made_up_study
 
 
@@ -69,6 +71,19 @@ def test_another_person_at_other_moments_is_another_rater(study, tmp_path):
     import_judgments(study, timed(study, tmp_path / "a.json", 7), "label-studio")
     done = import_judgments(study, timed(study, tmp_path / "b.json", 8, offset=1.5), "label-studio")
     assert (done.added, done.remarks) == (5, []) and raters(study) == {"label-studio:7", "label-studio:8"}
+
+
+def test_two_raters_of_the_server_at_the_same_moments_are_two():
+    """A slot is a person; two who answer within the same millisecond were taken for one, and lost judgments."""
+    row = Judgment(
+        rater="slot-1", item_id="q1", verdict=True, tool="server",
+        started_at="2026-01-01T10:00:00.001+00:00", finished_at="2026-01-01T10:00:00.004+00:00",
+    )  # fmt: skip
+    other = replace(row, rater="slot-2")
+    assert known_names(to_frame([]), [row, other]) == {}
+    assert known_names(to_frame([row]), [other]) == {}
+    abroad = [replace(r, tool="label-studio") for r in (row, other)]
+    assert known_names(to_frame([]), abroad) == {"slot-2": "slot-1"}
 
 
 def test_the_copy_that_a_browser_saves_is_the_same_persons(study, tmp_path):

@@ -83,6 +83,8 @@ def cached(tiny_prover_dir, tmp_path, monkeypatch):
         (place / "refs" / name).write_text(COMMIT)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("legibility.models.pretrained.hub_reachable", lambda: False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # unreachable, not switched off: the message says which
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     return "somebody/tiny"
 
 
