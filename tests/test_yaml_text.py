@@ -35,12 +35,12 @@ from tests.fuzzing.settings_input import YAML_TEXT, bomb
     ],
 )  # fmt: skip
 def test_what_is_no_settings_file_is_one_line_at_once(text, what):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError) as error:
         parse_yaml(text)
     message = str(error.value)
     assert what in message and "\n" not in message and len(message) < 400
-    assert time.monotonic() - started < 5  # a second here; the aliases would take the memory of any machine
+    assert time.process_time() - started < 5  # a second here; the aliases would take the memory of any machine
 
 
 def test_ordinary_yaml_is_read_as_ever():

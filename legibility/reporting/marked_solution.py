@@ -126,7 +126,7 @@ def doubt_line(doubt: Doubt | None, reader: str) -> str:
     text = doubt.text[worst.start : worst.end]
     line = doubt.text.count("\n", 0, worst.start) + 1
     place = f"“{printable(text.strip()) or '␣'}” in line {line}" if text else "the end"
-    return f"{reader} doubts {place} most ({worst.share:+.2f} of {doubt.score:.2f})"
+    return f"{reader} doubts {place} most: it takes {-worst.share:.2f} off, which leaves {doubt.score:.2f}"
 
 
 def _note(problem: Problem, text: str, graded: list[GradedStep]) -> str:

@@ -65,6 +65,6 @@ def test_what_would_be_guessed_is_refused(text: str) -> None:
 @pytest.mark.parametrize("unit", ["9", "9 ", "a", "9 a", "(", "9(", "$", ",", ".", "-", "9,999", " ", "e9"])
 def test_long_text_is_read_in_no_time(unit: str) -> None:
     for size in (MAX_ANSWER_CHARS, 1_000_000):
-        start = time.perf_counter()
+        start = time.process_time()
         read_gold(unit * (size // len(unit)))
-        assert time.perf_counter() - start < 1
+        assert time.process_time() - start < 1

@@ -60,9 +60,9 @@ def doubt_of(text: str, shares: list[tuple[int, int, float]]) -> Doubt:
 @pytest.mark.parametrize(
     ("shares", "expected"),
     [
-        ([(0, 1, -0.2), (2, 3, -1.5)], "verifier 2 doubts “4” in line 2 most (-1.50 of -1.70)"),
-        ([(0, 1, -2.0), (2, 3, 0.1)], "verifier 2 doubts “3” in line 1 most (-2.00 of -1.90)"),
-        ([(0, 1, -0.1), (3, 3, -2.0)], "verifier 2 doubts the end most (-2.00 of -2.10)"),
+        ([(0, 1, -0.2), (2, 3, -1.5)], "verifier 2 doubts “4” in line 2 most: it takes 1.50 off, which leaves -1.70"),
+        ([(0, 1, -2.0), (2, 3, 0.1)], "verifier 2 doubts “3” in line 1 most: it takes 2.00 off, which leaves -1.90"),
+        ([(0, 1, -0.1), (3, 3, -2.0)], "verifier 2 doubts the end most: it takes 2.00 off, which leaves -2.10"),
         ([(0, 1, 0.2), (2, 3, 0.0)], ""),
         ([], ""),
     ],
@@ -82,6 +82,6 @@ def test_doubted_tokens_are_marked_across_steps_and_lines() -> None:
         [("So", "", 0.0), (" ", "", 0.25), ("5 + 3 =", "slip", 0.25), (" 9", "slip", 1.0)],
         [("####", "", 0.0), (" 9", "", 0.5)],
     ]
-    assert shown.doubt == "the verifier doubts “9” in line 1 most (-2.00 of -2.80)"
+    assert shown.doubt == "the verifier doubts “9” in line 1 most: it takes 2.00 off, which leaves -2.80"
     plain = show(PROBLEM, text, "incorrect")
     assert all(p.doubt == 0 for line in plain.lines for p in line.pieces) and plain.doubt == ""
