@@ -9,7 +9,7 @@ into figures/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,7 +49,7 @@ def main(
     merged = merge(summaries)
     before = out.read_text(encoding="utf-8") if out.is_file() else ""
     parts = [
-        head(runs, summaries, config),
+        head(runs, summaries, config, {"sweep": sweep, "ablation": ablation}),
         in_words(before),
         "## Claims\n",
         claim_table(merged.claims),
@@ -123,13 +123,14 @@ def attack_picture(summaries: Sequence[Summary], merged: Comparison, out: Path) 
     )
 
 
-def head(runs: Sequence[Path], summaries: Sequence[Summary], config: Path) -> str:
-    """What the page is, and the command of every run."""
+def head(runs: Sequence[Path], summaries: Sequence[Summary], config: Path, parts: Mapping[str, Path | None]) -> str:
+    """What the page is, and the command of every run. `parts`: other pages taken in, by the option that names them."""
+    taken = "".join(f" --{option} {place.name}" for option, place in parts.items() if place is not None)
     d = summaries[0].decoding
     lines = [
         "# Results",
         "",
-        f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}` from stored runs; edit nothing by hand but the section in words. A seed is one unit: "
+        f"Written by `python scripts/results.py {' '.join(r.name for r in runs)}{taken}` from stored runs; edit nothing by hand but the section in words. A seed is one unit: "
         "values are means over seeds with 95% t intervals. "
         f"{d.test_problems} test problems × {d.samples} samples per role, temperature {d.temperature:g}. Definitions: [metrics](metrics.md).",
         "",

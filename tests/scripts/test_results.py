@@ -22,6 +22,7 @@ def test_the_page_is_written_from_the_runs_alone(seeds, tmp_path):
     rows.write_text("| settings | seeds |\n|---|---|\n| token | 3 |\n")
     module.main(seeds, config=ROOT / "configs" / "nano.yaml", sweep=None, ablation=rows, out=out)
     page = out.read_text()
+    assert " seed-2 --ablation ablation.md` from stored runs" in page
     assert "## What the verifier reads and learns from\n\n| settings | seeds |" in page
     assert "## Claims" in page and "legibility tax" in page and "seed=2" in page
     assert (
