@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,3 +264,23 @@ def script(name: str) -> ModuleType:
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from legibility.folder_lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+if len(sys.argv) > 2 and os.fork() == 0:
+    Path(sys.argv[2]).write_text(str(os.getpid()))
+    time.sleep(60)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def holder(*arguments) -> subprocess.Popen:
+    """A process that holds the lock of a folder; with a second path, so does its child, which writes its number there."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    return process

@@ -12,24 +12,7 @@ import pytest
 
 from legibility.errors import UserError
 from legibility.folder_lock import LOCK, FolderLock
-
-HOLD = """
-import os, sys, time
-from pathlib import Path
-from legibility.folder_lock import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
-if len(sys.argv) > 2 and os.fork() == 0:
-    Path(sys.argv[2]).write_text(str(os.getpid()))
-    time.sleep(60)
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-def holder(*arguments) -> subprocess.Popen:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    return process
+from tests.support import holder
 
 
 def test_another_process_is_refused_with_the_holders_number(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections import Counter
@@ -15,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.files import seen_from
+from legibility.files import is_temporary, seen_from
+from legibility.folder_lock import FolderLock
 from legibility.game.condition import Condition, Judge
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
@@ -108,11 +110,17 @@ def _write_folder(
     facts: Provenance,
     power: Power,
 ) -> None:
-    """Write the whole study under a hidden name, then move it to `out`; what fails leaves nothing behind."""
+    """Write the whole study under a hidden name, then move it to `out`; what fails leaves nothing behind.
+
+    A killed export cannot clean up, and what it leaves may hold a sealed key: the next export of that name does.
+    """
     sealed = sorted(entries, key=lambda entry: entry.item_id)  # by random id: an order that tells nothing
     work = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")  # nobody else's: nothing is deleted to make it
+    lock: FolderLock | None = None
     try:
+        _sweep(out)
         work.mkdir(parents=True)
+        lock = FolderLock(work)
         _write(work / files.ITEMS, json_lines(items))
         _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
         _write(work / files.PROTOCOL, rules.to_yaml())
@@ -125,14 +133,33 @@ def _write_folder(
         write_formats(StudyFolder.open(work))
         if out.exists():
             out.rmdir()
+        lock.release()  # its file would move along
         os.replace(work, out)
     except BaseException as error:
+        if lock is not None:
+            lock.release()
         shutil.rmtree(work, ignore_errors=True)
         if isinstance(error, OSError):
             raise UserError(
                 f"{out}: cannot be written ({error.strerror or error}); free space or choose another --out"
             ) from None
         raise
+
+
+def _sweep(out: Path) -> None:
+    """Remove the hidden folders that killed exports of this name left; one that is still being written is locked."""
+    name = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{8}\.tmp")
+    if not out.parent.is_dir():
+        return
+    for left in [p for p in out.parent.iterdir() if name.fullmatch(p.name) and is_temporary(p) and p.is_dir()]:
+        try:
+            lock = FolderLock(left)
+        except UserError:
+            continue
+        try:
+            shutil.rmtree(left)
+        finally:
+            lock.release()
 
 
 def _blind(

@@ -13,7 +13,7 @@ from legibility.judging.export import export_study
 from legibility.judging.study_folder import KEY, StudyFolder
 from legibility.metrics import auroc
 from tests.judging.world import made_up_study
-from tests.support import legibility
+from tests.support import holder, legibility
 
 
 @pytest.fixture
@@ -95,6 +95,22 @@ def test_exports_never_write_over_anything(study, candidates, tmp_path):
             export_study(candidates, tmp_path / "new", **bad)
         assert not (tmp_path / "new").exists()
     assert before == {p: p.read_bytes() for p in study.path.rglob("*") if p.is_file()}
+
+
+def test_what_a_killed_export_left_goes_with_the_next_of_its_name(candidates, tmp_path):
+    left, held, other, link = (
+        tmp_path / name for name in (".new.0123abcd.tmp", ".new.89abcdef.tmp", ".old.0123abcd.tmp", ".new.aaaaaaaa.tmp")
+    )
+    for folder in (left, held, other):
+        folder.mkdir()
+        (folder / KEY).write_text("sealed")
+    link.symlink_to(other)
+    with holder(held) as process:
+        export_study(candidates, tmp_path / "new")
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted([held.name, other.name, link.name, "new"])
+        assert (held / KEY).read_text() == (other / KEY).read_text() == "sealed"
+        process.kill()
+    assert ".lock" not in {p.name for p in (tmp_path / "new").iterdir()}
 
 
 def test_export_of_a_run(tiny_run, tmp_path):
