@@ -6,11 +6,12 @@
 
 Every part stops by itself: at its numbers, or when its share of the budget is spent, and then says how far it
 came. All of it happens in a temporary folder, on a game of seconds; nothing else is written unless `--write` is
-given. Linux only. Exit code 1 where anything fell.
+given. Linux only; the part `guided` needs the extra `fuzz`. Exit code 1 where anything fell.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import tempfile
@@ -26,7 +27,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
-from soaking import damage, disk, fuzz, judge, kills  # noqa: E402
+from soaking import damage, disk, fuzz, guided, judge, kills  # noqa: E402
 from soaking.commands import warm_up  # noqa: E402
 from soaking.world import World, make_world  # noqa: E402
 
@@ -46,6 +47,7 @@ class Part(str, Enum):
 
     kills = "kills"
     fuzz = "fuzz"
+    guided = "guided"
     files = "files"
     disk = "disk"
     judge = "judge"
@@ -71,6 +73,12 @@ def fuzz_readers(world: World, folder: Path, seed: int, until: float) -> Found:
     return Found(fuzz.table(rows), sum(r.fell for r in rows))
 
 
+def guide_fuzz(world: World, folder: Path, seed: int, until: float) -> Found:
+    """Coverage-guided inputs to grader, step checker and readers for the whole of their time."""
+    rows = guided.run(folder, seed=seed, until=until)
+    return Found(guided.table(rows), sum(r.fell for r, _ in rows))
+
+
 def damage_files(world: World, folder: Path, seed: int, until: float) -> Found:
     """Every kind of file in a run, every damage, as many commands as time allows."""
     rows = damage.run(world, folder, seed=seed, until=until)
@@ -92,8 +100,9 @@ def crowd_the_judge(world: World, folder: Path, seed: int, until: float) -> Foun
 KILLS, INPUTS = 130, 11_000
 PLANS = {
     Part.kills: Plan(kill_commands, 0.4),
-    Part.fuzz: Plan(fuzz_readers, 0.15),
-    Part.files: Plan(damage_files, 0.2),
+    Part.fuzz: Plan(fuzz_readers, 0.1),
+    Part.guided: Plan(guide_fuzz, 0.1),
+    Part.files: Plan(damage_files, 0.15),
     Part.disk: Plan(starve_disk, 0.2),
     Part.judge: Plan(crowd_the_judge, 0.05),
 }
@@ -109,6 +118,8 @@ def main(
 ) -> None:
     """Run the parts one after another and print their tables."""
     chosen = list(dict.fromkeys(part or list(Part)))
+    if Part.guided in chosen and importlib.util.find_spec("atheris") is None:
+        raise typer.BadParameter("the part guided needs atheris: pip install -e '.[fuzz]'", param_hint="--part")
     end, fell = time.monotonic() + 60 * budget, 0
     warm_up()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:

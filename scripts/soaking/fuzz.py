@@ -155,14 +155,15 @@ def _fuzz(target: Target, count: int, seed: int, deadline: float) -> Fuzzed:
         def feed(value: object) -> None:
             if result.inputs and time.monotonic() > deadline:
                 raise _Enough
-            _try(target, value, folder, result)
+            attempt(target, value, folder, result)
 
         with contextlib.suppress(_Enough):
             feed()
     return result
 
 
-def _try(target: Target, value: object, folder: Path, result: Fuzzed) -> None:
+def attempt(target: Target, value: object, folder: Path, result: Fuzzed) -> None:
+    """Feed one input to a target and count what became of it."""
     from legibility.errors import UserError
 
     result.inputs += 1

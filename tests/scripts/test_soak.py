@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support import ROOT, script, sums
 
 soak = script("soak")
 
-from soaking import damage, disk, fuzz, judge, kills  # noqa: E402  (found once soak.py is loaded)
+from soaking import damage, disk, fuzz, guided, judge, kills  # noqa: E402  (found once soak.py is loaded)
 from soaking.commands import call, read_only, small_disk, warm_up  # noqa: E402
 from soaking.settled import differences, settled  # noqa: E402
 from soaking.world import World  # noqa: E402
@@ -130,6 +131,29 @@ def test_what_falls_over_is_counted_by_its_place():
         (2, 2, 0, 0), (2, 0, 0, 2), (2, 0, 2, 0), (2, 2, 0, 2),
     ]  # fmt: skip
     assert "arithmetic.py" in next(iter(found[1].faults)) and "| **8** | **4** | **4** | **2** |" in fuzz.table(found)
+
+
+def test_faults_that_atheris_leads_to_are_told_by_its_process(tmp_path):
+    """A planted reader that falls over one pair of numbers, and a process that ends without a result."""
+    pytest.importorskip("atheris")
+
+    def read(pair: tuple[int, int], folder: Path) -> None:
+        check_steps(1 if pair == (3, 5) else "")  # type: ignore[arg-type]
+
+    def fuzz_it() -> None:
+        target = fuzz.Target("planted", st.tuples(st.integers(0, 4), st.integers(3, 6)), read)
+        guided.targets = lambda scratch: [target]  # in a process of its own
+        guided.fuzz_one("planted", tmp_path / "told.json", 10.0, 0)
+
+    ended = call(fuzz_it, timeout=200)
+    assert ended.code == 0, ended.err
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert sum(told["faults"].values()) > 0 and "arithmetic.py" in next(iter(told["faults"]))
+    assert told["examples"].popitem()[1] == "(3, 5)"
+    row = fuzz.Fuzzed("planted", told["inputs"], faults=Counter(told["faults"]))
+    assert f"| planted | {told['inputs']:,} | 0 | 5 | {sum(told['faults'].values())} | 0 |" in guided.table([(row, 5)])
+    with pytest.raises(RuntimeError, match="no such reader: atheris ended"):
+        guided.run(tmp_path / "run", seed=0, until=0.0, names=["no such reader"])
 
 
 def test_damage_that_goes_unseen_is_found(tmp_path, monkeypatch):
