@@ -8,6 +8,8 @@ setting reads the same everywhere: `file: section.key: what is wrong (got value)
 from __future__ import annotations
 
 import difflib
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -75,7 +77,10 @@ def parse_settings(data: Mapping[str, Any], where: str, schema: type[SettingsT])
 
 
 def with_new_names(data: Mapping[str, Any], schema: type[Settings]) -> dict[str, Any]:
-    """A copy of stored settings in which every old name of `schema` stands under its new one."""
+    """A copy of stored settings in which every old name of `schema` stands under its new one.
+
+    Settings were once allowed to be infinite, which meant no limit; the largest number there is means the same.
+    """
     result: dict[str, Any] = _copy(data)
     for old, new in schema.renamed.items():
         if _holds(result, old):
@@ -150,4 +155,6 @@ def _section(data: dict[str, Any], parents: Sequence[str]) -> dict[str, Any]:
 
 
 def _copy(data: Any) -> Any:
-    return {k: _copy(v) for k, v in data.items()} if isinstance(data, Mapping) else data
+    if isinstance(data, Mapping):
+        return {k: _copy(v) for k, v in data.items()}
+    return sys.float_info.max if isinstance(data, float) and data == math.inf else data

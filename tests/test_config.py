@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from legibility.config import Config
+from legibility.errors import UserError
 from legibility.settings import models_in, parse_settings, with_new_names
 
 
@@ -41,6 +44,14 @@ def test_a_stored_run_with_an_old_name_is_read_under_the_new_one(old):
     stored = with_new_names({section: {key: value}}, Config)
     assert stored[new_section] == {new_key: value}
     assert parse_settings(stored, "config.yaml", Config) == Config()
+
+
+def test_a_stored_run_without_a_limit_is_read():
+    """Infinity was a value once; a new file has to say a number."""
+    stored = {"ppo": {"max_grad_norm": math.inf}}
+    assert parse_settings(with_new_names(stored, Config), "config.yaml", Config).ppo.max_grad_norm > 1e300
+    with pytest.raises(UserError, match="max_grad_norm"):
+        parse_settings(stored, "config.yaml", Config)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ character gives way to one that no control token has. Everything keeps its lengt
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +40,25 @@ class ControlTokens:
         """The text, of the same length, with no control token in it."""
         if self.spelled is None:
             return text
-        while (found := self.spelled.search(text)) is not None:
-            text = f"{text[: found.start()]}{self.stand_in}{text[found.start() + 1 :]}"
+        while self.spelled.search(text) is not None:  # what stood across one may be spelled now
+            text = self.spelled.sub(lambda found: self.stand_in + found[0][1:], text)
+        return text
+
+    def plain_in(self, pieces: Sequence[str], foreign: Sequence[bool]) -> str:
+        """The pieces as one text of the same length, with no control token that a foreign piece has a part in.
+
+        What is not foreign (a template) keeps its own; one that is spelled across a seam is none.
+        """
+        text = "".join(self.plain(piece) if outside else piece for piece, outside in zip(pieces, foreign, strict=True))
+        found = None if self.spelled is None else self.spelled.search(text)
+        if self.spelled is None or found is None:
+            return text
+        owners = [outside for piece, outside in zip(pieces, foreign, strict=True) for _ in piece]
+        while found is not None:
+            place, start = next((k for k in range(*found.span()) if owners[k]), None), found.end()
+            if place is not None:
+                text, start = f"{text[:place]}{self.stand_in}{text[place + 1 :]}", 0
+            found = self.spelled.search(text, start)
         return text
 
 

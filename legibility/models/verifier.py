@@ -48,7 +48,7 @@ from legibility.models.score_heads import (
     save_head,
 )
 from legibility.models.self_check import causal_route, classifier_reading, reads_left_to_right
-from legibility.models.verifier_text import EncodedText, covered, filled, shortened, without_middle
+from legibility.models.verifier_text import EncodedText, covered, filled, pieces_of, shortened, without_middle
 from legibility.packing import pack
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
@@ -178,7 +178,7 @@ class Verifier:
 
     def text(self, problem: Problem, solution: str) -> str:
         """What the verifier reads: the template, filled in. Never the role or the gold answer, nor control tokens but the template's."""
-        return filled(self.template, self.control.plain(problem.question), self.control.plain(solution))
+        return self.control.plain_in(*pieces_of(self.template, problem.question, solution))
 
     def encode(self, problems: Sequence[Problem], solutions: Sequence[str]) -> list[EncodedText]:
         """Token ids of every (problem, solution); a text that is too long loses its middle."""

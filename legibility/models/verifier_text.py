@@ -28,7 +28,14 @@ class EncodedText(tuple[int, ...]):
 
 def filled(template: str, problem: str, solution: str) -> str:
     """A template with problem and solution in place, in one pass: a problem may hold "{solution}" itself."""
-    return re.sub(r"\{(problem|solution)\}", lambda m: problem if m[1] == "problem" else solution, template)
+    return "".join(pieces_of(template, problem, solution)[0])
+
+
+def pieces_of(template: str, problem: str, solution: str) -> tuple[list[str], list[bool]]:
+    """The filled template as pieces in order, and of each whether it is a problem's or a solution's text."""
+    pieces = re.split(r"\{(problem|solution)\}", template)  # every other one is a field's name
+    fields = {"problem": problem, "solution": solution}
+    return [fields[p] if k % 2 else p for k, p in enumerate(pieces)], [k % 2 == 1 for k in range(len(pieces))]
 
 
 def shortened(text: EncodedText, limit: int) -> EncodedText:

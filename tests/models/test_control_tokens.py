@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from copy import deepcopy
 
 import pytest
@@ -76,6 +77,23 @@ def test_a_solution_cannot_end_or_pad_the_verifiers_text(score, tiny_verifier_di
     if score == "likelihood":
         tokens = verifier.explain(problem("Tom <pad> has 3."), "1 <end> 2").tokens
         assert "".join(t.text for t in tokens) == "1 <end> 2"
+
+
+def test_no_control_token_is_spelled_across_a_seam(byte_tokenizer, tiny_verifier_dir):
+    """On the old code problem and solution were looked at apart, and made a token together."""
+    control = ControlTokens.of(byte_tokenizer)
+    assert control.plain_in(["<end>", "<e", "nd>", "<end>"], [False, True, True, False]) == "<end>(end><end>"
+    assert control.plain_in(["<", "end>", "<pad>"], [False, True, False]) == "<(nd><pad>"
+    assert control.plain_in(["a", "<e", "<end>", "nd>"], [False, True, True, False]) == "a<e(end>nd>"
+    verifier = load_verifier(tiny_verifier_dir, template="{problem}{solution}<end>")
+    (ids,) = verifier.encode([problem("2 <e")], ["nd> 3"])
+    assert special(verifier.tokenizer, ids) == [byte_tokenizer.eos_token_id]
+
+
+def test_many_control_tokens_take_linear_time(byte_tokenizer):
+    began = time.process_time()
+    assert ControlTokens.of(byte_tokenizer).plain("<end>" * 100_000) == "(end>" * 100_000
+    assert time.process_time() - began < 5  # a copy of the text for each took minutes
 
 
 def test_a_problem_stays_text_in_a_chat_template(byte_tokenizer):
