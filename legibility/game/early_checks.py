@@ -20,13 +20,15 @@ LONGEST = 32  # questions with the most characters; one of them has nearly the m
 
 
 def check_start(config: Config, splits: ProblemSplits, prover: Prover) -> None:
-    """Raises UserError where the prover can never end a text, has no room for one, or has nothing to be warmed up on."""
+    """Raises UserError where the prover can never end a text or has no room for one, or where the worked solutions are none to learn from."""
     if not prover.end_ids:
         raise UserError(
             "prover.model: neither the tokenizer nor the generation settings name an end token, so no completion would "
             "ever end; set eos_token in the model's folder"
         )
     _check_room(config, splits, prover)
+    if config.verifier.reference_solutions:
+        _check_references(config, splits)
     if config.prover.warm_start.steps:
         _check_warm_start(config, splits, prover)
 
@@ -43,6 +45,16 @@ def _check_room(config: Config, splits: ProblemSplits, prover: Prover) -> None:
         raise UserError(
             f"sampling.max_new_tokens: prompts have up to {longest} tokens and {asked} are to follow, but prover.model has "
             f"{room} positions; at most {max(0, room - longest)} fit, or use shorter prompts or another model"
+        )
+
+
+def _check_references(config: Config, splits: ProblemSplits) -> None:
+    """Reference solutions that no sample looks like would teach the verifier their form."""
+    marker, worked = config.grading.marker, [p for p in splits.verifier if p.solution]
+    if not any(grade(p.solution, p.answer, marker) is Verdict.CORRECT for p in worked):
+        raise UserError(
+            f"verifier.reference_solutions: no worked solution ends with grading.marker {marker!r} and its answer, so the "
+            "verifier would learn to tell their form; set grading.marker to what they end with, or leave them out (false)"
         )
 
 

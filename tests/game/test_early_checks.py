@@ -55,6 +55,12 @@ def test_a_warm_start_that_teaches_nothing(more, says, refused):
     assert says in refused("prover.warm_start.steps=2", *more)
 
 
+def test_reference_solutions_of_another_form(refused):
+    """The verifier would have learnt "####" against the marker of the samples."""
+    message = refused("verifier.reference_solutions=true", "grading.marker='Answer:'")
+    assert "verifier.reference_solutions: no worked solution ends with grading.marker 'Answer:'" in message
+
+
 def test_a_warm_start_without_solutions(refused, tmp_path):
     rows = [{"question": f"What is {i} + {i + 1}?", "answer": 2 * i + 1} for i in range(150)]
     (tmp_path / "bare.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
