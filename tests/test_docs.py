@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from legibility.config import Config
+from legibility.config import Config, GateSettings
 from legibility.config_file import load_config
 from legibility.settings import models_in
 from tests.support import ROOT, legibility
@@ -372,3 +373,31 @@ def test_the_card_of_the_weights_names_the_base_that_the_nano_game_uses():
     card = (ROOT / "legibility/weights/README.md").read_text(encoding="utf-8")
     (named,) = re.findall(r"verifier base of `configs/nano.yaml` is `([\w-]+)`", card)
     assert named == load_config(ROOT / "configs/nano.yaml").verifier.model
+
+
+# ---------------------------------------------------------------- messages and files
+
+
+def messages() -> str:
+    """Every text in the package's code, a line each, with … for what is filled in."""
+    found = []
+    for path in sorted((ROOT / "legibility").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_troubleshooting_quotes_what_the_program_says():
+    said, page = messages(), (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| (`[^`]+`) \|", page, re.MULTILINE)
+    assert len(quoted) > 30
+    assert [q for q in quoted if q.strip("`") not in said] == []
+
+
+def test_troubleshooting_has_every_gate():
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").partition("## Training")[0]
+    knobs = set(GateSettings.model_fields) - {"enabled", "min_pairs"}  # pairs choose the measure of min_auroc
+    assert [k for k in knobs if f"gates.{k}" not in page] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -14,7 +15,7 @@ from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, verifi
 from legibility.models.verifier import Verifier
 from legibility.reporting import write_report
 from tests.evaluation.helpers import FAST, SMALL, section
-from tests.support import legibility, quiet
+from tests.support import ROOT, legibility, quiet
 
 
 def test_every_section_is_written_and_in_the_summary(evaluated, tiny_run):
@@ -124,3 +125,15 @@ def test_a_whole_evaluation_trains_attackers_and_the_length_penalised_arm(copied
     assert paid.reward.to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
     result = legibility("evaluate", copied.path, *options, "evaluation.length_penalty=0.5")
     assert result.code == 2 and "length_penalty" in result.err
+
+
+def test_every_file_of_a_run_is_on_the_map(evaluated):
+    text = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- map")[2].partition("<!-- end of map -->")[0]
+    places = [
+        p for row in table.splitlines() for p in re.findall(r"`([^`]+)`", row.split("|")[1] if "|" in row else "")
+    ]
+    patterns = [re.compile(re.escape(p).replace("NN", r"\d+").replace(r"\*", "[^/]*") + (".*" if p.endswith("/") else "")) for p in places]  # fmt: skip
+    files = [str(p.relative_to(evaluated.path)) for p in evaluated.path.rglob("*") if p.is_file()]
+    assert len(files) > 40
+    assert [f for f in files if not any(p.fullmatch(f) for p in patterns)] == []
