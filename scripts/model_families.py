@@ -1,7 +1,8 @@
 """Model families of transformers through load, sample, score and update: the table of docs/bring-your-own.md.
 
-    python scripts/model_families.py            # writes the table
-    python scripts/model_families.py lfm2 ...   # prints rows
+    python scripts/model_families.py            # prints the table
+    python scripts/model_families.py lfm2 ...   # prints the rows of some families
+    python scripts/model_families.py --write    # puts the table into the page
 
 Every family is a random model of a few ten thousand weights, saved and loaded as a user's would be. What the
 package computes is compared with the plainest route there is: one unpadded text at a time through the model's
@@ -10,16 +11,16 @@ own forward. Windows and chunks are a few tokens long, so that texts reach beyon
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import transformers
+import typer
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from legibility.config import PPOSettings, ProverSettings, VerifierSettings
@@ -431,19 +432,28 @@ def table(names: list[str]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
-def main() -> None:
-    """Write the table into the docs, or print the named families' rows."""
+def main(
+    families: Annotated[list[str] | None, typer.Argument(help="Families to print (default: all).")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the whole table into docs/bring-your-own.md.")] = False,
+) -> None:
+    """Try model families of transformers and print a table row of each."""
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    if sys.argv[1:]:
-        wanted = [n for n in FAMILIES if n.lower() in sys.argv[1:] or FAMILIES[n][0] in sys.argv[1:]]
-        print(table(wanted))
+    asked = {name.lower() for name in families or ()}
+    unknown = asked - {name.lower() for name in FAMILIES} - {kind for kind, *_ in FAMILIES.values()}
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(FAMILIES)}")
+    if asked and write:
+        raise typer.BadParameter("--write puts all families into the page; name none")
+    made = table([n for n in FAMILIES if not asked or n.lower() in asked or FAMILIES[n][0] in asked])
+    if not write:
+        typer.echo(made)
         return
     before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    DOCS.write_text(f"{before}{BEGIN}\n{table(list(FAMILIES))}\n{END}{after}", encoding="utf-8")
+    DOCS.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

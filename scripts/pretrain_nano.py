@@ -37,6 +37,7 @@ def main(
     mark: Annotated[Path | None, typer.Option(help="Go on from this verifier base with the marking stage.")] = None,
     steps: Annotated[int, typer.Option(help="Override the number of steps (0 keeps each model's own).")] = 0,
 ) -> None:
+    """Pre-train the built-in models, or go on from one of them."""
     torch.set_num_threads(threads)
     names = only.split(",") if only else list(nano.SIZES)
     unknown = set(names) - set(nano.SIZES)

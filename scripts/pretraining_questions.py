@@ -1,6 +1,7 @@
 """Write down which questions the shipped nano models read: `legibility/weights/pretraining_questions.npz`.
 
-    python scripts/pretraining_questions.py          # three minutes on one core
+    python scripts/pretraining_questions.py            # three minutes on one core; replays and compares
+    python scripts/pretraining_questions.py --write    # and writes the record
 
 Replays the text of every pre-training run behind the shipped folders (`legibility/weights/README.md` has their
 commands) and stops where its length is not what the run wrote down. The maker of flawed solutions was mended after
@@ -13,7 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
+import typer
 from transformers import AutoTokenizer
 
 from legibility.models import nano
@@ -65,7 +68,8 @@ RUNS = (
 )
 
 
-def main() -> None:
+def main(write: Annotated[bool, typer.Option("--write", help="Write the record anew.")] = False) -> None:
+    """Replay the built-in models' pre-training text and compare its length with what each run wrote down."""
     read: set[str] = set()
     for run in RUNS:
         before, total = len(read), 0
@@ -78,10 +82,13 @@ def main() -> None:
             if abs(total - wanted) > TOLERANCE * wanted:
                 raise SystemExit(f"{file}: {wanted:.0f} tokens were read, {total} were replayed: not the same text")
     record = PretrainingText.of(read)
+    found = f"{len(record.questions)} questions, {len(record.wordings)} wordings"
+    if not write:
+        print(f"{found}; --write puts them into {QUESTIONS_FILE}")
+        return
     record.save(QUESTIONS_FILE)
-    size = QUESTIONS_FILE.stat().st_size
-    print(f"{QUESTIONS_FILE}: {len(record.questions)} questions, {len(record.wordings)} wordings, {size} bytes")
+    print(f"{QUESTIONS_FILE}: {found}, {QUESTIONS_FILE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -30,13 +30,15 @@ def test_the_record_is_of_what_was_replayed_and_another_text_stops_it(tmp_path, 
     monkeypatch.setattr(nano, "NANO_DIR", tmp_path)
     key = "marking_tokens" if marked else "tokens"
     (tmp_path / "m/pretraining.json").write_text(f'{{"{key}": {tokens}.0}}')
-    questions.main()
+    questions.main(write=False)
+    assert not (tmp_path / "read.npz").exists()
+    questions.main(write=True)
     record = PretrainingText.load(tmp_path / "read.npz")
     asked = [question for group, _ in pieces for question in group]
     assert asked and all(record.holds(question) for question in asked)
     (tmp_path / "m/pretraining.json").write_text(f'{{"{key}": {tokens * 1.01}}}')
     with pytest.raises(SystemExit, match="not the same text"):
-        questions.main()
+        questions.main(write=False)
 
 
 def test_a_run_has_its_own_number_of_steps():
