@@ -18,6 +18,7 @@ WHOLE = {
     "fuzzing",
     "real_assets",
     "resume",
+    "help",
     "browser",
 }  # what no single module answers for
 
