@@ -22,23 +22,45 @@ import typer
 import legibility
 from legibility.errors import Interrupted, as_line
 from legibility.judging.commands import add_commands
+from legibility.shipped_configs import SHIPPED, find_config
 
 app = typer.Typer(
     help="Prover-verifier legibility games: train, evaluate and report.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _config_names(start: str) -> list[tuple[str, str]]:
+    """Shell completion of a CONFIG. Where no name begins like that the shell offers files."""
+    return [(c.name, c.shows) for c in SHIPPED if c.name.startswith(start)]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"legibility {legibility.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
     """Prover-verifier legibility games."""
 
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file of settings, for example configs/nano.yaml.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="A shipped config by name (nano; legibility configs lists them), or a YAML file of settings.",
+            autocompletion=_config_names,
+        ),
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (default runs/<config name>).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run folder if it exists.")] = False,
@@ -49,9 +71,41 @@ def train(
     settings = legibility.load_config(config, overrides or ())
     folder = out or Path("runs") / config.stem
     was_finished = (folder / "report.html").exists()
-    run = legibility.train(settings, folder, resume=resume, force=force, base_dir=config.resolve().parent)
+    run = legibility.train(settings, folder, resume=resume, force=force, base_dir=find_config(config).base_dir)
     if report and not was_finished:
         typer.echo(f"report: {legibility.report(run.path)}")
+
+
+@app.command()
+def configs(
+    name: Annotated[str | None, typer.Argument(help="Print this one's file.", autocompletion=_config_names)] = None,
+) -> None:
+    """The configs that come with the package: what each shows and needs, and how long it takes."""
+    if name is not None:
+        typer.echo(find_config(name).file.read_text(encoding="utf-8"), nl=False)
+        return
+    for known in SHIPPED:
+        typer.echo(
+            f"{known.name}\n  {known.line}\n  shows  {known.shows}\n  needs  {known.needs}\n  takes  {known.takes}"
+        )
+    typer.echo(
+        "\nlegibility configs NAME prints one; legibility new MY-GAME --from NAME writes it as a file to change."
+    )
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the config; it is written to NAME.yaml in this folder.")],
+    base: Annotated[
+        str, typer.Option("--from", help="Shipped config to start from.", autocompletion=_config_names)
+    ] = "nano",
+    every: Annotated[bool, typer.Option("--all", help="Write every setting, those at their defaults too.")] = False,
+) -> None:
+    """Write a config of your own: a shipped one as a file with a comment on every setting. Overwrites nothing."""
+    from legibility.new_config import new_config
+
+    file, known = new_config(name, base, every=every)
+    typer.echo(f"{file}: {known.name} as it is; change it, then: legibility {known.command} {file}")
 
 
 @app.command()
@@ -125,7 +179,11 @@ def compare(
 @app.command("weak-to-strong")
 def weak_to_strong(
     config: Annotated[
-        Path, typer.Argument(help="YAML file of an experiment, for example configs/weak-to-strong-nano.yaml.")
+        Path,
+        typer.Argument(
+            help="A shipped config by name (weak-to-strong-nano), or a YAML file of an experiment.",
+            autocompletion=_config_names,
+        ),
     ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="Experiment's folder (default runs/<config name>).")] = None,
@@ -143,7 +201,7 @@ def weak_to_strong(
     settings = load_config(config, overrides or (), ExperimentSettings)
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
     run = run_experiment(
-        settings.quick() if quick else settings, folder, resume=resume, base_dir=config.resolve().parent
+        settings.quick() if quick else settings, folder, resume=resume, base_dir=find_config(config).base_dir
     )
     typer.echo(f"report: {write_report(run)}")
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.settings import Settings, SettingsT, parse_settings, read_yaml, shortened
+from legibility.shipped_configs import find_config, shipped
 from legibility.yaml_text import parse_yaml
 
 
@@ -23,9 +24,14 @@ def load_config(path: str | Path, overrides: Sequence[str], schema: type[Setting
 def load_config(path: str | Path, overrides: Sequence[str] = (), schema: type[Settings] = Config) -> Settings:
     """Read and validate a YAML file plus `section.key=value` overrides, against the settings of `schema`.
 
-    Raises UserError for a missing or unreadable file, a malformed override, or a bad setting.
+    path: a file, or the name of a config that comes with the package ("nano").
+    Raises UserError for a missing or unreadable file, a config of another command, a malformed override, or a bad
+    setting.
     """
-    data = read_yaml(path)
+    known, place = shipped(path), find_config(path)
+    if known is not None and (known.command == "train") != issubclass(schema, Config):
+        raise UserError(f"{path}: a config of another command; legibility {known.command} {path}")
+    data = place.paths_from_here(read_yaml(place.file))
     for override in overrides:
         _apply_override(data, override)
     return parse_settings(data, str(path), schema)

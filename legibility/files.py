@@ -32,6 +32,18 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write a file that is not there yet (UTF-8). Raises FileExistsError where it is; what fails leaves nothing behind."""
+    with open(path, "x", encoding="utf-8") as handle:
+        try:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
 def is_temporary(path: Path) -> bool:
     """Whether a name is one that unfinished work has: `.NAME.tmp`. A link is not, whoever made it."""
     return path.name.startswith(".") and path.name.endswith(".tmp") and not path.is_symlink()

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from setuptools import find_packages
 
+from legibility import __version__
+from legibility.shipped_configs import SHIPPED
 from tests.support import ROOT, legibility, sums
 
 
@@ -373,6 +375,32 @@ def test_help_and_wrong_usage():
     assert "overrides" in legibility("train", "--help").out.lower()
     for arguments in (["train"], ["trian"], ["train", "x.yaml", "--nonsense"]):
         assert legibility(*arguments).code == 2
+
+
+def test_short_help_and_version_everywhere():
+    for command in ([], ["train"], ["new"], ["judge"], ["weak-to-strong"]):
+        assert legibility(*command, "-h").out == legibility(*command, "--help").out
+    assert legibility("--version").out == f"legibility {__version__}\n"
+
+
+def test_configs_lists_what_is_shipped_and_prints_one():
+    listed = legibility("configs").out
+    assert all(f"\n{c.name}\n  {c.line}\n" in f"\n{listed}" and c.takes in listed for c in SHIPPED)
+    assert legibility("configs", "nano").out == (ROOT / "configs/nano.yaml").read_text(encoding="utf-8")
+
+
+def test_a_shell_completes_commands_options_and_shipped_configs(here):
+    """In a real bash, with the script that --show-completion prints; where no config begins like that it offers files."""
+    (here / "legibility").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m legibility "$@"\n')
+    (here / "legibility").chmod(0o755)
+    asked = ["legibility tra", "legibility train na", "legibility train --res", "legibility train zz"]
+    script = 'eval "$(_LEGIBILITY_COMPLETE=source_bash legibility)"\n' + "".join(
+        f"COMP_WORDS=({line}); COMP_CWORD={line.count(' ')}; _legibility_completion legibility; echo ${{COMPREPLY[*]}}.\n"
+        for line in asked
+    )
+    environment = {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["train.", "nano nano-full.", "--resume.", "."]
 
 
 def test_an_ordinary_install_has_every_module():
