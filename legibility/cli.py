@@ -65,15 +65,30 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run folder (default runs/<config name>).")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run folder if it exists.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on when a gate is closed.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Play everything small, in about a minute: one round, to look at.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
-    settings = legibility.load_config(config, overrides or ())
-    folder = out or Path("runs") / config.stem
+    from legibility.quick_game import quick_game
+
+    small = quick_game(config, overrides or ()) if quick else None
+    settings = small.settings if small else legibility.load_config(config, overrides or ())
+    folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
     was_finished = (folder / "report.html").exists()
-    run = legibility.train(settings, folder, resume=resume, force=force, base_dir=find_config(config).base_dir)
+    run = legibility.train(
+        settings,
+        folder,
+        resume=resume,
+        force=force,
+        quick=small and small.made_smaller,
+        base_dir=find_config(config).base_dir,
+    )
     if report and not was_finished:
         typer.echo(f"report: {legibility.report(run.path)}")
+    if quick:
+        typer.echo(f"quick: a small game, its numbers measure nothing; the whole one: legibility train {config}")
 
 
 @app.command()

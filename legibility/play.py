@@ -7,6 +7,7 @@ goes through the same lines. `legibility train` is this function behind a comman
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,12 +49,14 @@ def train(
     *,
     resume: bool = False,
     force: bool = False,
+    quick: Sequence[str] | None = None,
     base_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Play a whole game in run folder `out`, or the rest of one.
 
     resume: continue the run in `out` if there is one. force: warn where a gate is closed instead of stopping.
+    quick: what was made smaller for a quick look (`legibility.quick_game`); the run is marked with it, and gates warn.
     base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
     """
@@ -70,6 +73,10 @@ def train(
     checked = check_models(config, device, base_dir, splits)
     for line in checked.notices:
         progress.warn(line)
+    if quick is not None:
+        progress.warn(
+            f"quick: a small game to look at, its numbers measure nothing; it sets {' '.join(quick) or 'nothing'}"
+        )
     problems_file = out / PROBLEMS
     if resume and problems_file.is_file():
         splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
@@ -79,7 +86,13 @@ def train(
         if not problems_file.exists():
             write_problems(problems_file, splits)
         run.write_manifest(
-            command="train", device=device, seed=config.seed, base_dir=base_dir, problems=facts, models=checked.models
+            command="train",
+            device=device,
+            seed=config.seed,
+            base_dir=base_dir,
+            problems=facts,
+            models=checked.models,
+            **({} if quick is None else {"quick": list(quick)}),
         )
         team = Team(config.compute.workers)
         if team.workers < config.compute.workers:
@@ -90,7 +103,18 @@ def train(
         )
         try:
             settings = pinned(config, run.manifest().models)
-            _play(Game(settings, run, splits, device, progress, force=force, base_dir=base_dir, team=team))
+            _play(
+                Game(
+                    settings,
+                    run,
+                    splits,
+                    device,
+                    progress,
+                    force=force or quick is not None,
+                    base_dir=base_dir,
+                    team=team,
+                )
+            )
         finally:
             progress.close()
     return run

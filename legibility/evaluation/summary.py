@@ -108,6 +108,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     return Summary(
         run=run.path.name,
         seed=config.seed,
+        **({"quick": True} if run.is_quick else {}),
         wall_seconds=float(sum(d.seconds for d in done)),
         peak_memory_mb=max([peak, *(d.peak_memory_mb for d in done)]),
         decoding=SummaryDecoding(

@@ -159,6 +159,9 @@ class Summary(Sparse):
     version: Literal[2] = Field(SCHEMA, alias="schema", description="Version of this file's layout.")
     run: str = Field(description="Name of the run folder.")
     seed: int = Field(description="Seed of the run.")
+    quick: bool | None = Field(
+        None, description="true: a game of train --quick, too small to measure anything. Absent: a whole one."
+    )
     wall_seconds: float = Field(description="Wall time of all phases.")
     peak_memory_mb: float = Field(description="Peak memory, MiB.")
     decoding: SummaryDecoding = Field(description="How the test text was sampled.")

@@ -170,6 +170,11 @@ class RunFolder:
         return read_stored(self.path / MANIFEST, Manifest, fix="restore it from a copy")
 
     @property
+    def is_quick(self) -> bool:
+        """Whether it is a game of `train --quick`, which is there to be looked at."""
+        return (self.path / MANIFEST).is_file() and self.manifest().quick is not None
+
+    @property
     def base_dir(self) -> Path | None:
         """Where relative paths of the config start; None: in the working directory."""
         stored = self.manifest().base_dir

@@ -60,6 +60,10 @@ class Manifest(Versioned):
     gpu: str | None = Field(description="Name of the GPU; null: none.")
     command: str | None = Field(None, description="The command that made the folder.")
     device: str | None = Field(None, description="Device of the models.")
+    quick: list[str] | None = Field(
+        None,
+        description="Settings that train --quick made smaller, as section.key=value: a game to look at, which measures nothing. Absent: a whole one.",
+    )
     seed: int | None = Field(None, description="Seed of a game.")
     base_dir: str | None = Field(
         None,
