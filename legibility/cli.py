@@ -63,7 +63,12 @@ def train(
     ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder (default runs/<config name>).")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run folder if it exists.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run folder if it exists; with a larger game.rounds it gets more rounds."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on when a gate is closed.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Play everything small, in about a minute: one round, to look at.")
@@ -76,19 +81,23 @@ def train(
     small = quick_game(config, overrides or ()) if quick else None
     settings = small.settings if small else legibility.load_config(config, overrides or ())
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
-    was_finished = (folder / "report.html").exists()
     run = legibility.train(
         settings,
         folder,
         resume=resume,
         force=force,
-        quick=small and small.made_smaller,
+        quick=small.made_smaller if small else None,
         base_dir=find_config(config).base_dir,
     )
-    if report and not was_finished:
+    if report and not _newer(run.path / "report.html", run.path / "summary.json"):
         typer.echo(f"report: {legibility.report(run.path)}")
     if quick:
         typer.echo(f"quick: a small game, its numbers measure nothing; the whole one: legibility train {config}")
+
+
+def _newer(page: Path, source: Path) -> bool:
+    """Whether a page is there and was made after what it tells of."""
+    return page.exists() and source.exists() and page.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 @app.command()

@@ -23,6 +23,7 @@ from legibility.game import base, collection, phases, prover_phase, verifier_pha
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.early_checks import check_start
+from legibility.game.extension import begun_with, bring_back_arm, extend
 from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
@@ -55,7 +56,7 @@ def train(
 ) -> RunFolder:
     """Play a whole game in run folder `out`, or the rest of one.
 
-    resume: continue the run in `out` if there is one. force: warn where a gate is closed instead of stopping.
+    resume: continue the run in `out` if there is one, with more `game.rounds` too (legibility.game.extension). force: warn where a gate is closed instead of stopping.
     quick: what was made smaller for a quick look (`legibility.quick_game`); the run is marked with it, and gates warn.
     base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
@@ -65,7 +66,8 @@ def train(
     score_scale(config.reward)  # refuses what cannot be paid
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
-    if resume and finished(out, config):
+    begun = begun_with(out, config) if resume else config
+    if resume and begun == config and finished(out, config):
         progress.note(f"{out}: this run is finished; nothing to do")
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
@@ -82,7 +84,12 @@ def train(
         splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
     assert splits.report is not None, "load_problems always checks the parts"
     facts = ProblemFacts(counts=splits.counts, contamination=splits.report)
-    with RunFolder.open(out, config, resume=resume) as run:
+    with RunFolder.open(out, begun, resume=resume) as run:
+        if begun != config:
+            aside = extend(run, begun.game.rounds, config)
+            progress.note(
+                f"{begun.game.rounds} rounds become {config.game.rounds}; what told of all of them is kept in {aside}"
+            )
         if not problems_file.exists():
             write_problems(problems_file, splits)
         run.write_manifest(
@@ -132,6 +139,7 @@ def _play(game: Game) -> None:
         collection.collect_round(game, index, verifier)
     if config.game.correctness_arm:
         last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
+        bring_back_arm(run, last.steps)
         prover_phase.train_prover(game, CORRECTNESS, 0, None, last.steps)
         collection.collect_correctness(game)
     verifier_phase.train_judge(game)

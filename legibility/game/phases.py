@@ -40,6 +40,15 @@ def arm_collection(arm: str) -> str:
     return f"arms/{arm}/collection"
 
 
+EARLIER = "earlier"
+"""Folder of what was moved aside when a run got more rounds. Nothing in it is a phase of the run."""
+
+
+def earlier_folder(rounds: int) -> str:
+    """Where the summary, arms and so on of a game stand that had so many rounds before it got more."""
+    return f"{EARLIER}/rounds_{rounds:02d}"
+
+
 # --- Inside a prover phase -------------------------------------------------------------------------
 
 _CHECKPOINT = "step_"

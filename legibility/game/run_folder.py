@@ -27,7 +27,7 @@ from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
 from legibility.files import is_temporary, seen_from, sha256, sync_folder, write_atomic
 from legibility.folder_lock import LOCK, FolderLock
-from legibility.game.phases import round_collection
+from legibility.game.phases import EARLIER, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
@@ -65,10 +65,30 @@ class RunFolder:
             run.path.mkdir(parents=True, exist_ok=True)
         run.lock()
         if not run.config_file.is_file():
-            write_atomic(
-                run.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-            )
+            run._write_settings(config)
         return run
+
+    def _write_settings(self, config: Settings) -> None:
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_atomic(self.config_file, text)
+
+    def replace_settings(self, config: Config, begun: int) -> None:
+        """Give the run the settings of a longer game; the manifest notes that it had `begun` rounds.
+
+        In between the manifest has no hash of the settings, so that a kill leaves a folder that can be read.
+        """
+        manifest = self.manifest()
+        hashes, known = dict(manifest.sha256 or {}), manifest.sha256 is not None
+        hashes.pop(CONFIG, None)
+        quick = manifest.quick and [line for line in manifest.quick if not line.startswith("game.rounds=")]
+        extended = [*(n for n in manifest.extended or [] if n != begun), begun]
+        update = {"extended": extended, **({} if quick is None else {"quick": quick})}
+        unhashed = manifest.model_copy(update={**update, "sha256": hashes} if known else update)
+        write_stored(self.path / MANIFEST, unhashed)
+        self._write_settings(config)
+        if known:
+            hashes = {CONFIG: sha256(self.config_file), **hashes}
+            write_stored(self.path / MANIFEST, unhashed.model_copy(update={"sha256": hashes}))
 
     def check_settings(self, config: Settings) -> None:
         """Raises UserError where the run has other settings. What it did not know counts as today's default."""
@@ -260,7 +280,8 @@ class RunFolder:
     def finished_phases(self) -> list[str]:
         """Names of finished phases, in the order they were finished."""
         done = sorted(self.path.rglob(DONE), key=lambda p: p.stat().st_mtime_ns)
-        return [str(p.parent.relative_to(self.path)) for p in done]
+        names = [str(p.parent.relative_to(self.path)) for p in done]
+        return [name for name in names if not name.startswith(f"{EARLIER}/")]
 
     def rounds(self) -> list[int]:
         """Rounds that are completely finished, in order."""

@@ -64,6 +64,9 @@ class Manifest(Versioned):
         None,
         description="Settings that train --quick made smaller, as section.key=value: a game to look at, which measures nothing. Absent: a whole one.",
     )
+    extended: list[int] | None = Field(
+        None, description="Rounds of the game before it got more, each time it did. Absent: it never did."
+    )
     seed: int | None = Field(None, description="Seed of a game.")
     base_dir: str | None = Field(
         None,

@@ -1,0 +1,121 @@
+"""More rounds for a run: those that are there stay, those to come are a longer game's, nothing old stands among the new."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from legibility.config_file import load_config
+from legibility.errors import UserError
+from legibility.evaluation.summary_schema import read_summary
+from legibility.game import extension
+from legibility.game.condition import CORRECTNESS
+from legibility.game.phases import arm_prover
+from legibility.game.run_folder import RunFolder
+from legibility.play import train
+from tests.game.test_resume import results
+from tests.support import legibility, quiet
+
+
+@pytest.fixture(scope="module")
+def short_run(tiny_config_file, tiny_overrides, tmp_path_factory) -> Path:
+    """The tiny game with one round. Read only."""
+    config = load_config(tiny_config_file, [*tiny_overrides, "game.rounds=1"])
+    return train(config, tmp_path_factory.mktemp("short") / "tiny", progress=quiet()).path
+
+
+@pytest.fixture
+def copied(short_run, tmp_path) -> Path:
+    return shutil.copytree(short_run, tmp_path / "tiny")
+
+
+def test_a_longer_game_is_the_one_that_was_played_at_once(
+    copied, short_run, tiny_run, tiny_config_file, tiny_overrides, monkeypatch
+):
+    """Killed while it moves things aside, and again behind it: two rounds instead of one, as in a game of two."""
+    (copied / "report.html").write_text("old")
+    (copied / "human.json").write_text("{}")
+    (copied / "evaluation/matrix.json").write_text("[]")
+    (copied / "evaluation/pools").mkdir()
+    command = ("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
+    move = extension._move
+    monkeypatch.setattr(extension, "_move", lambda *paths: (move(*paths), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        legibility(*command)
+    monkeypatch.undo()
+    monkeypatch.setattr(RunFolder, "_write_settings", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        legibility(*command)
+    monkeypatch.undo()
+    result = legibility(*command)
+    assert result.code == 0, result
+    assert "1 rounds become 2" in result.out and "earlier/rounds_01" in result.out
+
+    got, expected = results(copied), results(tiny_run.path)
+    own = {name for name in got if name.startswith("earlier/")}
+    assert set(got) - own == set(expected)
+    assert [name for name in expected if got[name] != expected[name]] == []
+    run = RunFolder(copied)
+    assert run.manifest().extended == [1] and "config.yaml" in (run.manifest().sha256 or {})
+    assert run.finished_phases() and not any(p.startswith("earlier/") for p in run.finished_phases())
+
+    old = copied / "earlier/rounds_01"
+    assert (old / "summary.json").read_bytes() == (short_run / "summary.json").read_bytes()
+    assert {"report.html", "human.json", "evaluation/matrix.json", "arms/correctness/collection/DONE"} <= {
+        str(p.relative_to(old)) for p in old.rglob("*") if p.is_file()
+    }
+    assert not (old / arm_prover(CORRECTNESS)).exists()  # as many steps as before: the same prover
+    assert (copied / "evaluation/pools").is_dir() and not (copied / "human.json").exists()
+    assert read_summary(copied / "summary.json").evaluation is None
+    assert "nothing to do" in legibility(*command).out
+
+
+def test_a_correctness_prover_of_other_steps_is_not_brought_back(copied):
+    run, config = RunFolder(copied), RunFolder(copied).config()
+    longer = config.model_copy(update={"game": config.game.model_copy(update={"rounds": 3})})
+    extension.extend(run, 1, longer)
+    assert run.config().game.rounds == 3
+    extension.bring_back_arm(run, steps=99)
+    assert not run.is_done(arm_prover(CORRECTNESS))
+    extension.bring_back_arm(run, steps=3)
+    assert run.verified(arm_prover(CORRECTNESS))
+
+
+def test_what_would_have_been_another_game_is_refused(copied, tiny_config_file, tiny_overrides):
+    before = sorted(copied.rglob("*"))
+    stored = json.loads((copied / "manifest.json").read_text())
+    command = ("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume")
+    for change, part in (
+        (["game.rounds=0"], "game.rounds"),
+        (["game.rounds=3", "seed=1"], "settings changed since the run began (game.rounds: 1 -> 3, seed: 0 -> 1)"),
+    ):
+        result = legibility(*command, *change)
+        assert result.code == 2 and part in result.err and result.err.count("\n") == 1, result
+    assert sorted(copied.rglob("*")) == before and json.loads((copied / "manifest.json").read_text()) == stored
+
+
+def test_rounds_can_be_added_and_not_taken_away(tiny_run, tiny_config_file, tiny_overrides):
+    config = load_config(tiny_config_file, [*tiny_overrides, "game.rounds=1"])
+    with pytest.raises(UserError, match="a run of 2 rounds can have more, not 1"):
+        extension.begun_with(tiny_run.path, config)
+
+
+def test_text_that_a_longer_game_would_have_collected_otherwise_is_named(
+    tiny_run, tmp_path, tiny_overrides, tiny_config_file
+):
+    """nano's own settings: two rounds collect little of the last one, three collect more; four of nano's may become more."""
+    sizes = ["game.collection_by_share=true", "game.collection_samples=8", "game.collection_samples_sneaky=8"]
+    copied = shutil.copytree(tiny_run.path, tmp_path / "tiny")
+    (copied / "manifest.json").write_text(
+        json.dumps({**json.loads((copied / "manifest.json").read_text()), "sha256": {}})
+    )
+    begun = load_config(tiny_config_file, [*tiny_overrides, *sizes])
+    (copied / "config.yaml").write_text(json.dumps(begun.model_dump(mode="json")))
+    longer = load_config(tiny_config_file, [*tiny_overrides, *sizes, "game.rounds=3"])
+    with pytest.raises(UserError, match="round 1 collected 2 helpful completions a problem and would have collected 6"):
+        extension.begun_with(copied, longer)
+    nano, six = load_config("nano"), load_config("nano", ["game.rounds=6"])
+    assert all(extension.collection_sizes(nano, i) == extension.collection_sizes(six, i) for i in range(4))
