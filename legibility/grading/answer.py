@@ -12,6 +12,7 @@ wrote 3244047.0999999996 for its answer, 3244047.1 is right: see `tolerance`. Th
 from __future__ import annotations
 
 import re
+import struct
 from enum import Enum
 from fractions import Fraction
 
@@ -78,8 +79,9 @@ def tolerance(gold: str) -> Fraction:
     `0.6666666667`), or is a float in scientific notation with that many (`1.2345678901234568e+19`). People and
     exact computations write no such answers. Its tolerance is one part in 10^9, though at most 0.001 and at least
     10^-12 (what is left of 0.1 + 0.2 - 0.3) or two units of a float's precision (2^-51 of it), whichever is more:
-    3244047.1 and 2/3 are right above, 3244047.11 and 0.67 are not. Golds with fewer digits, whole numbers and
-    fractions are exact: 0.33 is not 1/3.
+    3244047.1 and 2/3 are right above, 3244047.11 and 0.67 are not. A noisy gold that is a single-precision float to
+    its last digit (`12.350000381469727`, of a float32 column or tensor) has that type's rounding, 2^-24 of it, though
+    at most 0.001. Golds with fewer digits, whole numbers and fractions are exact: 0.33 is not 1/3.
 
     Not in the paper, whose golds are whole numbers.
     """
@@ -90,8 +92,17 @@ def tolerance(gold: str) -> Fraction:
     if len(digits) < NOISY_DIGITS or (value.denominator == 1 and match["exponent"] is None):
         return Fraction(0)
     size = abs(value)
-    noise = min(size / 10**9, Fraction(1, 1000))
+    noise = min(size / 2**24 if _single(value) else size / 10**9, Fraction(1, 1000))
     return max(noise, Fraction(1, 10**12), size / 2**51)
+
+
+def _single(value: Fraction) -> bool:
+    """Whether a value is, as a float, one of single precision."""
+    try:
+        wide = float(value)
+        return bool(struct.unpack("f", struct.pack("f", wide))[0] == wide)
+    except OverflowError:
+        return False
 
 
 def extract_answer(solution: str, marker: str = "####") -> Fraction | None:

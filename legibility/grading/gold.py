@@ -21,12 +21,16 @@ _CHANGES = frozenset(
     re.findall(
         r"\w+",
         """
-        hundred hundreds thousand thousands million millions billion billions trillion trillions bn mn tn mil k
-        dozen dozens score scores half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths
-        eighth eighths tenth tenths hundredth hundredths thousandth thousandths st nd rd th
-        and or to plus minus times x by than over squared cubed point remainder rem r e pi
-        one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty sixty seventy
-        eighty ninety
+        hundred hundreds thousand thousands million millions mill mil billion billions trillion trillions
+        quadrillion quadrillions quintillion quintillions bn mn tn k lakh lakhs lac lacs crore crores myriad
+        dozen dozens score scores gross grand half halves third thirds quarter quarters fourth fourths fifth fifths
+        sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths eleventh elevenths twelfth twelfths
+        fifteenth fifteenths sixteenth sixteenths twentieth twentieths hundredth hundredths thousandth thousandths
+        millionth millionths billionth billionths st nd rd th
+        and or to plus minus negative below times fold x by than over squared cubed point remainder rem r e pi
+        factorial
+        zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+        eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety tens twenties
         """,
     )
 )

@@ -112,7 +112,8 @@ def _written(match: re.Match[str], value: Fraction) -> str:
         return match[0]
     decimals = len(match["value"].partition(".")[2])
     comma = "," if "," in match["value"] else ""
-    return f"{match['currency']}{float(value):{comma}.{decimals}f}"
+    whole, rest = divmod(round(value * 10**decimals), 10**decimals)  # a float holds 15 digits of it
+    return f"{match['currency']}{whole:{comma}d}" + (f".{rest:0{decimals}d}" if decimals else "")
 
 
 def _clean(problem: Problem, twin: Twin, steps: list[StepCheck], k: int) -> bool:

@@ -17,6 +17,7 @@ import re
 import reprlib
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import chain
@@ -204,9 +205,22 @@ def _read_json(file: BinaryIO, path: Path) -> Iterator[Located]:
         yield where, _object(record, where)
 
 
+class _TwoOfOneName(Exception):
+    """An object with two fields of one name, of which JSON readers keep the last without a word."""
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise _TwoOfOneName(next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1))
+    return fields
+
+
 def _parse_json(raw: bytes, where: str, advice: str) -> Any:
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        return json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_fields)
+    except _TwoOfOneName as error:
+        reason, advice = f"two fields have the name {short(str(error))}", "rename one, or remove it"
     except json.JSONDecodeError as error:
         spot = f"line {error.lineno} column {error.colno}" if b"\n" in raw.strip() else f"column {error.colno}"
         reason = f"{error.msg} at {spot}"
@@ -289,11 +303,14 @@ def _read_parquet(path: Path) -> Iterator[Located]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise UserError(f"{path}: two columns have the same name; rename one")
             for batch in file.iter_batches(batch_size=256):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
-    except (pyarrow.ArrowException, ValueError, KeyError) as error:
+    except (pyarrow.ArrowException, ValueError, KeyError, OverflowError) as error:  # the last: dates no calendar has
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: not a readable Parquet file ({reason}); write it again, or save JSONL") from error
 

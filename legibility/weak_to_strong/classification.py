@@ -82,7 +82,7 @@ def _items(task: ClassificationTask, tables: Mapping[str, _Rows]) -> dict[str, l
             if task.choices is None:
                 found += _binary(task, row, where, problem)
             else:
-                found += _choices(_choice_row(task, row, where).options, next(right), problem)
+                found += _choices(_choice_row(task, row, where).options, next(right), problem, where)
         labels = {x.label for x in found}
         if len(labels) < 2:
             what = "no rows" if not found else f"one class only ({'right' if labels.pop() else 'wrong'})"
@@ -107,13 +107,19 @@ def _choice_row(task: ClassificationTask, row: Mapping[Any, Any], where: str) ->
     options = _cell(row, columns[0], where) if len(columns) == 1 else [_cell(row, c, where) for c in columns]
     if not isinstance(options, (list, tuple)) or len(options) < 2:
         raise UserError(f"{where}: choices {columns} must be a column with a list, or at least two columns")
+    empty = next((i for i, x in enumerate(options, start=1) if x is None or x != x or not str(x).strip()), None)
+    if empty is not None:
+        raise UserError(f"{where}: choice {empty} is empty; fill it in, or leave it out of a list of choices")
     label = _cell(row, task.label, where)
     return ChoiceRow(where, label, [str(x) for x in options], columns if len(columns) > 1 else [])
 
 
-def _choices(options: list[str], right: int, problem: Problem) -> list[Item]:
+def _choices(options: list[str], right: int, problem: Problem, where: str) -> list[Item]:
     rng = stream("choice", problem.question)
-    wrong = int(rng.choice([i for i in range(len(options)) if i != right]))
+    others = [i for i, option in enumerate(options) if option.strip() != options[right].strip()]
+    if not others:
+        raise UserError(f"{where}: every choice is {options[right][:40]!r}, so none is wrong; mend or remove the row")
+    wrong = int(rng.choice(others))
     return [
         Item(f"{problem.id}/{name}", problem.question, problem, (options[i],), name == "right")
         for name, i in (("right", right), ("wrong", wrong))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from fractions import Fraction
 
@@ -160,6 +161,13 @@ def test_noise_in_a_gold_is_forgiven_and_nothing_else(gold: str, right: list[str
     assert {a: grade(f"#### {a}", gold).value for a in right} == dict.fromkeys(right, "correct")
     verdicts = {a: grade(f"#### {a}", gold).value for a in wrong}
     assert set(verdicts.values()) <= {"incorrect", "invalid"}, verdicts
+
+
+@pytest.mark.parametrize("number", ["0.1", "12.35", "0.7", "12345.68", "-3.3", "1e-7"])
+def test_a_gold_of_single_precision(number: str) -> None:
+    (gold,) = struct.unpack("f", struct.pack("f", float(number)))  # what a float32 column or tensor gives
+    assert grade(f"#### {number}", repr(gold)) is Verdict.CORRECT
+    assert grade(f"#### {float(number) * 1.001:f}", repr(gold)) is Verdict.INCORRECT
 
 
 def test_the_tolerance_of_a_gold() -> None:

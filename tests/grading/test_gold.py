@@ -56,6 +56,7 @@ def test_a_number_and_its_unit(text: str, gold: str) -> None:
         ),
         *("9 (apples) left", "9\napples", "1e3 apples", "nan", "inf", "9 squared", "9 times more", "9 " + "a" * 100),
         *("9" * (MAX_ANSWER_CHARS + 1), "9 hundred", "9 point five", "9.5.1 apples"),
+        *("9 lakh", "9 crore rupees", "9 sevenths", "3 sixteenths of an inch", "9 degrees below zero", "9 (negative)"),
     ],
 )
 def test_what_would_be_guessed_is_refused(text: str) -> None:

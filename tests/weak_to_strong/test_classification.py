@@ -37,6 +37,14 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
     assert all(x.texts[0].startswith("right") == x.label for part in found.values() for x in part)
 
 
+def test_a_choice_that_says_the_same_is_not_the_wrong_one(tmp_path):
+    rows_file(tmp_path / "mc.jsonl", [{"question": f"{k}?", "o": ["4", "4", "5"], "a": "AC"[k % 2]} for k in range(40)])
+    parts = classification_rows(ClassificationTask(path="mc.jsonl", label="a", choices=["o"]), tmp_path)
+    for part in parts.values():
+        texts = {label: {(x.group, x.texts[0]) for x in part if x.label is label} for label in (True, False)}
+        assert not texts[True] & texts[False]
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
@@ -46,6 +54,9 @@ def test_multiple_choice_becomes_balanced_binary(tmp_path):
         ([{"question": "a?", "label": None}], {}, "is empty"),
         ([{"question": "a?", "o": ["x", "y"], "label": "z"}], {"choices": ["o"]}, "is no choice"),
         ([{"question": "a?", "o": "x", "label": "x"}], {"choices": ["o"]}, "column with a list"),
+        ([{"question": "a?", "o": ["x", None], "label": "x"}], {"choices": ["o"]}, "choice 2 is empty"),
+        ([{"question": "a?", "o": ["x", "y", " "], "label": "x"}], {"choices": ["o"]}, "choice 3 is empty"),
+        ([{"question": "a?", "o": ["x", "x"], "label": "A"}], {"choices": ["o"]}, "so none is wrong"),
     ],
 )
 def test_rows_that_cannot_serve_are_one_line_naming_the_file(tmp_path, rows, options, message):
