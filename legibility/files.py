@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 
 
@@ -32,9 +33,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet (UTF-8). Raises FileExistsError where it is; what fails leaves nothing behind."""
-    with open(path, "x", encoding="utf-8") as handle:
+def write_new(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a file that is not there yet (UTF-8); `private`: for its owner's eyes only.
+
+    Raises FileExistsError where it is there, other OSErrors; what fails leaves nothing behind.
+    """
+    mode = 0o600 if private else 0o666
+    with open(path, "x", encoding="utf-8", newline="\n", opener=partial(os.open, mode=mode)) as handle:
         try:
             handle.write(text)
             handle.flush()

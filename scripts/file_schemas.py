@@ -61,11 +61,13 @@ FILES: dict[str, list[File]] = {
     "A comparison of runs": [File("compare.json", compare.Comparison)],
     "A human study": [
         File("items.jsonl (a line)", study_schema.StudyItem),
+        File("doubts.jsonl (a line)", study_schema.ItemDoubts),
         File("assignments.jsonl (a line)", study_schema.Slot),
         File("key.jsonl (a line)", study_schema.KeyEntry),
         File("checksums.json", study_schema.Checksums),
         File("provenance.json", study_schema.Provenance),
         File("invites.jsonl (a line)", study_schema.Invite),
+        File("organiser.json", study_schema.Organiser),
         File("server.jsonl (a line)", study_schema.ClaimEvent),
         File("server.jsonl (a line)", study_schema.ShownEvent),
         File("server.jsonl (a line)", study_schema.JudgmentEvent),

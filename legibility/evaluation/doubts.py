@@ -6,6 +6,9 @@ a head on the last token leaves no such file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from pydantic import Field
 
 from legibility.evaluation.example_texts import choose_examples
@@ -15,13 +18,15 @@ from legibility.evaluation.texts import test_texts
 from legibility.game.condition import helpful, sneaky, verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Versioned
-from legibility.models.verifier import Explanation
+from legibility.models.verifier import Explanation, TokenShare
 from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.storage import read_problems
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.stored import Stored, read_stored, write_stored
 
 DOUBTS = "doubts.json"
+LEAST_DOUBT = 0.2
+"""Tokens below this share of the most doubted one's are not marked, or half of every text would be."""
 
 
 class TokenDoubt(Stored):
@@ -62,6 +67,22 @@ class DoubtsFile(Versioned):
     """evaluation/doubts.json: the doubts of every round's verifier about the report's examples of that round."""
 
     doubts: list[Doubt] = Field(description="One a text.")
+
+
+class Doubted(NamedTuple):
+    """Characters `start` to `end` of a text; `strength`: how much they are doubted, 1 for its most doubted token."""
+
+    start: int
+    end: int
+    strength: float
+
+
+def doubted(tokens: Sequence[TokenDoubt | TokenShare]) -> list[Doubted]:
+    """What to mark of a text: the tokens that lower its score, each against the one that lowers it most."""
+    worst = -min((t.share for t in tokens), default=0.0)
+    if worst <= 0:
+        return []
+    return [Doubted(t.start, t.end, -t.share / worst) for t in tokens if -t.share >= LEAST_DOUBT * worst]
 
 
 def write_doubts(run: RunFolder, device: str = "cpu") -> None:

@@ -26,14 +26,18 @@ WRONG, RIGHT = 0, 1  # index of the label
 def condition_results(
     judgments: pd.DataFrame, conditions: Sequence[Condition], rules: AnalysisRules
 ) -> list[ConditionResult]:
-    """One record per condition.
+    """One record per condition, and none where there is none.
 
     judgments: rater, problem_id, item_id, condition, correct, right, seconds, timed_out (`joined_table`).
     """
+    if not conditions:
+        return []
     count = len(conditions)
-    rates = _intervals(judgments, _sums(judgments, conditions), _rates_statistic(conditions), rules, "rates")
-    times = _intervals(
-        judgments, _time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times"
+    rates = judgment_intervals(
+        judgments, cell_sums(judgments, conditions), _rates_statistic(conditions), rules, "rates"
+    )
+    times = judgment_intervals(
+        judgments, time_sums(judgments, conditions), lambda s: s[:, :count] / s[:, count:], rules, "times"
     )
     results = []
     for i, condition in enumerate(conditions):
@@ -51,10 +55,10 @@ def condition_results(
                 raters=int(mine.rater.nunique()),
                 problems=int(mine.problem_id.nunique()),
                 items=int(mine.item_id.nunique()),
-                accuracy=_estimate(rates, i, mine, rules, share=True),
-                false_accept=_estimate(rates, count + i, wrong_ones, rules, share=True),
-                false_reject=_estimate(rates, 2 * count + i, right_ones, rules, share=True),
-                mean_seconds=_estimate(times, i, mine, rules),
+                accuracy=estimate(rates, i, mine, rules, share=True),
+                false_accept=estimate(rates, count + i, wrong_ones, rules, share=True),
+                false_reject=estimate(rates, 2 * count + i, right_ones, rules, share=True),
+                mean_seconds=estimate(times, i, mine, rules),
                 median_seconds=number(known.median()) if len(known) else None,
                 mean_seconds_when_right=number(when_right.mean()) if len(when_right) else None,
                 timed_out=number(mine.timed_out.mean()) if len(mine) else None,
@@ -72,15 +76,15 @@ def differences(
         return []
     first, second = map(list, zip(*pairs, strict=True))
     rates = _rates_statistic(conditions)
-    found = _intervals(
+    found = judgment_intervals(
         judgments,
-        _sums(judgments, conditions),
+        cell_sums(judgments, conditions),
         lambda s: rates(s)[:, second] - rates(s)[:, first],
         rules,
         "differences",
     )
     return [
-        ConditionDifference(first=conditions[a], second=conditions[b], difference=_estimate(found, k, judgments, rules))
+        ConditionDifference(first=conditions[a], second=conditions[b], difference=estimate(found, k, judgments, rules))
         for k, (a, b) in enumerate(pairs)
     ]
 
@@ -100,7 +104,7 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, rules.length_bins + 1)[1:-1]))
     classes = np.searchsorted(edges, data.solution_chars.to_numpy())
     bins, shape = len(edges) + 1, (len(fair), 2, len(edges) + 1)
-    sums = _sums(data, fair, classes, bins)
+    sums = cell_sums(data, fair, classes, bins)
     counts = sums[:, sums.shape[1] // 2 :].sum(0).reshape(shape)
     usable = (counts > 0).all(0)  # (labels, bins)
     weights = np.where(usable, counts.sum(0), 0.0)
@@ -115,11 +119,11 @@ def length_matched(judgments: pd.DataFrame, conditions: Sequence[Condition], rul
         matched: np.ndarray = (rates * weights).sum(-1).mean(-1)
         return matched
 
-    found = _intervals(data, sums, statistic, rules, "length")
+    found = judgment_intervals(data, sums, statistic, rules, "length")
     return LengthMatched(
         coverage=coverage,
         conditions=[
-            MatchedAccuracy(condition=c, accuracy=_estimate(found, i, data[data.condition == c], rules, share=True))
+            MatchedAccuracy(condition=c, accuracy=estimate(found, i, data[data.condition == c], rules, share=True))
             for i, c in enumerate(fair)
         ],
     )
@@ -139,7 +143,7 @@ def _rates_statistic(conditions: Sequence[Condition]) -> Statistic:
     return statistic
 
 
-def _sums(
+def cell_sums(
     judgments: pd.DataFrame, conditions: Sequence[Condition], classes: np.ndarray | None = None, bins: int = 1
 ) -> np.ndarray:
     """What each judgment adds: [right, 1] in its cell of (conditions, labels, bins); shape (judgments, 2 * cells)."""
@@ -153,20 +157,27 @@ def _sums(
     return sums
 
 
-def _time_sums(judgments: pd.DataFrame, conditions: Sequence[Condition]) -> np.ndarray:
-    """What each judgment adds: [seconds, 1] in its condition, nothing where the time is unknown; (judgments, 2 * conditions)."""
+def time_sums(
+    judgments: pd.DataFrame, conditions: Sequence[Condition], classes: np.ndarray | None = None, bins: int = 1
+) -> np.ndarray:
+    """What each judgment adds: [seconds, 1] in its cell of (conditions, bins), nothing where the time is unknown.
+
+    Shape (judgments, 2 * cells).
+    """
     place = {c: i for i, c in enumerate(conditions)}
-    column, rows = np.array([place[c] for c in judgments.condition]), np.arange(len(judgments))
+    cell = np.array([place[c] for c in judgments.condition]) * bins + (0 if classes is None else classes)
+    cells, rows = len(conditions) * bins, np.arange(len(judgments))
     seconds = judgments.seconds.to_numpy(dtype=float)
-    sums = np.zeros((len(judgments), 2 * len(conditions)))
-    sums[rows, column] = np.nan_to_num(seconds)
-    sums[rows, len(conditions) + column] = ~np.isnan(seconds)
+    sums = np.zeros((len(judgments), 2 * cells))
+    sums[rows, cell] = np.nan_to_num(seconds)
+    sums[rows, cells + cell] = ~np.isnan(seconds)
     return sums
 
 
-def _intervals(
+def judgment_intervals(
     judgments: pd.DataFrame, sums: np.ndarray, statistic: Statistic, rules: AnalysisRules, purpose: str
 ) -> Intervals:
+    """Intervals of `statistic(sums over judgments)`, clustered by rater and by problem."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return clustered_intervals(
             sums,
@@ -179,11 +190,16 @@ def _intervals(
         )
 
 
-def _estimate(found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False) -> Interval:
-    """Number i with its interval; `rows` are the judgments behind it. Shares stay in [0, 1]."""
+def estimate(found: Intervals, i: int, rows: pd.DataFrame, rules: AnalysisRules, *, share: bool = False) -> Interval:
+    """Number i with its interval; `rows` are the judgments behind it. Shares stay in [0, 1].
+
+    Where no resample moves a number that is no share, too little stands behind it to say how sure it is.
+    """
     value, low, high = (float(x[i]) for x in (found.value, found.low, found.high))
     if share and value in (0.0, 1.0):
         low, high = share_interval(value, min(rows.rater.nunique(), rows.problem_id.nunique()), rules.confidence_level)
     elif share:
         low, high = np.clip([low, high], 0, 1)
+    elif low == high:
+        low = high = float("nan")
     return Interval(value=number(value), low=number(low), high=number(high))

@@ -21,6 +21,8 @@ def alpha(judgments: pd.DataFrame) -> float | None:
 
     None where no item has two judgments or all are the same. judgments: rater, item_id, verdict.
     """
+    if judgments.empty:
+        return None
     verdicts = judgments.pivot(index="rater", columns="item_id", values="verdict")
     table = verdicts.astype(float).to_numpy()  # (raters, items)
     pairable = table[:, (~np.isnan(table)).sum(0) >= 2]
@@ -35,10 +37,12 @@ def verifier_agreement(judgments: pd.DataFrame, key: pd.DataFrame, rules: Analys
     `auroc_truth`: does the score tell right from wrong solutions; `auroc_people`: does it tell items most
     people accept from those most reject (ties left out); `auroc_people_incorrect`: the same among wrong
     solutions, where it asks whether what convinces the verifier also convinces people. `people` is the share
-    of accepting raters, used as a score. Intervals are bootstraps over problems.
+    of accepting raters, used as a score; without judgments nobody agrees with anything. Intervals are bootstraps over problems.
 
     judgments: rater, item_id, verdict; key: problem_id, correct, scores (by judge), indexed by item_id.
     """
+    if judgments.empty:
+        return {}
     accepted = judgments.groupby("item_id").verdict.mean().astype(float)
     items = key.loc[accepted.index].assign(people=accepted)
     judges = sorted({judge for scores in items.scores for judge in scores})

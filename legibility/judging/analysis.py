@@ -16,12 +16,14 @@ from legibility.errors import UserError
 from legibility.game.human_record import HUMAN, HumanAccuracy, HumanRecord, read_human_record
 from legibility.judging.accuracy import condition_results, differences, length_matched
 from legibility.judging.agreement import alpha, verifier_agreement
-from legibility.judging.exclusion import excluded_raters
+from legibility.judging.assisted_accuracy import assisted_results
+from legibility.judging.exclusion import excluded_by, excluded_raters
 from legibility.judging.joined_table import joined_table, repeated, study_conditions
 from legibility.judging.mixed import mixed_model
 from legibility.judging.results import write_results
 from legibility.judging.results_schema import (
     AllRaters,
+    AssistedResults,
     ConditionResult,
     ConfidenceResult,
     FirstWrongStep,
@@ -46,10 +48,18 @@ class AnalyzedStudy:
     def lines(self) -> list[str]:
         """For the terminal."""
         lines = [("SIMULATION, not people. " if self.results.simulated else "") + headline(self.results)]
+        if not self.results.conditions:
+            lines += [f"{count} excluded by {rule}" for rule, count in (self.results.excluded_by or {}).items()]
+            everyone = self.results.without_exclusion
+            lines += [_line(c, None) + " (nobody excluded)" for c in (everyone.conditions if everyone else [])]
         lines += [_line(c, self.results.with_everyone(c.condition)) for c in self.results.conditions]
+        if self.results.assisted is not None:
+            lines.append(_assisted_line(self.results.assisted))
         lines += [f"excluded {r.rater}: {r.excluded}" for r in self.results.raters if r.excluded]
         if self.run is not None:
             lines.append(f"{self.run / HUMAN}: written; legibility report {self.run} shows it on the tax figure")
+        if not self.results.conditions:
+            lines.append("no run folder gets human.json: nobody's judgments count")
         return [*lines, f"results: {self.page}"]
 
 
@@ -57,8 +67,8 @@ def analyze_study(study: StudyFolder, *, simulated: bool = False, run: Path | No
     """Analyse people's judgments (or the simulated ones) and write everything.
 
     run: the run folder that gets human.json (None: the one exported from, if it is there). Simulated results go to a
-    run folder only where one is named. Raises UserError for a key that is not the study's, a table that was tampered
-    with, no judgments, or nobody left after the exclusions.
+    run folder only where one is named, and no results at all where every rater is excluded. Raises UserError for a
+    key that is not the study's, a table that was tampered with, or no judgments.
     """
     home = study.path / SIMULATION_FOLDER if simulated else study.path
     table = read_table(home / TABLE)
@@ -73,13 +83,18 @@ def analyze_study(study: StudyFolder, *, simulated: bool = False, run: Path | No
     target = None if simulated and run is None else _run_folder(study, run)
     results = analyze(study, table, simulated=simulated)
     page = write_results(home / "analysis", study.protocol, results)
+    if not results.conditions:
+        target = None
     if target is not None:
         write_stored(target / HUMAN, human_record(results))
     return AnalyzedStudy(results, page, target)
 
 
 def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False) -> StudyResults:
-    """All numbers of a table of judgments (`read_table`). Raises UserError as `analyze_study`."""
+    """All numbers of a table of judgments (`read_table`): those of nobody, where every rater is excluded.
+
+    Raises UserError as `analyze_study`.
+    """
     rules, key = study.protocol.analysis, study.key()
     unknown = set(table.item_id) - set(key.index)
     if unknown:
@@ -90,12 +105,10 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
     raters = excluded_raters(judged, study.protocol.exclusion)
     kept = judged[~judged.rater.isin([r.rater for r in raters if r.excluded])]
     study_rows = kept[kept.kind == STUDY]
-    if study_rows.empty:
-        raise UserError(
-            "no judgments are left: every rater is excluded by the rules of study.yaml (legibility import lists them in judgments.csv)"
-        )
+    both_kinds, everyone = study_rows, judged[judged.kind == STUDY]
+    all_of_both_kinds = everyone
+    study_rows, everyone = study_rows[~study_rows.assisted], everyone[~everyone.assisted]
     conditions = [c for c in study_conditions(key) if (study_rows.condition == c).any()]
-    everyone = judged[judged.kind == STUDY]
     judged_by_all = [c for c in study_conditions(key) if (everyone.condition == c).any()]
     return StudyResults(
         simulated=simulated,
@@ -110,6 +123,7 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
             analysed=len(study_rows),
         ),
         raters=raters,
+        excluded_by=excluded_by(raters, study.protocol.exclusion),
         raters_kept=int(study_rows.rater.nunique()),
         conditions=condition_results(study_rows, conditions, rules),
         differences=differences(study_rows, conditions, rules),
@@ -118,7 +132,9 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
             judgments=len(everyone),
             conditions=condition_results(everyone, judged_by_all, rules),
             differences=differences(everyone, judged_by_all, rules),
+            assisted=_assisted(study, all_of_both_kinds, key),
         ),
+        assisted=_assisted(study, both_kinds, key),
         length_matched=length_matched(study_rows, conditions, rules),
         krippendorff_alpha=alpha(study_rows),
         mixed_model=mixed_model(study_rows),
@@ -129,6 +145,15 @@ def analyze(study: StudyFolder, table: pd.DataFrame, *, simulated: bool = False)
         ],
         first_wrong_step=_first_wrong_step(study_rows),
     )
+
+
+def _assisted(study: StudyFolder, judgments: pd.DataFrame, key: pd.DataFrame) -> AssistedResults | None:
+    """The comparison of an assisted study; None for any other."""
+    facts = study.provenance() if study.doubts else None
+    if facts is None or facts.adviser is None or facts.assisted is None:
+        return None
+    conditions, rules = study_conditions(key), study.protocol.analysis
+    return assisted_results(judgments, conditions, rules, adviser=facts.adviser, design=facts.assisted)
 
 
 def _first_wrong_step(judgments: pd.DataFrame) -> FirstWrongStep:
@@ -154,6 +179,9 @@ def human_record(results: StudyResults) -> HumanRecord:
 def headline(results: StudyResults) -> str:
     """The study in one line."""
     out = sum(bool(r.excluded) for r in results.raters)
+    if not results.conditions:
+        judged = results.without_exclusion.judgments if results.without_exclusion else 0
+        return f"no judgment counts: {out} of {len(results.raters)} raters are excluded, and with them all {judged:,} judgments"
     agreement = results.krippendorff_alpha
     shown = "undefined" if agreement is None else f"{agreement:.2f}"
     return (
@@ -169,10 +197,20 @@ def _line(c: ConditionResult, everyone: ConditionResult | None) -> str:
     return f"{line} (nobody excluded: {_shown(everyone.accuracy)}, {everyone.judgments})"
 
 
-def _shown(accuracy: Interval) -> str:
-    shown = "undefined" if accuracy.value is None else f"{accuracy.value:.3f}"
-    if accuracy.value is not None and accuracy.low is not None:
-        shown += f" [{accuracy.low:.3f}, {accuracy.high:.3f}]"
+def _assisted_line(found: AssistedResults) -> str:
+    all_of_it = found.overall
+    counts = f"{all_of_it.judgments_assisted} and {all_of_it.judgments_alone} judgments"
+    change = _shown(all_of_it.accuracy_difference, "+.3f")
+    return (
+        f"with the doubts of {found.adviser.label} shown: accuracy {_shown(all_of_it.accuracy_assisted)}, without "
+        f"{_shown(all_of_it.accuracy_alone)}; difference {change} ({counts})"
+    )
+
+
+def _shown(number: Interval, form: str = ".3f") -> str:
+    shown = "undefined" if number.value is None else f"{number.value:{form}}"
+    if number.value is not None and number.low is not None:
+        shown += f" [{number.low:{form}}, {number.high:{form}}]"
     return shown
 
 

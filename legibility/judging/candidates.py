@@ -16,8 +16,18 @@ import pandas as pd
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts
-from legibility.game.condition import HALFWAY, LENGTH_PENALISED, REFERENCE, Condition, Judge, conditions_of, judges_of
+from legibility.game.condition import (
+    HALFWAY,
+    LENGTH_PENALISED,
+    REFERENCE,
+    Condition,
+    Judge,
+    conditions_of,
+    judges_of,
+    verifier,
+)
 from legibility.game.run_folder import RunFolder
+from legibility.judging.assistance import Adviser
 from legibility.models.verifier_ensemble import load_verifier
 from legibility.problems.corruption import corrupt
 from legibility.problems.record_files import read_file
@@ -38,7 +48,8 @@ class Candidates:
     """Solutions a study may be made of.
 
     frame: one row per readable solution (COLUMNS). score: the scores that every judge of the run gives to rows of
-    the frame, one mapping per row. run: name of the source; origin: path of the run folder, where results may be
+    the frame, one mapping per row. adviser: the verifier of a round (None: the last) whose doubts raters may be shown;
+    raises UserError where there is none. run: name of the source; origin: path of the run folder, where results may be
     written (None for a problem file).
     """
 
@@ -47,6 +58,7 @@ class Candidates:
     run: str
     origin: Path | None
     score: Callable[[pd.DataFrame], list[Scores]]
+    adviser: Callable[[int | None], Adviser]
 
     @property
     def conditions(self) -> list[Condition]:
@@ -96,7 +108,21 @@ def run_candidates(path: Path) -> Candidates:
         }
         return [{judge: float(values[i]) for judge, values in columns.items()} for i in range(len(rows))]
 
-    return Candidates(frame[COLUMNS], problems, run.path.resolve().name, run.path.resolve(), score)
+    def adviser(wanted: int | None) -> Adviser:
+        known = run.rounds()
+        if wanted is not None and wanted not in known:
+            rounds = ", ".join(map(str, known))
+            raise UserError(f"--doubts-of {wanted}: {path} has no verifier of that round; it has {rounds}")
+        if config.verifier.score == "last_token":
+            raise UserError(
+                f"--assisted: the verifiers of {path} score by a head on the last token, which has no doubts to show; use "
+                "a run with verifier.score likelihood or token"
+            )
+        judge = verifier(known[-1] if wanted is None else wanted)
+        loaded = load_verifier(judge.settings(config), "cpu", source=str(run.verified(judge.phase)))
+        return Adviser(judge, loaded.explain)
+
+    return Candidates(frame[COLUMNS], problems, run.path.resolve().name, run.path.resolve(), score, adviser)
 
 
 def reference_candidates(path: Path, seed: int) -> Candidates:
@@ -116,7 +142,14 @@ def reference_candidates(path: Path, seed: int) -> Candidates:
         )
     frame = pd.DataFrame(rows, columns=["problem_id", "text", "correct", "first_wrong_line"])
     frame = frame.assign(arm=REFERENCE, round=0, role=REFERENCE, score=np.nan, completion_tokens=None)
-    return Candidates(frame[COLUMNS], problems, path.stem, None, lambda chosen: [{} for _ in range(len(chosen))])
+
+    def adviser(wanted: int | None) -> Adviser:
+        raise UserError(f"--assisted: {path} is a file of problems, and no verifier comes with it; give a run folder")
+
+    def score(chosen: pd.DataFrame) -> list[Scores]:
+        return [{} for _ in range(len(chosen))]
+
+    return Candidates(frame[COLUMNS], problems, path.stem, None, score, adviser)
 
 
 def _mapping(path: Path) -> FileSource:

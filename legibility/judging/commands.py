@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -47,6 +47,13 @@ def export(
     length_match: Annotated[
         bool, typer.Option("--length-match", help="Same distribution of lengths in all conditions.")
     ] = False,
+    assisted: Annotated[
+        Literal["item", "rater"] | None,
+        typer.Option(
+            help="Show half of every rater's items (item), or half of the raters (rater), the verifier's doubts."
+        ),
+    ] = None,
+    doubts_of: Annotated[int | None, typer.Option(help="Round of that verifier (default: the last).")] = None,
     protocol: Annotated[
         Path | None, typer.Option(help="YAML file of study settings to change (docs/judging.md).")
     ] = None,
@@ -66,6 +73,8 @@ def export(
         seed=seed,
         length_match=length_match,
         protocol=protocol,
+        assisted=assisted,
+        doubts_of=doubts_of,
     )
     _say(
         f"study: {made.path}  {made.items} items (checks included), {len(made.slots)} raters × {max(map(len, made.slots))} items at most"
@@ -143,6 +152,9 @@ def simulate_raters(
             help="0.8, or per condition: game:0:helpful=0.7,game:1:helpful=0.8 (a number among them is the default)."
         ),
     ] = "0.75",
+    gain: Annotated[
+        float, typer.Option(help="How much more accurate raters are where doubts are shown.", min=-1, max=1)
+    ] = 0.0,
     lapse: Annotated[float, typer.Option(help="Share of judgments that are coin flips.", min=0, max=1)] = 0.02,
     careless: Annotated[
         float, typer.Option(help="Share of raters who flip a coin for everything, fast.", min=0, max=1)
@@ -163,6 +175,7 @@ def simulate_raters(
     made = simulate_study(
         StudyFolder.open(study),
         accuracy=accuracy,
+        gain=gain,
         lapse=lapse,
         careless=careless,
         raters=raters,

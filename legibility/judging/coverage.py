@@ -33,7 +33,7 @@ def coverage(
         out = {r.rater: bool(r.excluded) for r in excluded_raters(judged, study.protocol.exclusion)}
         for rater, excluded in out.items():
             (caught if careless[rater] else wronged).append(excluded)
-        kept = judged[~judged.rater.map(out) & judged.condition.isin(conditions)]
+        kept = judged[~judged.rater.map(out) & judged.condition.isin(conditions) & ~judged.assisted]
         if kept.empty:  # every rater was excluded: nothing is estimated, so nothing is covered
             continue
         found = [result.accuracy for result in condition_results(kept, conditions, rules)]

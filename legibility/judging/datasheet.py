@@ -7,13 +7,14 @@ from statistics import fmean
 
 from legibility.judging.power import Power
 from legibility.judging.protocol import Protocol
-from legibility.judging.study_schema import ATTENTION, KeyEntry, Provenance
+from legibility.judging.study_schema import ATTENTION, KeyEntry, Provenance, Slot
 
 
 def datasheet(
-    rules: Protocol, entries: Sequence[KeyEntry], slots: Sequence[Sequence[str]], facts: Provenance, power: Power
+    rules: Protocol, entries: Sequence[KeyEntry], listed: Sequence[Slot], facts: Provenance, power: Power
 ) -> str:
-    """The datasheet as Markdown. slots: item ids of every rater."""
+    """The datasheet as Markdown. listed: what every rater is shown."""
+    slots = [slot.items for slot in listed]
     study = [e for e in entries if e.kind != ATTENTION]
     checks = {e.item_id for e in entries if e.kind == ATTENTION}
     sizes = [sum(i not in checks for i in slot) for slot in slots]
@@ -32,6 +33,9 @@ def datasheet(
             "|---|---|---|---|---|---|",
             *_rows(study, slots),
             "",
+            _consent(rules),
+            "",
+            *_assisted(entries, listed, facts),
             "Lengths in characters."
             + (
                 " Chosen so that all conditions and labels share one length distribution." if facts.length_match else ""
@@ -60,6 +64,34 @@ def datasheet(
             "",
         ]
     )
+
+
+def _consent(rules: Protocol) -> str:
+    if rules.consent is None:
+        return "Raters are asked for no consent (`consent` in the protocol)."
+    return f"Raters agree to version {rules.consent.version} of the text in `study.yaml` before they begin."
+
+
+def _assisted(entries: Sequence[KeyEntry], listed: Sequence[Slot], facts: Provenance) -> list[str]:
+    if facts.assisted is None or facts.adviser is None:
+        return []
+    study = {e.item_id for e in entries if e.kind != ATTENTION}
+    planned = sum(i in study for slot in listed for i in slot.items)
+    shaded = sum(i in study for slot in listed for i in slot.assisted or ())
+    who = (
+        "half of every rater's items, each item to half of its raters"
+        if facts.assisted == "item"
+        else "half of the raters"
+    )
+    return [
+        "## Assisted checking",
+        "",
+        f"What {facts.adviser.label} doubts is shown shaded to {who}: {shaded} of the {planned} planned judgments of study "
+        "items. Attention checks are shaded likewise. The shading of a text is against its most doubted token; no score "
+        "is shown. Accuracies of conditions, and the power below, rest on the judgments made without it; `analyze` "
+        "compares the two.",
+        "",
+    ]
 
 
 def _rows(study: Sequence[KeyEntry], slots: Sequence[Sequence[str]]) -> list[str]:

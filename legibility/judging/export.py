@@ -21,6 +21,7 @@ from legibility.folder_lock import FolderLock
 from legibility.game.condition import Condition, Judge
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
+from legibility.judging.assistance import assign_assisted
 from legibility.judging.candidates import Candidates, chosen_conditions
 from legibility.judging.checks import AttentionCheck, attention_checks
 from legibility.judging.datasheet import datasheet
@@ -29,7 +30,17 @@ from legibility.judging.power import Power, power_of
 from legibility.judging.protocol import Planned, Protocol, read_protocol
 from legibility.judging.sampling import select
 from legibility.judging.study_folder import StudyFolder, json_lines
-from legibility.judging.study_schema import ATTENTION, STUDY, KeyEntry, Provenance, Slot, StudyItem, content_hash
+from legibility.judging.study_schema import (
+    ATTENTION,
+    STUDY,
+    Assisted,
+    ItemDoubts,
+    KeyEntry,
+    Provenance,
+    Slot,
+    StudyItem,
+    content_hash,
+)
 from legibility.problems.sources import SOLUTION_MARKER
 from legibility.randomness import stream
 from legibility.stored import write_stored
@@ -59,12 +70,16 @@ def export_study(
     seed: int = 0,
     length_match: bool = False,
     protocol: Path | None = None,
+    assisted: Assisted | None = None,
+    doubts_of: int | None = None,
 ) -> Exported:
     """Export a study of some of the candidates to the new folder `out` (`legibility export`).
 
     The seed decides which solutions are chosen; ids, file order and assignments come from a random
     secret that is kept on the sealed side. conditions: as ARM:ROUND:ROLE (None: all); per_condition,
-    per_rater: items; attention: checks for every rater; protocol: a YAML file of settings to change.
+    per_rater: items; attention: checks for every rater; protocol: a YAML file of settings to change;
+    assisted: assign half of every rater's items, or half of the raters, to see the doubts of the verifier of round
+    `doubts_of` (None: the last).
     Raises UserError before anything is written.
     """
     if out.name in ("", ".."):
@@ -73,7 +88,12 @@ def export_study(
         raise UserError(f"{out}: exists already; choose another --out")
     if attention < 0 or attention % 2 or attention > 20:
         raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
+    if doubts_of is not None and assisted is None:
+        raise UserError(f"--doubts-of {doubts_of}: nobody is shown doubts; add --assisted item")
     rules = read_protocol(protocol) if protocol else Protocol()
+    adviser = candidates.adviser(doubts_of) if assisted else None
+    if adviser is not None:
+        rules = rules.model_copy(update={"instructions": [*rules.instructions, rules.doubt_note]})
     wanted = chosen_conditions(candidates, conditions)
     bins = rules.analysis.length_bins if length_match else None
     selection = select(candidates, wanted, per_condition, stream(seed, "judging", "select"), length_bins=bins)
@@ -82,7 +102,13 @@ def export_study(
     entries, items = _blind(candidates, selection.frame, checks, np.random.default_rng([secret, 0]))
     slots = assign(entries, raters, per_rater, np.random.default_rng([secret, 1]))
     rules = rules.model_copy(update={"study_id": secrets.token_hex(6)})
-    power = _power(rules, entries, slots)
+    shown = assign_assisted(entries, slots, assisted, np.random.default_rng([secret, 2])) if assisted else None
+    listed = [
+        Slot(slot=i + 1, items=ids) if shown is None else Slot(slot=i + 1, items=ids, assisted=shown[i])
+        for i, ids in enumerate(slots)
+    ]
+    alone = [[i for i in slot.items if i not in set(slot.assisted or ())] for slot in listed]
+    power = _power(rules, entries, alone)
     notes = [*selection.notes, *_coverage_notes(entries, slots, per_rater)]
     facts = Provenance(
         run=candidates.run,
@@ -95,9 +121,12 @@ def export_study(
         per_rater=per_rater,
         attention=attention,
         length_match=length_match,
+        assisted=assisted,
+        adviser=None if adviser is None else adviser.judge,
         notes=notes,
     )
-    _write_folder(out, rules, entries, items, slots, facts, power)
+    doubts = None if adviser is None else adviser.doubts(items)
+    _write_folder(out, rules, entries, items, listed, doubts, facts, power)
     return Exported(out, len(items), slots, notes, power, rules.planned)
 
 
@@ -106,7 +135,8 @@ def _write_folder(
     rules: Protocol,
     entries: Sequence[KeyEntry],
     items: Sequence[StudyItem],
-    slots: Sequence[list[str]],
+    slots: Sequence[Slot],
+    doubts: Sequence[ItemDoubts] | None,
     facts: Provenance,
     power: Power,
 ) -> None:
@@ -122,7 +152,9 @@ def _write_folder(
         work.mkdir(parents=True)
         lock = FolderLock(work)
         _write(work / files.ITEMS, json_lines(items))
-        _write(work / files.ASSIGNMENTS, json_lines(Slot(slot=i + 1, items=ids) for i, ids in enumerate(slots)))
+        _write(work / files.ASSIGNMENTS, json_lines(slots))
+        if doubts is not None:
+            _write(work / files.DOUBTS, json_lines(doubts))
         _write(work / files.PROTOCOL, rules.to_yaml())
         _write(work / files.KEY, json_lines(sealed))
         write_stored(work / files.PROVENANCE, facts)

@@ -24,21 +24,24 @@ WRONG_STEP = "First wrong step"
 
 
 def write_formats(study: StudyFolder) -> None:
-    """Write `formats/` into the study folder."""
+    """Write `formats/` into the study folder: of an assisted study the form alone, since other tools show no shading."""
     folder = study.path / "formats"
+    folder.mkdir()
+    (folder / "form.html").write_text(disk_page(study), encoding="utf-8", newline="\n")
+    if study.doubts:
+        return
     for name, suffix, write in (
         ("csv", "csv", csv_text),
         ("label-studio", "json", label_studio_tasks),
         ("doccano", "jsonl", doccano_lines),
         ("argilla", "json", argilla_records),
     ):
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir()
         for slot, ids in enumerate(study.slots, start=1):
             text = write([study.items[i] for i in ids])
             (folder / name / f"slot-{slot:02d}.{suffix}").write_text(text, encoding="utf-8", newline="")
     config = label_studio_config(study.protocol.told)
     (folder / "label-studio" / "labeling-config.xml").write_text(config, encoding="utf-8")
-    (folder / "form.html").write_text(disk_page(study), encoding="utf-8", newline="\n")
 
 
 def csv_text(items: Sequence[StudyItem]) -> str:

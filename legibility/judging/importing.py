@@ -45,6 +45,10 @@ def import_judgments(study: StudyFolder, file: Path, source: str, *, rater: str 
     """
     if source not in READERS:
         raise UserError(f"--from {source}: unknown; choose one of {', '.join(READERS)}")
+    if study.doubts and source not in ("server", "html"):
+        raise UserError(
+            f"--from {source}: an assisted study is judged on its own page, since no tool shows the shading"
+        )
     if not file.is_file():
         raise UserError(f"{file}: no such file; give the file that the tool exported")
     table = study.path / TABLE

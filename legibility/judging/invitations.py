@@ -6,7 +6,6 @@ invitation from then on: leaving out an option must not open its door.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from legibility.errors import UserError
+from legibility.files import write_new
 from legibility.judging.study_folder import json_lines, read_lines
 from legibility.judging.study_schema import Invite
 
@@ -40,7 +40,7 @@ def invitations(study: Path, free_slots: Sequence[int], url: str, *, wanted: boo
         invite = secrets.token_urlsafe(16)
         made.append(Invite(slot=slot + 1, invite=invite, link=f"{url.rstrip('/')}/?invite={invite}"))
     try:
-        _write_private(path, json_lines(made))
+        write_new(path, json_lines(made), private=True)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free space or give the study a folder you may write to"
@@ -54,17 +54,3 @@ def _is_web_address(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
-
-
-def _write_private(path: Path, text: str) -> None:
-    """A new file that only its owner may read, whole or not there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(descriptor)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise

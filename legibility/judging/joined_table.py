@@ -14,17 +14,17 @@ _OF_THE_KEY = ["problem_id", "condition", "correct", "kind", "solution_chars", "
 def joined_table(table: pd.DataFrame, key: pd.DataFrame, rules: AnalysisRules) -> pd.DataFrame:
     """Judgments with what the key knows of their items, plus `right` (the verdict is true).
 
-    table: item_id, rater, verdict, perhaps timed_out and more columns. Late judgments go if the rules say so. Of a
+    table: item_id, rater, verdict, perhaps timed_out, assisted and more columns. Late judgments go if the rules say so. Of a
     rater's judgments of one problem only the first stays (tools without our assignment may repeat problems).
     """
     if rules.timed_out == "drop" and "timed_out" in table:
         table = table[~table.timed_out.astype(bool)]
-    if "timed_out" not in table:
-        table = table.assign(timed_out=False)
+    table = table.assign(**{name: False for name in ("timed_out", "assisted") if name not in table})
     table = table[~repeated(table, key)]
     judged = table.join(key[_OF_THE_KEY], on="item_id")
     judged["verdict"] = judged.verdict.astype(bool)
     judged["correct"] = judged.correct.astype(bool)
+    judged["assisted"] = judged.assisted.astype(bool)
     judged["right"] = judged.verdict == judged.correct
     return judged
 

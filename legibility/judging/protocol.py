@@ -25,6 +25,15 @@ class Practice(Settings):
     why: str = Field(description="Shown after the rater's answer.")
 
 
+class Consent(Settings):
+    """What raters agree to before they take a slot. Who does not agree leaves nothing behind."""
+
+    text: list[str] = Field(min_length=1, description="Paragraphs; raters agree to them or leave.")
+    version: str = Field(
+        "1", min_length=1, max_length=200, description="Stored with the text and the moment for every rater who agrees."
+    )
+
+
 class Exclusion(Settings):
     """Whose judgments are left out. A rater who meets one rule is out altogether."""
 
@@ -109,7 +118,16 @@ class Protocol(Settings):
     instructions: list[str] = Field(
         default_factory=lambda: list(INSTRUCTIONS), min_length=1, description="Paragraphs; {seconds} is the time limit."
     )
+    consent: Consent | None = Field(
+        None,
+        description="Asked before anything else (null: no such step; what must be said is for your ethics board to tell).",
+    )
     practice: list[Practice] = Field(default_factory=lambda: list(PRACTICE), description="Practice items.")
+    doubt_note: str = Field(
+        "In some pairs, parts of the solution are shaded: a computer program doubts them, the stronger the more. It has read "
+        "nothing but the same text and may be wrong, in what it shades and in what it leaves. The verdict is yours.",
+        description="Paragraph added to the instructions by export --assisted.",
+    )
     completion_code: str = Field("", description="Shown at the end, for Prolific and the like.")
     exclusion: Exclusion = Field(default_factory=Exclusion)
     analysis: AnalysisRules = Field(default_factory=AnalysisRules)
@@ -125,7 +143,15 @@ class Protocol(Settings):
     def public(self) -> dict[str, Any]:
         """What the judging page is told, as JSON. Not the completion code: a rater gets that when done."""
         shown = self.model_dump(
-            include={"study_id", "title", "time_limit_seconds", "ask_confidence", "ask_first_wrong_step", "practice"}
+            include={
+                "study_id",
+                "title",
+                "time_limit_seconds",
+                "ask_confidence",
+                "ask_first_wrong_step",
+                "consent",
+                "practice",
+            }
         )
         return {**shown, "instructions": self.told}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from legibility.judging.study_folder import StudyFolder
+from legibility.judging.study_schema import DoubtMark
 
 SERVED, DISK = "served", "disk"
 
@@ -28,9 +30,15 @@ def served_page() -> str:
 def disk_page(study: StudyFolder) -> str:
     """The page with all (blinded) items inside, to be opened from disk; answers are saved with a button."""
     items = {i.item_id: {"problem": i.problem, "solution": i.solution} for i in study.items.values()}
-    return _render(
-        {"mode": DISK, "protocol": study.protocol.public(), "items": items, "slots": study.slots}, connect="'none'"
-    )
+    data = {"mode": DISK, "protocol": study.protocol.public(), "items": items, "slots": study.slots}
+    data["doubts"] = {item_id: plain_marks(marks) for item_id, marks in study.doubts.items()}
+    data["assisted"] = [sorted(shown) for shown in study.assisted]
+    return _render(data, connect="'none'")
+
+
+def plain_marks(marks: Iterable[DoubtMark]) -> list[tuple[int, int, int]]:
+    """What the page shades: start, end (in code points) and level of every mark."""
+    return [(m.start, m.end, m.level) for m in marks]
 
 
 def policy(connect: str = "'self'") -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from legibility.judging.label_studio import LABEL_STUDIO, read_label_studio
 from legibility.judging.store import read_log
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.study_schema import ClaimEvent, JudgmentEvent
-from legibility.judging.tool_rows import Located, Refusal, Remark, RowMaker, Skipped
+from legibility.judging.tool_rows import Located, Refusal, Remark, RowMaker, Skipped, item_written_as_number
 from legibility.judging.tool_text import Member, json_of, members_of, person_of, text_of
 
 
@@ -34,7 +35,9 @@ def read_server(study: StudyFolder, path: Path, rater: str | None) -> Iterator[L
         elif isinstance(event, JudgmentEvent) and (event.token, event.item_id) not in judged:
             judged.add((event.token, event.item_id))
             participant = visitors.get(event.token, "")
-            yield from maker.rows(where, event.model_dump(), f"slot-{event.slot}", participant=participant)
+            yield from maker.rows(
+                where, event.model_dump(), f"slot-{event.slot}", participant=participant, slot=event.slot
+            )
 
 
 def read_html(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
@@ -48,18 +51,24 @@ def read_html(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Loc
         found = data.get("study_id")
         shown = repr(found[:40]) if isinstance(found, str) else f"({type(found).__name__})"
         raise UserError(f"{path}: belongs to study {shown}, not to {study.protocol.study_id!r}; import it there")
+    asked, agreed = study.protocol.consent, data.get("consent")
+    if asked is not None and not (isinstance(agreed, dict) and agreed.get("version") == asked.version):
+        raise UserError(
+            f"{path}: consent: does not say that its rater agreed to version {asked.version!r} of the study's text; give "
+            "the file the Save button made"
+        )
     slot = data["slot"]
     if isinstance(slot, bool) or not isinstance(slot, int) or not 1 <= slot <= len(study.slots):
         raise UserError(f"{path}: slot: not a number from 1 to {len(study.slots)}; give the file the Save button made")
     maker = RowMaker(study, "html", rater)
     for number, record in enumerate(data["judgments"], start=1):
-        yield from maker.rows(f"judgment {number}", record, rater or f"slot-{slot}")
+        yield from maker.rows(f"judgment {number}", record, rater or f"slot-{slot}", slot=slot)
 
 
 def read_csv(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:
     """A filled-in sheet, separated by commas, semicolons or tabs; rows without an answer are skipped.
 
-    A row may end before its optional cells.
+    A row may end before its optional cells. Where the sheet names nobody, it is the slot's whose items it holds.
     """
     maker = RowMaker(study, "csv", rater)
     text = text_of(path)
@@ -73,18 +82,45 @@ def read_csv(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Loca
             raise UserError(
                 f"{path}: the first line must name the columns item_id and answer; found {', '.join(names)[:200] or 'nothing'}"
             )
-        for record in reader:
-            where = f"line {reader.line_num}"
+        numbered = [(f"line {reader.line_num}", record) for record in reader]
+        whose = rater
+        if not rater and not any((record.get("rater") or "").strip() for _, record in numbered):
+            slot = slot_of([str(record["item_id"]) for _, record in numbered], study, path)
+            if slot is not None:
+                whose, text = f"slot-{slot}", f"names nobody and holds the items of slot {slot}: read as that rater's"
+                yield "the file", Remark("the file", f"{text} (--rater says who else)")
+        for where, record in numbered:
             if any(cell.strip() for cell in record.pop(None, None) or ()) or record[answer] is None:
                 yield where, Refusal(where, "not as many cells as the header has columns")
             elif not record[answer].strip():
                 yield where, Skipped(where)
             else:
-                yield from maker.rows(where, {**record, "answer": record[answer]}, record.get("rater"))
+                yield from maker.rows(where, {**record, "answer": record[answer]}, record.get("rater") or whose)
     except csv.Error as error:
         raise UserError(
             f"{path} line {reader.line_num}: not valid CSV ({error}); save the sheet as CSV again"
         ) from None
+
+
+def slot_of(item_ids: Sequence[str], study: StudyFolder, path: Path) -> int | None:
+    """The slot, from 1, whose sheet holds these items: the only one that has them all, in any order.
+
+    Of several that do, the one with no other items, then the one in whose order they stand, then the one that the
+    file is called after (`slot-03.csv`). None where that leaves several or none, as where sheets were put together.
+    Items that are not in the study are left to who reads their rows.
+    """
+    ids = [i if i in study.items else item_written_as_number(i, study.items) for i in item_ids]
+    known = [i for i in ids if i is not None]
+    found = {number for number, slot in enumerate(study.slots, start=1) if known and set(known) <= set(slot)}
+    named = re.fullmatch(r"slot-(\d+)", person_of(path))
+    for narrower in (
+        {number for number in found if set(known) == set(study.slots[number - 1])},
+        {number for number in found if known == study.slots[number - 1]},
+        found & {int(named[1])} if named else set(),
+    ):
+        if len(found) > 1 and narrower:
+            found = narrower
+    return found.pop() if len(found) == 1 else None
 
 
 def read_doccano(study: StudyFolder, path: Path, rater: str | None) -> Iterator[Located]:

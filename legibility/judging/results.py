@@ -81,7 +81,8 @@ def errors_figure(results: StudyResults, theme: Theme = LIGHT) -> Figure:
 
 
 def _rows(results: StudyResults, theme: Theme, panels: list[tuple[str, str, str]], chance: bool = False) -> Figure:
-    conditions = results.conditions
+    everyone = results.without_exclusion
+    conditions = results.conditions or (everyone.conditions if everyone else [])  # with all excluded the page says so
     with themed(theme):
         figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(conditions)), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]

@@ -9,8 +9,12 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from legibility.game.condition import Condition, ConditionKey
+from legibility.game.condition import Condition, ConditionKey, JudgeKey
+from legibility.judging.study_schema import Assisted
 from legibility.stored import Interval, Number, Sparse, Stored
+
+ExclusionRule = Literal["chance_alpha", "max_failed_checks", "min_median_seconds"]
+"""The rules of study.yaml by which a rater is left out, by the setting that draws the line."""
 
 
 class JudgmentCounts(Stored):
@@ -127,13 +131,37 @@ class FirstWrongStep(Stored):
     share_right: Number = Field(description="Share of them that mark the true one.")
 
 
-class AllRaters(Stored):
+class AssistedComparison(Stored):
+    """Judgments made with a verifier's doubts in sight beside those made without. Differences: assisted less alone."""
+
+    condition: ConditionKey | None = Field(description="Who wrote the solutions; null for all of them together.")
+    judgments_alone: int = Field(description="Judgments without doubts shown.")
+    judgments_assisted: int = Field(description="Judgments with doubts shown.")
+    accuracy_alone: Interval = Field(description="As `accuracy` of a condition.")
+    accuracy_assisted: Interval = Field(description="The same with doubts shown.")
+    accuracy_difference: Interval = Field(description="Above 0: the doubts help.")
+    false_accept_difference: Interval = Field(description="Below 0: fewer wrong solutions are accepted.")
+    false_reject_difference: Interval = Field(description="Below 0: fewer right solutions are rejected.")
+    seconds_difference: Interval = Field(description="Of the mean time to the verdict.")
+
+
+class AssistedResults(Stored):
+    """Whether a verifier's doubts help people."""
+
+    adviser: JudgeKey = Field(description="The verifier.")
+    design: Assisted = Field(description="What was assigned: half of every rater's items, or half of the raters.")
+    overall: AssistedComparison = Field(description="Over all conditions; right and wrong solutions weigh the same.")
+    conditions: list[AssistedComparison] = Field(description="In the order of the study's conditions.")
+
+
+class AllRaters(Sparse):
     """The main figures over every rater, as if nobody were excluded."""
 
     raters: int = Field(description="Raters behind the numbers.")
     judgments: int = Field(description="Study judgments of theirs.")
     conditions: list[ConditionResult] = Field(description="As `conditions` of the study.")
     differences: list[ConditionDifference] = Field(description="As `differences` of the study.")
+    assisted: AssistedResults | None = Field(None, description="As `assisted` of the study.")
 
 
 class StudyResults(Sparse):
@@ -149,6 +177,9 @@ class StudyResults(Sparse):
     )
     judgments: JudgmentCounts
     raters: list[RaterResult] = Field(description="Every rater, excluded or not.")
+    excluded_by: dict[ExclusionRule, int] | None = Field(
+        None, description="Rule of study.yaml -> raters whom it leaves out; some by several. Absent in older files."
+    )
     raters_kept: int = Field(description="Raters behind the numbers.")
     conditions: list[ConditionResult] = Field(description="Conditions with judgments, in order.")
     differences: list[ConditionDifference] = Field(
@@ -167,6 +198,11 @@ class StudyResults(Sparse):
     first_wrong_step: FirstWrongStep
     without_exclusion: AllRaters | None = Field(
         None, description="The same over all raters; exclusion can push accuracy up. Absent in older files."
+    )
+
+    assisted: AssistedResults | None = Field(
+        None,
+        description="Of an assisted study. All other numbers, and those of the run, rest on judgments without doubts shown.",
     )
 
     def with_everyone(self, condition: Condition) -> ConditionResult | None:

@@ -1,13 +1,16 @@
 """`legibility judge`: the judging page and its three requests, on Starlette, on loopback unless told otherwise.
 
 The server serves one page and answers start, show and answer; it serves no files, and its process
-never opens the key. Only the item a rater may see next ever leaves it.
+never opens the key. Only the item a rater may see next ever leaves it. Who has the organiser's secret
+also gets a page of progress, which is as blind as the raters are.
 """
 
 from __future__ import annotations
 
+import secrets
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -22,7 +25,8 @@ from starlette.routing import Route
 
 from legibility.errors import UserError
 from legibility.judging.invitations import INVITES, invitations
-from legibility.judging.rater_page import policy, served_page
+from legibility.judging.progress_page import PROGRESS_POLICY, organiser_key, progress_of, progress_page
+from legibility.judging.rater_page import plain_marks, policy, served_page
 from legibility.judging.store import NotStored, RaterAnswer, Refused, Store
 from legibility.judging.study_folder import StudyFolder
 from legibility.printable import printable
@@ -45,6 +49,7 @@ class StartRequest(_Body):
     invite: Short | None = None
     start_id: Annotated[str, Field(min_length=16, max_length=64)] | None = None
     visitor: dict[Short, Short] = Field(default_factory=dict, max_length=3)
+    consent: Short | None = None
 
 
 class ShowRequest(_Body):
@@ -65,13 +70,18 @@ class AnswerRequest(_Body):
     first_wrong_step: int | None
 
 
-def application(store: Store, hosts: list[str] | None = None) -> Starlette:
-    """The web application of one study. `hosts`: Host headers to accept (None: any)."""
+def application(store: Store, hosts: list[str] | None = None, organiser: str | None = None) -> Starlette:
+    """The web application of one study. `hosts`: Host headers to accept (None: any); `organiser`: the key that opens
+    the progress page (None: there is no such page)."""
     study = store.study
 
     def start(body: StartRequest, address: str | None) -> dict[str, Any]:
         visitor = {k: v for k, v in body.visitor.items() if k in ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID")}
-        session = store.start(body.token, visitor, invite=body.invite, start_id=body.start_id, address=address)
+        session = store.start(
+            body.token, visitor, invite=body.invite, start_id=body.start_id, address=address, consent=body.consent
+        )
+        if session is None:
+            return {name: study.protocol.public()[name] for name in ("title", "consent")}
         return {
             **study.protocol.public(),
             "token": session.token,
@@ -85,12 +95,14 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
         if found is None:
             return {"finished": True, "completion_code": study.protocol.completion_code}
         item = study.items[found.item_id]
-        number = len(store.sessions[body.token].judged) + 1
+        session = store.sessions[body.token]
+        shaded = item.item_id in study.assisted[session.slot]
         return {
             "item_id": item.item_id,
             "problem": item.problem,
             "solution": item.solution,
-            "number": number,
+            "doubts": plain_marks(study.doubts[item.item_id]) if shaded else None,
+            "number": len(session.judged) + 1,
             "elapsed": found.elapsed,
         }
 
@@ -101,8 +113,16 @@ def application(store: Store, hosts: list[str] | None = None) -> Starlette:
     def page(request: Request) -> Response:
         return HTMLResponse(served_page(), headers=_HEADERS)
 
+    def progress(request: Request) -> Response:
+        key = request.query_params.get("key", "")
+        if organiser is None or not secrets.compare_digest(key.encode(), organiser.encode()):
+            return Response("Not Found", status_code=404, headers=_HEADERS)
+        shown = progress_page(progress_of(study, store.raters(), time.time()), study)
+        return HTMLResponse(shown, headers={**_HEADERS, "Content-Security-Policy": PROGRESS_POLICY})
+
     routes = [
         Route("/", page),
+        Route("/progress", progress),
         Route("/api/start", _endpoint(StartRequest, start), methods=["POST"]),
         Route("/api/show", _endpoint(ShowRequest, show), methods=["POST"]),
         Route("/api/answer", _endpoint(AnswerRequest, answer), methods=["POST"]),
@@ -187,11 +207,15 @@ def serve(
             own = f"http://{shown}:{listener.getsockname()[1]}/"
             known = invitations(study.path, store.free_slots, url or own, wanted=invites)
             store.invites = None if known is None else {i.invite: i.slot - 1 for i in known}
+            organiser = organiser_key(study.path)
+            link = f"{(url or own).rstrip('/')}/progress?key={organiser}"
             hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else None
-            for line in _greeting(store, own, hosts is None, len(study.slots)):
+            for line in _greeting(store, own, hosts is None, link):
                 print(printable(line), flush=True)
             server = uvicorn.Server(
-                uvicorn.Config(application(store, hosts), log_level="warning", access_log=False, server_header=False)
+                uvicorn.Config(
+                    application(store, hosts, organiser), log_level="warning", access_log=False, server_header=False
+                )
             )
             server.run(sockets=[listener])
     finally:
@@ -214,8 +238,11 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _greeting(store: Store, url: str, reachable: bool, raters: int) -> list[str]:
-    lines = [f"judging page: {url}   ({raters} raters; stop with Ctrl-C)"]
+def _greeting(store: Store, url: str, reachable: bool, progress: str) -> list[str]:
+    lines = [
+        f"judging page: {url}   ({len(store.study.slots)} raters; stop with Ctrl-C)",
+        f"progress, for you alone: {progress}",
+    ]
     if store.invites is not None:
         lines.append(f"by invitation: {store.study.path / INVITES} has a link for every rater; keep it to yourself")
     if reachable:

@@ -37,23 +37,36 @@ class Simulated:
 
 
 def simulate_study(
-    study: StudyFolder, *, accuracy: str, lapse: float, careless: float, raters: int | None, seed: int, repeats: int = 0
+    study: StudyFolder,
+    *,
+    accuracy: str,
+    lapse: float,
+    careless: float,
+    raters: int | None,
+    seed: int,
+    repeats: int = 0,
+    gain: float = 0.0,
 ) -> Simulated:
     """Write STUDY/simulation/judgments.csv and truth.json, and with `repeats` coverage.json of that many studies.
 
-    accuracy: as `parse_accuracy` reads it; lapse, careless: see `SimulatedRaters`; raters: how many come (None: all
+    accuracy: as `parse_accuracy` reads it; lapse, careless, gain: see `SimulatedRaters`; raters: how many come (None: all
     slots). Raises UserError for more raters than slots, or an accuracy that does not fit the study.
     """
     key = study.key()
     count = raters or len(study.slots)
     if count > len(study.slots):
         raise UserError(f"--raters {count}: the study has {len(study.slots)} slots; export it with more --raters")
-    model = SimulatedRaters(parse_accuracy(accuracy, study_conditions(key)), lapse, careless)
+    if gain and not study.doubts:
+        raise UserError(f"--gain {gain:g}: no doubts are shown in this study; export it with --assisted item")
+    asked = parse_accuracy(accuracy, study_conditions(key))
+    model = SimulatedRaters(asked, lapse=lapse, careless=careless, gain=gain)
     drawn = draw(study, key, model, count, np.random.default_rng([seed, 0x51]))
     folder = study.path / SIMULATION_FOLDER
     folder.mkdir(exist_ok=True)
     rows = [
-        Judgment(r.item_id, r.rater, bool(r.verdict), round(float(r.seconds), 2), tool=SIMULATION)
+        Judgment(
+            r.item_id, r.rater, bool(r.verdict), round(float(r.seconds), 2), tool=SIMULATION, assisted=bool(r.assisted)
+        )
         for r in drawn.itertuples(index=False)
     ]
     write_table(folder / TABLE, to_frame(rows))
@@ -62,6 +75,7 @@ def simulate_study(
         lapse=lapse,
         careless=careless,
         raters=count,
+        gain=gain,
         truth={c: model.truth(c) for c in model.accuracy},
         careless_raters=sorted(drawn.rater[drawn.careless].unique().tolist()),
     )

@@ -28,12 +28,13 @@ CHECK_ACCURACY = 0.98  # of raters who read
 class SimulatedRaters:
     """What made-up raters are like.
 
-    accuracy: by condition, without lapses. lapse: share of judgments that are coin flips; careless: share of raters
+    accuracy: by condition, without lapses and without doubts shown; gain: how much more it is with them. lapse: share of judgments that are coin flips; careless: share of raters
     who flip a coin for everything. rater_sd, problem_sd: spreads on the logit scale.
     """
 
     accuracy: Mapping[Condition, float]
     lapse: float = 0.02
+    gain: float = 0.0
     careless: float = 0.0
     rater_sd: float = 0.4
     problem_sd: float = 0.6
@@ -74,15 +75,17 @@ def parse_accuracy(text: str, conditions: Sequence[Condition]) -> dict[Condition
 def draw(
     study: StudyFolder, key: pd.DataFrame, raters: SimulatedRaters, count: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Judgments of `count` raters, one per slot: item_id, rater, verdict, seconds, careless.
+    """Judgments of `count` raters, one per slot: item_id, rater, verdict, seconds, careless, assisted.
 
     key: the study's sealed key (`StudyFolder.key`).
     """
     spread = float(np.hypot(raters.rater_sd, raters.problem_sd))
-    mu = {c: _centre(a, spread) for c, a in raters.accuracy.items()}
+    alone = {c: _centre(a, spread) for c, a in raters.accuracy.items()}
+    helped = {c: _centre(float(np.clip(a + raters.gain, 1e-6, 1 - 1e-6)), spread) for c, a in raters.accuracy.items()}
     problem_code, problems = pd.factorize(key.problem_id)
     problem_effect = rng.normal(0, raters.problem_sd, len(problems))
-    base = np.array([mu.get(c, 0.0) for c in key.condition]) + problem_effect[problem_code]
+    mu = np.array([[m.get(c, 0.0) for c in key.condition] for m in (alone, helped)])  # (not or assisted, items)
+    base = mu + problem_effect[problem_code]
     place = {item: i for i, item in enumerate(key.index)}
     is_check = (key.kind == ATTENTION).to_numpy()
     correct = key.correct.to_numpy(dtype=bool)
@@ -90,7 +93,9 @@ def draw(
     frames = []
     for slot in range(count):
         rows = np.array([place[i] for i in study.slots[slot]])
-        reading = np.where(is_check[rows], CHECK_ACCURACY, expit(base[rows] + rng.normal(0, raters.rater_sd)))
+        assisted = np.array([i in study.assisted[slot] for i in study.slots[slot]])
+        ease = base[assisted.astype(int), rows]
+        reading = np.where(is_check[rows], CHECK_ACCURACY, expit(ease + rng.normal(0, raters.rater_sd)))
         p = np.full(len(rows), 0.5) if careless[slot] else (1 - raters.lapse) * reading + raters.lapse / 2
         right = rng.random(len(rows)) < p
         pace = 1.0 if careless[slot] and slot % 2 else raters.median_seconds
@@ -103,6 +108,7 @@ def draw(
                     "verdict": correct[rows] == right,
                     "seconds": seconds,
                     "careless": careless[slot],
+                    "assisted": assisted,
                 }
             )
         )

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,14 @@ from pydantic import ValidationError
 from legibility.errors import UserError
 from legibility.judging.answer_values import answer_values
 from legibility.judging.study_folder import StudyFolder
-from legibility.judging.study_schema import ClaimEvent, JudgmentEvent, ServerEvent, ShownEvent, server_event
+from legibility.judging.study_schema import (
+    ClaimEvent,
+    ConsentGiven,
+    JudgmentEvent,
+    ServerEvent,
+    ShownEvent,
+    server_event,
+)
 
 LOG = "server.jsonl"
 
@@ -66,7 +73,8 @@ class FirstShowing(NamedTuple):
 
 @dataclass
 class Session:
-    """One rater: `slot` counts from 0; `shown` item -> when it was first shown; `judged` items in order."""
+    """One rater: `slot` counts from 0; `shown` item -> when it was first shown; `judged` items in order, `answers` to
+    them; `claimed_at` ISO 8601; `consent` (None: the study asks for none)."""
 
     slot: int
     token: str
@@ -74,6 +82,9 @@ class Session:
     start_id: str | None = None
     shown: dict[str, FirstShowing] = field(default_factory=dict)
     judged: list[str] = field(default_factory=list)
+    answers: list[JudgmentEvent] = field(default_factory=list)
+    claimed_at: str = ""
+    consent: ConsentGiven | None = None
 
 
 class OnScreen(NamedTuple):
@@ -135,6 +146,15 @@ class Store:
         taken = {s.slot for s in self.sessions.values()}
         return [slot for slot in range(len(self.study.slots)) if slot not in taken]
 
+    def raters(self) -> list[Session]:
+        """The sessions as they are now, copied, in the order of their slots."""
+        with self._lock:
+            copies = [
+                replace(s, shown=dict(s.shown), judged=list(s.judged), answers=list(s.answers))
+                for s in self.sessions.values()
+            ]
+        return sorted(copies, key=lambda s: s.slot)
+
     def start(
         self,
         token: str | None,
@@ -143,8 +163,11 @@ class Store:
         invite: str | None = None,
         start_id: str | None = None,
         address: str | None = None,
-    ) -> Session:
-        """The session of a token, of an invite, of a returning visitor, or a new one.
+        consent: str | None = None,
+    ) -> Session | None:
+        """The session of a token, of an invite, of a returning visitor, or a new one; None: they have yet to agree.
+
+        consent: the version of the text that they agreed to; without it nothing is stored of a new rater.
 
         start_id: a secret the page made before it asked, so that asking again after a lost reply takes no second slot.
         A visitor is known by PROLIFIC_PID and SESSION_ID together: the first alone is no secret. Raises Refused for a
@@ -156,11 +179,19 @@ class Store:
                 session = self._invited(invite) if self.invites is not None else self._returning(visitor)
             if session is None:
                 slot = self._slot_for(invite)
+                asked = self.study.protocol.consent
+                if asked is not None and consent != asked.version:
+                    return None
                 if self._start_limit is not None and address is not None and self._starts[address] >= self._start_limit:
                     raise Refused("Too many people have started from your network. Please tell the organisers.", 429)
                 token = secrets.token_urlsafe(16)
                 claim = ClaimEvent(slot=slot + 1, token=token, visitor=dict(visitor), at=_iso(time.time()))
-                session = self._write(claim if start_id is None else claim.model_copy(update={"start_id": start_id}))
+                if start_id is not None:
+                    claim = claim.model_copy(update={"start_id": start_id})
+                if asked is not None:
+                    given = ConsentGiven(version=asked.version, text=asked.text, at=claim.at)
+                    claim = claim.model_copy(update={"consent": given})
+                session = self._write(claim)
                 if address is not None:
                     self._starts[address] += 1
             return session
@@ -295,13 +326,16 @@ class Store:
     def _apply(self, event: ServerEvent) -> Session:
         """Change the state as an event says; an event that was applied already changes nothing."""
         if isinstance(event, ClaimEvent):
-            new = Session(event.slot - 1, event.token, event.visitor, event.start_id)
+            new = Session(
+                event.slot - 1, event.token, event.visitor, event.start_id, claimed_at=event.at, consent=event.consent
+            )
             return self.sessions.setdefault(event.token, new)
         session = self.sessions[event.token]
         if isinstance(event, ShownEvent):
             session.shown.setdefault(event.item_id, FirstShowing(event.time))
         elif event.item_id not in session.judged:
             session.judged.append(event.item_id)
+            session.answers.append(event)
         return session
 
 

@@ -3,6 +3,7 @@
 ```
 study/
   items.jsonl        blinded: item_id, problem, solution, in random order
+  doubts.jsonl       blinded, of an assisted study: what of each item is shown shaded
   assignments.jsonl  blinded: slot and the item ids it sees, in its order (attention checks among them)
   study.yaml         the protocol (legibility.judging.protocol)
   checksums.json     SHA-256 of the files above and of the key
@@ -27,7 +28,16 @@ from pydantic import ValidationError
 from legibility.errors import UserError
 from legibility.files import sha256
 from legibility.judging.protocol import Protocol, stored_protocol
-from legibility.judging.study_schema import Checksums, KeyEntry, Provenance, Slot, StudyItem, content_hash
+from legibility.judging.study_schema import (
+    Checksums,
+    DoubtMark,
+    ItemDoubts,
+    KeyEntry,
+    Provenance,
+    Slot,
+    StudyItem,
+    content_hash,
+)
 from legibility.stored import Stored, StoredT, read_stored, write_stored
 
 ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
@@ -38,6 +48,7 @@ ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
     "checksums.json",
     "provenance.json",
 )
+DOUBTS = "doubts.jsonl"
 SEALED = (KEY, PROVENANCE)
 SIMULATION_FOLDER = "simulation"
 """Where the judgments of made-up raters are kept, apart from people's."""
@@ -51,14 +62,16 @@ def json_lines(records: Iterable[Stored]) -> str:
 
 def write_checksums(folder: Path) -> None:
     """Record the hashes of the study's files, once, at export."""
-    hashes = {name: sha256(folder / name) for name in (ITEMS, ASSIGNMENTS, PROTOCOL, KEY)}
+    names = [ITEMS, *([DOUBTS] if (folder / DOUBTS).is_file() else []), ASSIGNMENTS, PROTOCOL, KEY]
+    hashes = {name: sha256(folder / name) for name in names}
     write_stored(folder / CHECKSUMS, Checksums(sha256=hashes))
 
 
 class StudyFolder:
     """A study folder, checked against its checksums on opening. The key stays closed until `key()`.
 
-    items: item id -> item, in the order of the file; slots: item ids of every rater, in the order shown.
+    items: item id -> item, in the order of the file; slots: item ids of every rater, in the order shown; doubts:
+    item id -> what is shaded (empty: no assisted study); assisted: item ids that each rater is shown so.
     """
 
     def __init__(
@@ -68,8 +81,11 @@ class StudyFolder:
         items: dict[str, StudyItem],
         slots: list[list[str]],
         hashes: dict[str, str],
+        doubts: dict[str, list[DoubtMark]],
+        assisted: list[frozenset[str]],
     ) -> None:
         self.path, self.protocol, self.items, self.slots, self._hashes = path, protocol, items, slots, hashes
+        self.doubts, self.assisted = doubts, assisted
 
     @classmethod
     def open(cls, path: Path | str) -> StudyFolder:
@@ -80,11 +96,21 @@ class StudyFolder:
                 f"{folder}: no study here (no {CHECKSUMS}); make one with legibility export RUN --out {folder}"
             )
         hashes = read_stored(folder / CHECKSUMS, Checksums, fix=RESTORE).sha256
-        for name in (ITEMS, ASSIGNMENTS, PROTOCOL):
+        has_doubts = DOUBTS in hashes
+        for name in (ITEMS, *([DOUBTS] if has_doubts else []), ASSIGNMENTS, PROTOCOL):
             _check(folder / name, hashes.get(name))
         items = {item.item_id: item for item in read_lines(folder / ITEMS, StudyItem)}
-        slots = [slot.items for slot in read_lines(folder / ASSIGNMENTS, Slot)]
-        return cls(folder, stored_protocol(folder / PROTOCOL), items, slots, hashes)
+        slots = read_lines(folder / ASSIGNMENTS, Slot)
+        doubts = {d.item_id: d.marks for d in read_lines(folder / DOUBTS, ItemDoubts)} if has_doubts else {}
+        return cls(
+            folder,
+            stored_protocol(folder / PROTOCOL),
+            items,
+            [slot.items for slot in slots],
+            hashes,
+            doubts,
+            [frozenset(slot.assisted or ()) for slot in slots],
+        )
 
     def key_entries(self) -> list[KeyEntry]:
         """The sealed key, an entry per item. Raises UserError where it is not this study's."""

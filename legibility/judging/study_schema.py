@@ -15,6 +15,8 @@ from pydantic import Field, TypeAdapter
 from legibility.game.condition import Condition, ConditionKey, JudgeKey
 from legibility.stored import Number, Sparse, Stored
 
+Assisted = Literal["item", "rater"]
+"""What is assigned to assisted checking: half of every rater's items, or half of the raters."""
 STUDY: Final = "study"
 ATTENTION: Final = "attention"
 """The two kinds of items: what is studied, and checks that a rater reads."""
@@ -31,11 +33,30 @@ class StudyItem(Stored):
     solution: str = Field(description="The text to be judged, whole.")
 
 
-class Slot(Stored):
+class DoubtMark(Stored):
+    """A stretch of a solution that is shown shaded. How much the text as a whole is doubted is not told."""
+
+    start: int = Field(ge=0, description="First character.")
+    end: int = Field(description="The character after its last.")
+    level: Literal[1, 2, 3] = Field(description="How dark, against the darkest of the same text.")
+
+
+class ItemDoubts(Stored):
+    """A line of doubts.jsonl: where a verifier doubts one item. Which verifier it is, provenance.json says."""
+
+    item_id: str = Field(description="Id of the item; every item of the study has a line, attention checks too.")
+    marks: list[DoubtMark] = Field(description="In the order of the text.")
+
+
+class Slot(Sparse):
     """A line of assignments.jsonl: the list of one rater."""
 
     slot: int = Field(ge=1, description="Number of the slot, from 1.")
     items: list[str] = Field(description="Ids of its items in the order shown, attention checks among them.")
+    assisted: list[str] | None = Field(
+        None,
+        description="Ids of those that are shown with the verifier's doubts. Absent where no item of the study is.",
+    )
 
 
 class KeyEntry(Stored):
@@ -94,6 +115,8 @@ class Provenance(Stored):
     per_rater: int | None = Field(description="Items per rater, where a number was asked for.")
     attention: int = Field(description="Attention checks of every rater.")
     length_match: bool = Field(description="Whether all conditions were given one distribution of lengths.")
+    assisted: Assisted | None = Field(None, description="What is assigned to be shown with doubts; null: nothing is.")
+    adviser: JudgeKey | None = Field(None, description="The verifier whose doubts they are.")
     notes: list[str] = Field(description="What fell short, in words.")
 
 
@@ -103,6 +126,12 @@ class Invite(Stored):
     slot: int = Field(ge=1, description="Number of the slot, from 1.")
     invite: str = Field(min_length=16, description="The secret.")
     link: str = Field(description="What to send to the rater of this slot.")
+
+
+class Organiser(Stored):
+    """organiser.json (secret): what opens the progress page of the judging server."""
+
+    key: str = Field(min_length=16, description="The secret in the page's address.")
 
 
 class RefusedRow(Stored):
@@ -117,6 +146,14 @@ class RefusedRow(Stored):
 # --- The server's log -------------------------------------------------------------------------------
 
 
+class ConsentGiven(Stored):
+    """What a rater agreed to, and when."""
+
+    version: str = Field(description="Version of the text.")
+    text: list[str] = Field(description="The paragraphs as they were shown.")
+    at: str = Field(description="When the agreement arrived, ISO 8601, UTC.")
+
+
 class ClaimEvent(Sparse):
     """server.jsonl: a rater took a slot."""
 
@@ -128,6 +165,7 @@ class ClaimEvent(Sparse):
     start_id: str | None = Field(
         None, description="A secret of the rater's page, by which a start that is asked for twice takes one slot."
     )
+    consent: ConsentGiven | None = Field(None, description="Absent where the study asks for none.")
 
 
 class ShownEvent(Stored):
@@ -176,7 +214,10 @@ class SimulationTruth(Stored):
     lapse: float = Field(description="Share of judgments that are coin flips.")
     careless: float = Field(description="Share of raters who flip a coin for everything.")
     raters: int = Field(description="How many raters there are.")
-    truth: dict[ConditionKey, float] = Field(description="Expected accuracy of a rater who is not careless.")
+    gain: float = Field(0.0, description="How much more accurate they are where doubts are shown.")
+    truth: dict[ConditionKey, float] = Field(
+        description="Expected accuracy of a rater who is not careless, without doubts shown."
+    )
     careless_raters: list[str] = Field(description="Names of the careless ones in judgments.csv.")
 
 

@@ -17,7 +17,7 @@ SIMULATION = "simulation"
 
 @dataclass(frozen=True)
 class Judgment:
-    """One rater's judgment of one item.
+    """One rater's judgment of one item; `assisted`: made with a verifier's doubts in sight.
 
     `rater` is "<tool>:<who>". `verdict` is True when the rater says that the solution is right; `seconds` is the
     time to the verdict (None: the tool does not say). `confidence` goes from 1 to 5, `first_wrong_step` is a line of
@@ -35,6 +35,7 @@ class Judgment:
     participant: str = ""
     started_at: str = ""
     finished_at: str = ""
+    assisted: bool = False
 
 
 COLUMNS = [f.name for f in fields(Judgment)]
@@ -50,6 +51,7 @@ _TYPES = {
     "participant": str,
     "started_at": str,
     "finished_at": str,
+    "assisted": "boolean",
 }
 
 
@@ -73,6 +75,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: not a table of judgments ({' '.join(str(error).split())[:100]}); restore it, or move it away and import again"
         ) from None
+    if list(frame.columns) == COLUMNS[:-1]:  # an earlier version's
+        frame = frame.assign(assisted=False).astype({"assisted": "boolean"})
     if list(frame.columns) != COLUMNS:
         raise UserError(f"{path}: columns must be {', '.join(COLUMNS)}; restore it, or move it away and import again")
     return frame

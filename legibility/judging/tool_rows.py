@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -53,9 +54,17 @@ class RowMaker:
         self.study, self.tool, self.rater = study, tool, rater
         self._unnamed: set[str] = set()
 
-    def rows(self, where: str, record: Any, who: Any, *, participant: str = "") -> Iterator[Located]:
-        """The rows of a record with item_id, answer and perhaps more. who: the rater's name or number, as it stands there."""
+    def rows(
+        self, where: str, record: Any, who: Any, *, participant: str = "", slot: int | None = None
+    ) -> Iterator[Located]:
+        """The rows of a record with item_id, answer and perhaps more.
+
+        who: the rater's name or number, as it stands there; slot: from 1, where our own page says which list it was.
+        """
+        assisted = self.study.assisted[slot - 1] if slot is not None else frozenset[str]()
         for row in self._rows(printable(where), record, who, participant):
+            if isinstance(row, Judgment) and row.item_id in assisted:
+                row = replace(row, assisted=True)
             yield where, row
 
     def _rows(self, where: str, record: Any, who: Any, participant: str) -> Iterator[Row]:

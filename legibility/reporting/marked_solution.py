@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from legibility.evaluation.doubts import Doubt
+from legibility.evaluation.doubts import Doubt, doubted
 from legibility.problems.records import Problem
 from legibility.problems.truth import GradedStep, grade_steps, missing_steps
 
@@ -96,17 +96,11 @@ def _line(line: str, start: int, here: list[GradedStep]) -> Line:
     return Line([p for p in pieces if p.text], "✗" if wrong else "✓" if here else "", "; ".join(reasons))
 
 
-LEAST_DOUBT = 0.2
-"""Tokens below this share of the most doubted one's are not marked, or half of every text would be."""
-
-
 def _doubted(line: Line, start: int, doubt: Doubt | None) -> Line:
     """The line with its pieces cut at the tokens that are doubted."""
-    worst = -min((t.share for t in doubt.tokens), default=0.0) if doubt is not None else 0.0
-    if doubt is None or worst <= 0:
+    marked = [(d.start - start, d.end - start, d.strength) for d in doubted(doubt.tokens)] if doubt is not None else []
+    if not marked:
         return line
-    marked = [(t.start - start, t.end - start, -t.share / worst) for t in doubt.tokens]
-    marked = [m for m in marked if m[2] >= LEAST_DOUBT]
     pieces, at = [], 0
     for piece in line.pieces:
         end = at + len(piece.text)

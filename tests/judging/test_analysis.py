@@ -7,11 +7,9 @@ import shutil
 
 import pytest
 
-from legibility.errors import UserError
-from legibility.judging.analysis import AnalyzedStudy, analyze, analyze_study
+from legibility.judging.analysis import AnalyzedStudy, analyze
 from legibility.judging.results import write_results
 from legibility.judging.simulate import simulate_study
-from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import TABLE, Judgment, read_table, to_frame, write_table
 from tests.judging.world import made_up_candidates, made_up_study, pretend_people
 from tests.support import legibility
@@ -27,10 +25,26 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
     assert "no judgments yet" in legibility("analyze", study.path).err
     write_table(study.path / TABLE, to_frame([Judgment("ffffffffffff", "server:slot-1", True, tool="server")]))
     assert "not in this study" in legibility("analyze", study.path).err
+
+
+def test_with_everybody_excluded_the_reasons_and_counts_are_told(tmp_path, tiny_run):
+    rules = "exclusion: {min_median_seconds: 1000}\nanalysis: {bootstrap: 100}\n"
+    study = made_up_study(tmp_path / "study", rules, candidates=made_up_candidates(origin=tiny_run.path))
     pretend_people(study)
-    with pytest.raises(UserError, match="every rater is excluded"):
-        analyze_study(StudyFolder.open(study.path))
-    assert not (study.path / "analysis").exists()
+    said = legibility("analyze", study.path)
+    lines = said.out.splitlines()
+    assert said.code == 0 and lines[0] == (
+        "no judgment counts: 6 of 6 raters are excluded, and with them all 84 judgments"
+    )
+    assert lines[1] == "6 excluded by min_median_seconds" and "too fast (median" in said.out and "nan" not in said.out
+    assert sum(line.endswith("(nobody excluded)") for line in lines) == 6
+    assert not (tiny_run.path / "human.json").exists() and "nobody's judgments count" in said.out
+    found = analyze(study, read_table(study.path / TABLE))
+    assert (found.conditions, found.differences, found.verifiers, found.raters_kept) == ([], [], {}, 0)
+    assert (found.krippendorff_alpha, found.mixed_model, found.judgments.analysed) == (None, None, 0)
+    assert found.excluded_by == {"min_median_seconds": 6} and len(found.without_exclusion.conditions) == 6
+    page = (study.path / "analysis/results.html").read_text()
+    assert "6 by min_median_seconds" in page and "nobody excluded" in page and ">nan" not in page
 
 
 def test_results_stand_with_and_without_exclusion(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
 from legibility.judging.store import LOG, read_log
 from legibility.judging.study_schema import JudgmentEvent
@@ -227,7 +228,7 @@ def test_hostile_text_is_shown_as_text(tmp_path, rater):
             assert "\n".join(lines) == clean
             assert (
                 one.driver.execute_script(
-                    "return document.querySelectorAll('#texts :not(h2):not(div):not(span)').length"
+                    "return document.querySelectorAll('#texts :not(h2):not(div):not(span):not(#shading):not(#shading *)').length"
                 )
                 == 0
             )
@@ -266,6 +267,115 @@ def test_the_clock_runs_out(tmp_path, rater):
     late, quick = judgments(study)
     assert late.timed_out is True and late.answer is False and late.seconds >= 1.5
     assert quick.timed_out is False and quick.answer is True and quick.seconds < 1.5
+
+
+def test_an_answer_is_taken_back_before_next_but_buys_no_time(tmp_path, rater):
+    study = made_up_study(tmp_path / "study", "practice: []\ntime_limit_seconds: 10\n", per_rater=2, attention=0)
+    with serving(study) as url:
+        one = rater()
+        one.open(url)
+        one.at("welcome").press(Keys.ENTER).at("pause").press(Keys.ENTER).at("item").press("f")
+        one.until(lambda: not one.hidden("more"))
+        one.press(Keys.ARROW_DOWN, "2").shot("undo")
+        one.press("u").until(lambda: one.hidden("more"))
+        assert one.hidden("chosen") and not one.hidden("texts") and one.driver.execute_script("return clock.value") < 1
+        one.driver.refresh()  # taken back is taken back
+        one.at("item").until(lambda: not one.hidden("answers"))
+        one.press("t").until(lambda: not one.hidden("more"))
+        assert one.text("chosen") == "You said: True." and not one.hidden("undo")
+        one.until(lambda: one.hidden("undo"))  # the time is over, the text is still there
+        one.press("u")
+        assert not one.hidden("more") and not one.hidden("texts")
+        one.press(Keys.ENTER).at("pause").press(Keys.ENTER).at("item").until(lambda: not one.hidden("expired"))
+        one.press("f").until(lambda: not one.hidden("more"))
+        one.press("u").until(lambda: not one.hidden("expired"))  # a guess without the text may be taken back
+        assert one.hidden("texts")
+        one.press("t").until(lambda: not one.hidden("more"))
+        one.press(Keys.ENTER).at("done")
+    first, second = judgments(study)
+    assert (first.answer, first.confidence, first.first_wrong_step, first.timed_out) == (True, None, None, False)
+    assert (second.answer, second.timed_out) == (True, True)
+
+
+def test_consent_comes_before_everything(tmp_path, rater):
+    """On the server and in the form: who declines leaves nothing, who agrees is asked once."""
+    rules = "practice: []\nconsent: {text: ['We keep your answers.', '<b>Stop</b> when you like.'], version: v2}\n"
+    study = made_up_study(tmp_path / "study", rules, per_rater=2, attention=0)
+    with serving(study) as url:
+        one = rater()
+        one.open(url)
+        one.at("consent").shot("consent")
+        assert one.text("consent-text") == "We keep your answers.<b>Stop</b> when you like."
+        one.press(Keys.TAB, Keys.TAB, Keys.ENTER).at("declined")
+        assert read_log(study.path / LOG) == []
+        one.press(Keys.TAB, Keys.ENTER).at("consent").press(Keys.TAB, Keys.ENTER).at("welcome")
+        one.driver.refresh()
+        one.at("welcome").press(Keys.ENTER)
+        one.judge("t")
+        assert read_log(study.path / LOG)[0].consent.version == "v2"
+        one.open((study.path / "formats" / "form.html").as_uri() + "#slot=2")
+        one.at("welcome").press(Keys.ENTER).at("consent").press(Keys.TAB, Keys.ENTER)
+        one.judge("t")
+        one.judge("f")
+        one.at("done").press(Keys.ENTER)
+    saved = tmp_path / "profile-one" / "downloads" / "answers-2.json"
+    one.until(saved.is_file)
+    agreed = json.loads(saved.read_text())["consent"]
+    assert agreed["version"] == "v2" and agreed["text"][0] == "We keep your answers." and agreed["at"].endswith("Z")
+    assert import_judgments(study, saved, "html").added == 2
+    saved.write_text(saved.read_text().replace('"v2"', '"v1"'))
+    with pytest.raises(UserError, match="consent: does not say"):
+        import_judgments(study, saved, "html")
+
+
+def test_doubts_are_shaded_where_they_belong(tmp_path, rater):
+    """Counted in characters as people see them, past emoji, line ends and marks that are made visible; on both pages."""
+    text = "\U0001f600\U0001f600 12 \u202e345\nso 6 and\n#### 6789"
+    study = hand_study(tmp_path / "study", [("first", text), ("second", text)], assisted="item")
+    script = "return [...document.querySelectorAll('#solution mark')].map(m => [m.textContent, m.className])"
+    expected = [["12", "doubt2"], ["6", "doubt1"], ["6789", "doubt3"]]
+    with serving(study) as url:
+        one = rater()
+        for address in (url, (study.path / "formats" / "form.html").as_uri() + "#slot=1"):
+            one.open(address)
+            one.at("welcome").press(Keys.ENTER)
+            seen = []
+            for name in ("a", "b"):
+                one.at("pause").press(Keys.ENTER).at("item")
+                seen.append(one.driver.execute_script(script))
+                lines = one.driver.execute_script(
+                    "return [...document.querySelectorAll('#solution .line')].map(l => l.textContent)"
+                )
+                assert "\n".join(lines) == text.replace("\u202e", "\ufffd")
+                assert one.hidden("shading") == (not seen[-1])
+                one.shot(f"doubts-{name}")
+                one.press("t").until(lambda: not one.hidden("more"))
+                one.press(Keys.ENTER)
+            assert sorted(seen) == [[], expected]
+            assert (seen[0] != []) == (study.slots[0][0] in study.assisted[0])
+        assert one.driver.execute_script("return document.querySelectorAll('#texts mark[onclick]').length") == 0
+
+
+def test_practice_survives_a_reload(tmp_path, rater):
+    study = made_up_study(tmp_path / "study", per_rater=2, attention=0)
+    with serving(study) as url:
+        one = rater()
+        one.open(url)
+        one.at("welcome").press(Keys.ENTER).at("pause").press(Keys.ENTER).at("item").press("f").at("pause")
+        said = one.text("pause-title"), one.text("pause-text")
+        one.driver.refresh()  # before the answer was read
+        one.at("pause")
+        assert (one.text("pause-title"), one.text("pause-text")) == said
+        one.press(Keys.ENTER).at("item")
+        assert one.text("item-title") == "Practice 2 of 2"
+        one.driver.refresh()
+        one.at("pause")
+        assert one.text("pause-title") == "Practice 2 of 2"
+        one.press(Keys.ENTER).at("item").press("f").at("pause").press(Keys.ENTER)
+        one.until(lambda: one.text("pause-title") == "1 of 2")
+        one.driver.refresh()
+        one.at("pause")
+        assert one.text("pause-title") == "1 of 2"
 
 
 def test_the_server_dies_while_an_item_is_judged(tmp_path, rater):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from legibility.errors import UserError
 from legibility.judging.importing import import_judgments
-from legibility.judging.readers import READERS
+from legibility.judging.readers import READERS, slot_of
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import COLUMNS, TABLE, Judgment, read_table
 from legibility.judging.tool_rows import Remark
@@ -323,3 +323,46 @@ def test_whatever_the_file_it_is_taken_or_refused_in_one_line(exported, good, tm
     if not fuzzed.exists():
         shutil.copytree(exported.path, fuzzed)
     check_import(StudyFolder.open(fuzzed), tmp_path_factory.getbasetemp(), tool, content)
+
+
+def fill(study, slot: int, path, order=None, rows: int | None = None, rater: str = ""):
+    """The sheet of a slot with nothing but `answer` filled in, as a spreadsheet saves it."""
+    sheet = pd.read_csv(study.path / f"formats/csv/slot-{slot:02d}.csv", dtype=str, keep_default_na=False)
+    sheet["answer"] = "TRUE"
+    sheet["rater"] = rater
+    sheet.sort_values(order or "answer", kind="stable").head(rows).to_csv(path, index=False)
+    return path
+
+
+def test_a_sheet_with_answers_alone_is_its_slots(study, tmp_path):
+    done = import_judgments(study, fill(study, 2, tmp_path / "back (1).csv"), "csv")
+    assert (done.added, done.refused) == (10, []) and "slot 2" in done.remarks[0].text
+    assert set(read_table(study.path / TABLE).rater) == {"csv:slot-2"}
+    result = legibility(
+        "import", study.path, fill(study, 1, tmp_path / "x.csv", order="item_id", rows=9), "--from", "csv"
+    )
+    assert result.code == 0 and "9 judgments added" in result.out and "slot 1" in result.err
+    assert import_judgments(study, tmp_path / "x.csv", "csv", rater="anna").added == 9
+    assert set(read_table(study.path / TABLE).rater) == {"csv:slot-1", "csv:slot-2", "csv:anna"}
+
+
+def test_whose_a_sheet_is_may_stay_open(study, tmp_path):
+    """Two slots with the same items: their order tells them apart, then the file's name, then nothing does."""
+    study.slots = [study.slots[0], study.slots[0][::-1]]
+    sheet, reverse = study.slots
+    checks = {
+        tuple(sheet): ("a", 1),
+        tuple(reverse): ("a", 2),
+        tuple(sorted(sheet)): ("a", None),
+        tuple(sorted(reverse)): ("slot-02 (1)", 2),
+        (): ("slot-02", None),
+        ("nothing", *sheet): ("a", 1),
+    }
+    for ids, (name, slot) in checks.items():
+        assert slot_of(ids, study, tmp_path / f"{name}.csv") == slot, name
+    sorted_sheet = fill(study, 1, tmp_path / "b.csv", order="item_id")
+    refused = import_judgments(study, sorted_sheet, "csv").refused
+    assert len(refused) == 10 and "--rater" in refused[0].reason
+    both = fill(study, 1, tmp_path / "slot-01.csv", rater="anna")
+    assert import_judgments(study, both, "csv").added == 10
+    assert set(read_table(study.path / TABLE).rater) == {"csv:anna"}

@@ -206,6 +206,22 @@ def test_one_address_takes_no_more_slots_than_the_limit(study):
     assert "10.0.0" not in (study.path / LOG).read_text()
 
 
+def test_who_has_not_agreed_leaves_nothing_behind(tmp_path):
+    rules = "consent:\n  text: [We keep your answers., You may stop at any time.]\n  version: v2\n"
+    study = made_up_study(tmp_path / "agreed", rules, per_rater=4)
+    store = Store(study)
+    assert store.start(None, {"PROLIFIC_PID": "P"}) is None and store.start(None, {}, consent="v1") is None
+    assert (study.path / LOG).read_bytes() == b"" and len(store.free_slots) == 6
+    token = store.start(None, {}, consent="v2").token
+    store.close()
+    (claim,) = read_log(study.path / LOG)
+    assert (claim.consent.version, claim.consent.text) == ("v2", ["We keep your answers.", "You may stop at any time."])
+    assert claim.consent.at == claim.at
+    again = Store(study)
+    assert again.start(token, {}).consent == claim.consent  # who comes back has agreed
+    again.close()
+
+
 def test_only_the_owner_can_read_the_log_of_tokens(study):
     log = study.path / LOG
     log.touch(mode=0o644)

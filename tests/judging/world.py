@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from legibility.game.condition import HELD_OUT_JUDGE, Condition, Judge, verifier
+from legibility.judging.assistance import Adviser
 from legibility.judging.candidates import COLUMNS, Candidates
 from legibility.judging.export import export_study
 from legibility.judging.joined_table import study_conditions
@@ -25,6 +26,7 @@ from legibility.judging.protocol import AnalysisRules
 from legibility.judging.simulated_raters import SimulatedRaters, draw
 from legibility.judging.study_folder import StudyFolder
 from legibility.judging.table import TABLE, Judgment, to_frame, write_table
+from legibility.models.verifier import Explanation, TokenShare
 from legibility.problems.records import Problem
 
 PROVERS = (
@@ -73,7 +75,17 @@ def made_up_candidates(problems: int = 80, samples: int = 4, seed: int = 0, orig
             for c, n in zip(chosen.correct, noise, strict=True)
         ]
 
-    return Candidates(pd.DataFrame(rows, columns=COLUMNS), asked, "made-up", origin, score)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    return Candidates(frame, asked, "made-up", origin, score, lambda index: Adviser(verifier(index or 1), explain))
+
+
+def explain(problem: Problem, text: str) -> Explanation:
+    """A verifier that doubts numbers, long ones more, and the end of the text a little; it likes words."""
+    found = [
+        TokenShare(m[0], *m.span(), -float(len(m[0])) if m[0].isdigit() else 0.1) for m in re.finditer(r"\S+|\s", text)
+    ]
+    found.append(TokenShare("", len(text), len(text), -0.5))
+    return Explanation(sum(t.share for t in found) + 1, 1.0, found)
 
 
 def made_up_study(
@@ -89,7 +101,7 @@ def made_up_study(
     return StudyFolder.open(export_study(candidates or made_up_candidates(), folder, **{**settings, **options}).path)
 
 
-def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "practice: []\n") -> StudyFolder:
+def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "practice: []\n", **options) -> StudyFolder:
     """A study of one rater who sees exactly these (problem, solution) texts, without checks; labels alternate."""
     problems = {f"p{i}": Problem(f"p{i}", question, "1") for i, (question, _) in enumerate(texts)}
     rows = []
@@ -100,11 +112,23 @@ def hand_study(folder: Path, texts: list[tuple[str, str]], protocol: str = "prac
             ("game", 0, "helpful", f"p{i}", text, not correct, 0.0, 1, None),
         ]
     candidates = Candidates(
-        pd.DataFrame(rows, columns=COLUMNS), problems, "by hand", None, lambda chosen: [{} for _ in range(len(chosen))]
+        pd.DataFrame(rows, columns=COLUMNS),
+        problems,
+        "by hand",
+        None,
+        lambda chosen: [{} for _ in range(len(chosen))],
+        lambda index: Adviser(verifier(0), explain),
     )
     half = len(texts) // 2
     return made_up_study(
-        folder, protocol, candidates=candidates, per_condition=2 * half, raters=2, per_rater=2 * half, attention=0
+        folder,
+        protocol,
+        candidates=candidates,
+        per_condition=2 * half,
+        raters=2,
+        per_rater=2 * half,
+        attention=0,
+        **options,
     )
 
 
