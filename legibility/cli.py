@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import typer
 
 import legibility
+from legibility.command_output import LogFile, Quiet, command_output
 from legibility.errors import Interrupted, as_line
 from legibility.judging.commands import add_commands
 from legibility.shipped_configs import SHIPPED, find_config
@@ -74,6 +75,8 @@ def train(
         bool, typer.Option("--quick", help="Play everything small, in about a minute: one round, to look at.")
     ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
     from legibility.quick_game import quick_game
@@ -81,18 +84,20 @@ def train(
     small = quick_game(config, overrides or ()) if quick else None
     settings = small.settings if small else legibility.load_config(config, overrides or ())
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
-    run = legibility.train(
-        settings,
-        folder,
-        resume=resume,
-        force=force,
-        quick=small.made_smaller if small else None,
-        base_dir=find_config(config).base_dir,
-    )
-    if report and not _newer(run.path / "report.html", run.path / "summary.json"):
-        typer.echo(f"report: {legibility.report(run.path)}")
-    if quick:
-        typer.echo(f"quick: a small game, its numbers measure nothing; the whole one: legibility train {config}")
+    with command_output(quiet, log_file) as progress:
+        run = legibility.train(
+            settings,
+            folder,
+            resume=resume,
+            force=force,
+            quick=small.made_smaller if small else None,
+            base_dir=find_config(config).base_dir,
+            progress=progress,
+        )
+        if report and not _newer(run.path / "report.html", run.path / "summary.json"):
+            progress.result(f"report: {legibility.report(run.path)}")
+        if quick:
+            progress.note(f"quick: a small game, its numbers measure nothing; the whole one: legibility train {config}")
 
 
 def _newer(page: Path, source: Path) -> bool:
@@ -163,11 +168,14 @@ def evaluate(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs new training.")] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Robustness, legibility tax and probes of a run: evaluation/*.json, summary.json and the report."""
-    legibility.evaluate(run, quick=quick, overrides=overrides or ())
-    if report:
-        typer.echo(f"report: {legibility.report(run)}")
+    with command_output(quiet, log_file) as progress:
+        legibility.evaluate(run, quick=quick, overrides=overrides or (), progress=progress)
+        if report:
+            progress.result(f"report: {legibility.report(run)}")
 
 
 @app.command()
@@ -184,9 +192,14 @@ def attack(
         typer.Option(help="What the attacker is paid (default: attack.rewards)."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, SRC and CGC, half the step cap.")] = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Train sneaky-only provers against frozen verifiers and record how many steps each exploit takes."""
-    legibility.attack(run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or ())
+    with command_output(quiet, log_file) as progress:
+        legibility.attack(
+            run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or (), progress=progress
+        )
 
 
 @app.command()
@@ -215,6 +228,8 @@ def weak_to_strong(
         bool, typer.Option("--quick", help="One seed, two sizes, everything once, under 3 minutes.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the experiment's folder if it exists.")] = False,
+    quiet: Quiet = False,
+    log_file: LogFile = None,
 ) -> None:
     """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""
     from legibility.config_file import load_config
@@ -224,10 +239,15 @@ def weak_to_strong(
 
     settings = load_config(config, overrides or (), ExperimentSettings)
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
-    run = run_experiment(
-        settings.quick() if quick else settings, folder, resume=resume, base_dir=find_config(config).base_dir
-    )
-    typer.echo(f"report: {write_report(run)}")
+    with command_output(quiet, log_file) as progress:
+        run = run_experiment(
+            settings.quick() if quick else settings,
+            folder,
+            resume=resume,
+            base_dir=find_config(config).base_dir,
+            progress=progress,
+        )
+        progress.result(f"report: {write_report(run)}")
 
 
 add_commands(app)

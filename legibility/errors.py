@@ -49,7 +49,7 @@ class Interrupted(BaseException):
     def __str__(self) -> str:
         by = "stopped by Ctrl-C" if self.signum == signal.SIGINT else f"stopped by {signal.Signals(self.signum).name}"
         if self.phase is None:
-            return by
+            return f"{by}: what was finished is kept"
         return f"{by} in {self.phase}: its work so far is gone, every finished phase is kept"
 
 

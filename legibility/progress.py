@@ -1,9 +1,9 @@
 """What a run shows while it works: one live line per phase, and a permanent line when a phase ends.
 
-On a terminal this is rich's progress bar (phase, step, role accuracies, scores, KL, time left);
-elsewhere plain lines now and then, an event a line however narrow the window. Names and paths are shown as
-they are: what would be markup or an escape code in them is text. The same numbers go to the trackers accelerate
-knows.
+On a terminal this is a live line (legibility.live_line: step, share done, time left, phase, its numbers);
+elsewhere plain lines now and then, an event a line however narrow the window. A log file gets the same lines. Names
+and paths are shown as they are: what would be markup or an escape code in them is text. The same numbers go to the
+trackers accelerate knows.
 """
 
 from __future__ import annotations
@@ -17,17 +17,31 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
+from legibility.live_line import live_line
+from legibility.log_file import LogFile
 from legibility.printable import printable
 
 
 class Progress:
-    """Live display of one phase at a time."""
+    """Live display of one phase at a time.
 
-    def __init__(self, console: Console | None = None, quiet: bool = False, plain_every: float = 10.0) -> None:
-        self.console = console or Console(stderr=False, quiet=quiet, highlight=False)
+    quiet: show nothing. only_warnings: show warnings, on stderr, and `result`. log: a file that gets every line.
+    """
+
+    def __init__(
+        self,
+        console: Console | None = None,
+        quiet: bool = False,
+        plain_every: float = 10.0,
+        *,
+        only_warnings: bool = False,
+        log: LogFile | None = None,
+    ) -> None:
+        self.console = console or Console(stderr=only_warnings, quiet=quiet, highlight=False)
+        self.only_warnings, self.log = only_warnings, log
         stream = self.console.file
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
@@ -63,30 +77,21 @@ class Progress:
         self._stop_bar()
         self._phase, self._name = name, f"{name} ({detail})" if detail else name
         self._total, self._started, self._last_line = total, time.time(), time.time()
-        if self.console.is_terminal and not self.console.quiet:
-            self._bar = RichProgress(
-                SpinnerColumn(),
-                TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[shown]}"),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
+        if self.console.is_terminal and not self.console.quiet and not self.only_warnings:
+            self._bar = live_line(self.console)
             self._bar.start()
-            self._task = self._bar.add_task(_shown(self._name), total=total, shown="")
+            self._task = self._bar.add_task(printable(self._name), total=total, shown="")
 
     def step(self, step: int, shown: Mapping[str, float], tracked: Mapping[str, float] | None = None) -> None:
         """Report progress inside the phase: `shown` on screen, `tracked` (default the same) to trackers."""
         text = format_numbers(shown)
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, shown=text)
-        elif time.time() - self._last_line > self.plain_every:
+            self._bar.update(self._task, completed=step, shown=printable(text))
+        if time.time() - self._last_line > self.plain_every:
             self._last_line = time.time()
             rate = (time.time() - self._started) / max(step, 1)
             left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
-            self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"))
+            self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"), show=self._bar is None)
         if self._accelerator is not None:
             self._global_step += 1
             values = {f"{self._phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
@@ -113,10 +118,22 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """A permanent line that is marked as a warning."""
-        self._line(f"[yellow]![/yellow] {_shown(text)}")
+        self._line(f"[yellow]![/yellow] {_shown(text)}", warning=True)
 
-    def _line(self, markup: str) -> None:
-        self.console.print(markup, soft_wrap=not self.console.is_terminal)
+    def result(self, text: str) -> None:
+        """What the command was for, on stdout; shown even where only warnings are."""
+        if not self.console.quiet:
+            print(printable(text), flush=True)
+        self._log(printable(text))
+
+    def _line(self, markup: str, *, show: bool = True, warning: bool = False) -> None:
+        if show and (warning or not self.only_warnings):
+            self.console.print(markup, soft_wrap=not self.console.is_terminal)
+        self._log(Text.from_markup(markup).plain)
+
+    def _log(self, line: str) -> None:
+        if self.log is not None:
+            self.log.add(line.strip())
 
     def _stop_bar(self) -> None:
         if self._bar is not None:

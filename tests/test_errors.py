@@ -54,7 +54,7 @@ def test_an_os_error_keeps_its_own_path_and_kind():
 
 def test_an_interruption_says_by_what_and_what_is_lost():
     stop = Interrupted(signal.SIGINT)
-    assert (str(stop), stop.exit_code) == ("stopped by Ctrl-C", 130)
+    assert (str(stop), stop.exit_code) == ("stopped by Ctrl-C: what was finished is kept", 130)
     stop = Interrupted(signal.SIGTERM)
     stop.phase = "runs/a/base"
     assert stop.exit_code == 143 and "SIGTERM in runs/a/base: its work so far is gone" in str(stop)
