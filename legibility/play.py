@@ -88,7 +88,7 @@ def train(
         if begun != config:
             aside = extend(run, begun.game.rounds, config)
             progress.note(
-                f"{begun.game.rounds} rounds become {config.game.rounds}; what told of all of them is kept in {aside}"
+                f"game.rounds {begun.game.rounds} -> {config.game.rounds}: what told of the shorter game is kept in {aside}"
             )
         if not problems_file.exists():
             write_problems(problems_file, splits)

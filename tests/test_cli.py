@@ -13,7 +13,7 @@ import pytest
 import yaml
 from setuptools import find_packages
 
-from legibility import __version__
+from legibility import __version__, cli
 from legibility.shipped_configs import SHIPPED
 from tests.support import ROOT, legibility, sums
 
@@ -381,6 +381,17 @@ def test_short_help_and_version_everywhere():
     for command in ([], ["train"], ["new"], ["judge"], ["weak-to-strong"]):
         assert legibility(*command, "-h").out == legibility(*command, "--help").out
     assert legibility("--version").out == f"legibility {__version__}\n"
+
+
+def test_the_command_that_goes_on_is_the_one_that_was_typed():
+    for typed in (
+        "train nano --quick",
+        "train my-game.yaml game.rounds=6 --out 'my run'",
+        "weak-to-strong x.yaml --quick",
+    ):
+        assert cli._again(shlex.split(typed)) == f"legibility {typed} --resume"
+    for typed in ("train nano game.rounds=6 --resume", "evaluate runs/nano --quick --log-file log"):
+        assert cli._again(shlex.split(typed)) == f"legibility {typed}"
 
 
 def test_configs_lists_what_is_shipped_and_prints_one():

@@ -52,7 +52,7 @@ def test_a_longer_game_is_the_one_that_was_played_at_once(
     monkeypatch.undo()
     result = legibility(*command)
     assert result.code == 0, result
-    assert "1 rounds become 2" in result.out and "earlier/rounds_01" in result.out
+    assert "game.rounds 1 -> 2: what told" in result.out and "earlier/rounds_01" in result.out
 
     got, expected = results(copied), results(tiny_run.path)
     own = {name for name in got if name.startswith("earlier/")}
