@@ -402,7 +402,8 @@ def test_configs_lists_what_is_shipped_and_prints_one():
 
 def test_a_shell_completes_commands_options_and_shipped_configs(here):
     """In a real bash, with the script that --show-completion prints; where no config begins like that it offers files."""
-    (here / "legibility").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m legibility "$@"\n')
+    entry = f"#!{sys.executable}\nfrom legibility.cli import main\n\nmain()\n"  # as pip writes it
+    (here / "legibility").write_text(entry)
     (here / "legibility").chmod(0o755)
     asked = ["legibility tra", "legibility train na", "legibility train --res", "legibility train zz"]
     script = 'eval "$(_LEGIBILITY_COMPLETE=source_bash legibility)"\n' + "".join(
