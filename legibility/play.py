@@ -162,7 +162,7 @@ def finished(out: Path, config: Config) -> bool:
     made = game_phases(config)
     if not all(run.is_done(phase) for phase in made):
         return False
-    _ = run.problems_file  # raises where it is not what the run wrote
+    _ = run.manifest(), run.problems_file  # raise where they are not what the run wrote
     if (run.path / RESOURCES).is_file():
         read_stored(run.path / RESOURCES, Resources, fix="delete it")
     for phase in made:

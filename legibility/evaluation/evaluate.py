@@ -25,7 +25,7 @@ from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
-from legibility.evaluation.summary import write_summary
+from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.game.run_folder import RunFolder
 from legibility.progress import Progress
@@ -137,6 +137,10 @@ def _steps(value: float | None) -> str:
 def refresh_summary(run: EvaluationRun) -> None:
     """Rewrite the summary of a finished run; one that is still going has none yet."""
     if (run.folder.path / SUMMARY).is_file():
+        for file in lost_sections(run.folder):
+            run.progress.warn(
+                f"{file}: gone, and with it its part of {SUMMARY}; legibility evaluate {run.folder.path} makes both again"
+            )
         summary = write_summary(run.folder, device=run.game.device)
         write_doubts(run.folder, run.game.device)
         if summary.judge_doubt:

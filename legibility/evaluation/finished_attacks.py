@@ -26,11 +26,13 @@ class FinishedAttack:
 def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
     """Every finished attack, one per verifier, reward and seed (the longest), in that order.
 
-    Raises UserError for files that were changed.
+    Raises UserError for files that were changed or taken away.
     """
     best: dict[tuple[int, str, int], FinishedAttack] = {}
-    for done in sorted((run.path / FOLDER).glob("v*/DONE")):
-        phase = f"{FOLDER}/{done.parent.name}"
+    for folder in sorted((run.path / FOLDER).glob("v*")):
+        phase = f"{FOLDER}/{folder.name}"
+        if not run.is_done(phase):
+            continue
         training = run.stored(phase, TRAINING, AttackTraining)
         exploited = training.steps_to_exploit is not None
         record = AttackRecord(

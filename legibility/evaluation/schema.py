@@ -10,6 +10,7 @@ Judges, sets of text and arms are records here and keys in the files (legibility
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, Field, RootModel
@@ -306,17 +307,21 @@ Section: TypeAlias = BaseModel | Sequence[BaseModel]
 
 def write_section(run: RunFolder, name: str, section: Section) -> None:
     """Write a section (a model, or a list of rows) as evaluation/<name>.json."""
-    folder = run.path / FOLDER
-    folder.mkdir(exist_ok=True)
-    model = SECTION_FILES[name]
-    write_stored(folder / f"{name}.json", section if isinstance(section, model) else model.model_validate(section))
+    file, model = section_file(run, name), SECTION_FILES[name]
+    file.parent.mkdir(exist_ok=True)
+    write_stored(file, section if isinstance(section, model) else model.model_validate(section))
+
+
+def section_file(run: RunFolder, name: str) -> Path:
+    """Where a section stands."""
+    return run.path / FOLDER / f"{name}.json"
 
 
 def read_evaluation(run: RunFolder) -> Evaluation | None:
     """Every section an evaluation has written, or None. Raises UserError for a file that cannot be read."""
     found = {}
     for name, model in SECTION_FILES.items():
-        file = run.path / FOLDER / f"{name}.json"
+        file = section_file(run, name)
         if file.is_file():
             section = read_stored(file, model, fix=f"legibility evaluate {run.path} --quick writes it again")
             found[name] = section.root if isinstance(section, RootModel) else section

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from legibility.config import Config
+from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples, bootstrap_stream, share, shared_resamples
 from legibility.evaluation.judge_reading import read_judge
-from legibility.evaluation.schema import read_evaluation
+from legibility.evaluation.schema import SECTION_FILES, read_evaluation, section_file
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.summary_schema import (
     SUMMARY,
@@ -33,6 +35,7 @@ from legibility.evaluation.summary_schema import (
     Summary,
     SummaryDecoding,
     VerifierSummary,
+    read_summary,
 )
 from legibility.evaluation.texts import by_problem, test_texts, valid
 from legibility.game.condition import (
@@ -66,6 +69,16 @@ def write_summary(run: RunFolder, device: str = "cpu", team: Team | None = None)
     summary = summarise(run, device=device, team=team)
     write_stored(run.path / SUMMARY, summary)
     return summary
+
+
+def lost_sections(run: RunFolder) -> list[Path]:
+    """Files of sections that summary.json has and evaluation/ has no more. None for a summary that cannot be read."""
+    try:
+        evaluation = read_summary(run.path / SUMMARY).evaluation
+    except UserError:  # it is about to be written anew
+        return []
+    known = [] if evaluation is None else [name for name in SECTION_FILES if getattr(evaluation, name) is not None]
+    return [file for name in known if not (file := section_file(run, name)).is_file()]
 
 
 def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team: Team | None = None) -> Summary:

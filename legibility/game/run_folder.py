@@ -177,10 +177,15 @@ class RunFolder:
         return parse_settings(with_new_names(self.settings(), schema), str(self.config_file), schema)
 
     def write_manifest(self, *, base_dir: Path | None = None, **facts: Any) -> None:
-        """Record versions, commit, hardware, what settings and problems are, and the facts of `Manifest` given; once."""
+        """Record versions, commit, hardware, what settings and problems are, and the facts of `Manifest` given; once.
+
+        Raises UserError where a run that has begun lost its manifest: another one would tell of another moment.
+        """
         target = self.path / MANIFEST
         facts["base_dir"] = None if base_dir is None else seen_from(self.path, base_dir)
         if not target.exists():
+            if self.finished_phases():
+                raise UserError(f"{target}: missing, though the run has finished phases; restore it from a copy")
             created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             hashes = {name: sha256(self.path / name) for name in (CONFIG, PROBLEMS) if (self.path / name).is_file()}
             write_stored(target, Manifest(created=created, **_environment(), **facts, sha256=hashes))
@@ -207,8 +212,19 @@ class RunFolder:
         return self.path / phase
 
     def is_done(self, phase: str) -> bool:
-        """Whether a phase is finished (its files are not checked: see `verified`)."""
-        return (self.folder(phase) / DONE).is_file()
+        """Whether a phase is finished (its files are not checked: see `verified`).
+
+        Raises UserError for a folder without its DONE: a phase gets its name with it, so somebody took it away.
+        """
+        folder = self.folder(phase)
+        if (folder / DONE).is_file():
+            return True
+        if folder.exists():
+            raise UserError(
+                f"{folder / DONE}: missing, so nothing says that this phase is whole; restore it, or delete {folder} to "
+                "redo the phase"
+            )
+        return False
 
     @contextmanager
     def phase(self, phase: str) -> Iterator[Path]:

@@ -110,6 +110,8 @@ def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
         parts = [run.verified(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
+    if not recorded.is_file() and run.manifest().sha256 is not None:  # the oldest runs have no hashes
+        raise UserError(f"{recorded}: missing; restore it from a copy")
     if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):
         raise UserError(f"{file}: changed since the run wrote it; restore it from a copy")
     return read_solutions(file)

@@ -1,7 +1,7 @@
 """Files of a finished run with a bit flipped, cut in half, emptied or deleted; then every command that reads a run.
 
-A command has to refuse with one line that names the file or its phase, or to do what it does to the run that
-nobody damaged: what it writes and prints is compared. `train --resume` also answers for what it would keep.
+A command has to refuse or to warn with one line that names the file or its phase, or to do what it does to the run
+that nobody damaged: what it writes and prints is compared. `train --resume` also answers for what it would keep.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from soaking.world import ATTACK, World, copy
 DAMAGES = ("a bit flipped", "cut in half", "emptied", "deleted")
 RUN = "finished"
 """The copy has the name of the run it is one of, which stands in its summary."""
+ROUNDING = 1e-6
 QUESTION = "Tom has 3 pens. Ann has 4."
 
 
@@ -70,6 +71,7 @@ class Damaged:
     kinds: set[str] = field(default_factory=set)
     trials: int = 0
     refused: int = 0
+    warned: int = 0
     right: int = 0
     faults: dict[str, int] = field(default_factory=dict)
 
@@ -184,10 +186,20 @@ def _try(
             return f"a line that does not name it: {' '.join(ended.err.split())[-160:]}"
         row.refused += 1
         return None
-    wrong = [n for n in differences(settled(place), reference.files) if n != f"{RUN}/{file}" or n in reference.products]
+    found = settled(place)
+    # scores that were deleted are computed again, in other company: they differ in the last bits
+    wrong = [
+        n
+        for n in differences(found, reference.files, rounding=ROUNDING)
+        if n != f"{RUN}/{file}" or n in reference.products
+    ]
+    if f"{RUN}/{file}" in " ".join(f"{ended.err} {ended.out}".split()):  # goes on without it, and says so
+        row.warned += 1
+        return None
     if wrong:
         return f"another result, without a word ({', '.join(wrong[:3])})"
-    if _lines(ended.out) != _lines(reference.ended.out):
+    made_again = found.get(f"{RUN}/{file}") == reference.files.get(f"{RUN}/{file}")  # and says that it makes it
+    if not made_again and _lines(ended.out) != _lines(reference.ended.out):
         return "prints something else"
     row.right += 1
     return None
@@ -214,16 +226,17 @@ def harm(path: Path, damage: str, rng: random.Random) -> None:
 def table(rows: list[Damaged]) -> str:
     """The rows as markdown, with their sum and every fault."""
     lines = [
-        "| files | kinds | trials | refused with one line that names it | right all the same | fell |",
-        "|---|---|---|---|---|---|",
+        "| files | kinds | trials | refused with one line that names it | went on with a line that names it | right all the same | fell |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r.name} | {len(r.kinds)} | {r.trials} | {r.refused} | {r.right} | {sum(r.faults.values())} |" for r in rows
+        f"| {r.name} | {len(r.kinds)} | {r.trials} | {r.refused} | {r.warned} | {r.right} | {sum(r.faults.values())} |"
+        for r in rows
     ]
     sums = [
         sum(column)
         for column in zip(
-            *((len(r.kinds), r.trials, r.refused, r.right, sum(r.faults.values())) for r in rows), strict=True
+            *((len(r.kinds), r.trials, r.refused, r.warned, r.right, sum(r.faults.values())) for r in rows), strict=True
         )
     ]
     lines.append("| **all** | " + " | ".join(f"**{n}**" for n in sums) + " |")

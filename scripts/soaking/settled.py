@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ def _names_times(path: Path) -> bool:
     return _without(record) != record
 
 
-def differences(found: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
-    """Files that differ or that one side lacks."""
-    return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+def differences(found: dict[str, bytes], expected: dict[str, bytes], rounding: float = 0.0) -> list[str]:
+    """Files that differ or that one side lacks. rounding: numbers in JSON files that are as near as this are the same."""
+    return sorted(
+        name
+        for name in found.keys() | expected.keys()
+        if found.get(name) != expected.get(name)
+        and not (rounding and name.endswith(".json") and _near(found.get(name), expected.get(name), rounding))
+    )
+
+
+def _near(one: bytes | None, other: bytes | None, rounding: float) -> bool:
+    try:
+        return one is not None and other is not None and _same(json.loads(one), json.loads(other), rounding)
+    except ValueError:
+        return False
+
+
+def _same(one: Any, other: Any, rounding: float) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k], rounding) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, b, rounding) for a, b in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=0.0, abs_tol=rounding)
+    return bool(one == other)

@@ -75,3 +75,6 @@ def test_a_changed_attack_is_refused(run):
     (run.path / "evaluation/attacks/v01_src_s0_c5/training.json").write_text("{}")
     with pytest.raises(UserError, match="changed"):
         finished_attacks(run)
+    (run.path / "evaluation/attacks/v01_src_s0_c5/DONE").unlink()
+    with pytest.raises(UserError, match="v01_src_s0_c5/DONE: missing"):
+        finished_attacks(run)

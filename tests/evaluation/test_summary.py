@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from legibility.evaluation.summary import write_summary
+from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.game.run_folder import RunFolder
 from legibility.grading.style import style_of
 from legibility.models.verifier import Verifier
@@ -184,3 +185,13 @@ def test_a_summary_can_be_written_again(summary, tiny_run):
     assert (tiny_run.path / "summary.json").read_bytes() == before
     seconds = [tiny_run.done_record(p).seconds for p in tiny_run.finished_phases()]
     assert summary["wall_seconds"] == pytest.approx(sum(seconds))
+
+
+def test_sections_that_are_gone_are_named(evaluated, tmp_path):
+    run = RunFolder(tmp_path / "copy")
+    shutil.copytree(evaluated.path, run.path)
+    assert lost_sections(run) == []
+    (run.path / "evaluation/tax.json").unlink()
+    assert lost_sections(run) == [run.path / "evaluation/tax.json"]
+    (run.path / "summary.json").write_text("{")
+    assert lost_sections(run) == []

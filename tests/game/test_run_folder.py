@@ -116,6 +116,14 @@ def test_a_changed_file_is_refused_by_name(run, damage):
     assert str(file) in str(caught.value) and "\n" not in str(caught.value) and caught.value.exit_code == 2
 
 
+def test_a_phase_whose_record_is_gone_is_no_unfinished_one(run):
+    """A phase gets its name with its DONE; readers would leave it out without a word."""
+    finish(run, "rounds/00/collection")
+    (run.folder("rounds/00/collection") / "DONE").unlink()
+    with pytest.raises(UserError, match=r"rounds/00/collection/DONE: missing.*restore it, or delete"):
+        run.rounds()
+
+
 def test_an_unfinished_phase_is_refused(run):
     with pytest.raises(UserError, match="not finished"):
         run.verified("rounds/00/verifier")
@@ -214,6 +222,10 @@ def test_the_manifest_is_written_once(run):
     assert first.seed == 3 and first.packages["torch"] and first.python
     run.write_manifest(seed=4)
     assert run.manifest() == first
+    finish(run)
+    (run.path / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"manifest\.json: missing, though the run has finished phases"):
+        run.write_manifest(seed=4)
 
 
 # ---------------------------------------------------------------- a finished run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -21,6 +22,13 @@ def test_merged_completions_are_checked_too(tiny_run, tmp_path):
     file.write_bytes(bytes(data))
     with pytest.raises(UserError, match=r"solutions\.parquet"):
         round_solutions(RunFolder.existing(copy), 0)
+    (copy / "rounds/00/solutions.sha256").unlink()
+    with pytest.raises(UserError, match=r"solutions\.sha256: missing"):
+        round_solutions(RunFolder.existing(copy), 0)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "sha256": None}))  # the oldest runs have no hashes
+    shutil.copy(tiny_run.path / "rounds/00/solutions.parquet", file)
+    assert len(round_solutions(RunFolder.existing(copy), 0))
 
 
 def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_path):

@@ -109,6 +109,22 @@ def test_a_command_that_does_not_come_out_the_same_is_found(tmp_path):
     assert f"| grow | 3 | {found.finished} | {found.lost} | 0 | 0 |" in kills.table([found])
 
 
+def test_rounding_is_no_difference_where_it_is_allowed():
+    one, other = b'{"a": [0.5, "x"], "n": 3}', b'{"a": [0.50000001, "x"], "n": 3}'
+    assert differences({"s.json": one}, {"s.json": other}) == ["s.json"]
+    assert differences({"s.json": one}, {"s.json": other}, rounding=1e-6) == []
+    for wrong in (
+        b'{"a": [0.501, "x"], "n": 3}',
+        b'{"a": [0.5, "y"], "n": 3}',
+        b'{"a": [0.5], "n": 3}',
+        b"",
+        b'{"n": 3}',
+    ):
+        assert differences({"s.json": one}, {"s.json": wrong}, rounding=1e-6) == ["s.json"]
+    assert differences({"s.jsonl": one}, {"s.jsonl": other}, rounding=1e-6) == ["s.jsonl"]
+    assert differences({"s.json": one}, {}, rounding=1e-6) == ["s.json"]
+
+
 def test_what_falls_over_is_counted_by_its_place():
     """Planted readers: one that is right, one that raises, one that hangs, one that talks without end."""
 
