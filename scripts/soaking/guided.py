@@ -43,7 +43,7 @@ def targets(scratch: Path) -> list[Target]:
     study = made_up_study(scratch / "study")
     exports = judging.tool_files(judging.good_files(study, scratch))
     return [
-        Target("grader", st.tuples(SOLUTIONS, st.text(max_size=12)), lambda pair, f: grade(*pair)),
+        Target("grader", st.tuples(SOLUTIONS, st.one_of(st.text(max_size=12), st.integers().map(str))), lambda pair, f: grade(*pair)),
         Target("step checker", SOLUTIONS, lambda text, f: check_steps(text)),
         *(Target(check.name, check.inputs, check.read) for check in CHECKS),
         Target("exports of judging tools", exports, lambda pair, f: judging.check_import(study, f, *pair)),
