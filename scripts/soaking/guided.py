@@ -43,7 +43,11 @@ def targets(scratch: Path) -> list[Target]:
     study = made_up_study(scratch / "study")
     exports = judging.tool_files(judging.good_files(study, scratch))
     return [
-        Target("grader", st.tuples(SOLUTIONS, st.one_of(st.text(max_size=12), st.integers().map(str))), lambda pair, f: grade(*pair)),
+        Target(
+            "grader",
+            st.tuples(SOLUTIONS, st.one_of(st.text(max_size=12), st.integers().map(str))),
+            lambda pair, f: grade(*pair),
+        ),
         Target("step checker", SOLUTIONS, lambda text, f: check_steps(text)),
         *(Target(check.name, check.inputs, check.read) for check in CHECKS),
         Target("exports of judging tools", exports, lambda pair, f: judging.check_import(study, f, *pair)),
@@ -105,7 +109,16 @@ def fuzz_one(name: str, file: Path, seconds: float, seed: int) -> None:
     warnings.simplefilter("ignore")
     # no time limit of its own worth the name: `attempt` has one
     atheris.Setup(
-        [name, f"-seed={seed + 1}", "-timeout=100000", "-rss_limit_mb=0", "-max_len=8192", "-len_control=0"], one
+        [
+            name,
+            f"-seed={seed + 1}",
+            "-timeout=100000",
+            "-rss_limit_mb=0",
+            "-max_len=8192",
+            "-len_control=0",
+            f"-artifact_prefix={scratch}/",
+        ],
+        one,
     )
     atheris.Fuzz()
 
