@@ -56,8 +56,15 @@ def attention_window(config: Any) -> int | None:
 
 def is_listed(config: Any) -> bool:
     """Whether sharing is known to be right for this architecture as it is configured."""
+    if getattr(config, "model_type", None) not in LISTED or _reads_ahead(config):
+        return False
     window = attention_window(config)
-    return getattr(config, "model_type", None) in LISTED and (window is None or window >= SHORT_WINDOW)
+    return window is None or window >= SHORT_WINDOW
+
+
+def _reads_ahead(config: Any) -> bool:
+    """Whether a decoder was turned into a model that reads both ways (for embeddings, say)."""
+    return getattr(config, "is_causal", True) is False or bool(getattr(config, "use_bidirectional_attention", False))
 
 
 def full_rotary(config: Any) -> bool:

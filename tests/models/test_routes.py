@@ -18,6 +18,7 @@ families = script("model_families")
 def test_listed_are_attention_models_with_wide_windows():
     assert is_listed(LlamaConfig()) and is_listed(Qwen2Config()) and is_listed(MistralConfig(sliding_window=4096))
     assert not is_listed(MistralConfig(sliding_window=8)) and not is_listed(GPTNeoConfig())
+    assert not is_listed(LlamaConfig(is_causal=False))
 
 
 def test_every_listed_architecture_stands_in_the_table_of_families():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
@@ -95,6 +97,16 @@ def test_an_output_layer_of_another_kind_is_refused(byte_tokenizer, monkeypatch)
 def test_an_encoder_is_no_prover(tiny_bert_dir):
     with pytest.raises(UserError, match=r"^prover\.model: BertLMHeadModel reads both ways"):
         Prover.load(ProverSettings(model=str(tiny_bert_dir)), "cpu")
+
+
+def test_a_decoder_made_to_read_both_ways(tmp_path):
+    """Embedding models are Llamas and Qwens whose configuration says so."""
+    families.save_family("Llama", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"is_causal": False}))
+    with pytest.raises(UserError, match=r"^prover\.model: LlamaForCausalLM reads both ways"):
+        Prover.load(ProverSettings(model=str(tmp_path)), "cpu")
+    assert families.verifier_row(tmp_path, "last_token").right
 
 
 def test_a_head_that_gives_all_texts_nearly_one_score_hides_no_wrong_padding(tmp_path, monkeypatch):
