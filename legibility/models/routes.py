@@ -35,7 +35,8 @@ LISTED = frozenset([
     "cohere2", "olmo2", "olmo3", "smollm3", "mixtral", "glm4",
 ])
 # fmt: on
-LOCAL = re.compile("(?<!max_)window|chunk|local_attention|block_size")  # settings of layers that look back so far only
+# Settings of layers that look back so many tokens only, or that join so many into one.
+LOCAL = re.compile("(?<!max_)window|chunk|local_attention|block_size|compress")
 SHORT_WINDOW = 64  # tokens; texts of nearly all games are longer, so that sharing would not pay
 
 
@@ -75,9 +76,10 @@ def full_rotary(config: Any) -> bool:
 def may_share(config: Any) -> bool:
     """Whether sharing is worth a check: not where layers look back a number of places that a short check cannot reach."""
     window = attention_window(config)
-    if window is not None:
-        return window >= SHORT_WINDOW
-    return not any(LOCAL.search(name) and isinstance(value, int) and value for name, value in vars(config).items())
+    if window is not None and window < SHORT_WINDOW:
+        return False
+    others = {k: v for k, v in vars(config).items() if window is None or "sliding_window" not in k}
+    return not any(LOCAL.search(name) and isinstance(value, int | dict) and value for name, value in others.items())
 
 
 def check_length(config: Any, positions: torch.Tensor, role: str) -> None:

@@ -101,7 +101,7 @@ def _causal_route(model: Any, role: str) -> Route:
     batch = pack(prompts, completions).to(device_of(model))
     with at_rest(model):
         with _own_forward(model, role):
-            causal, expected = reads_left_to_right(model), plain_logprobs(model, prompts, completions)
+            causal, expected = _left_to_right(model), plain_logprobs(model, prompts, completions)
         if not causal:
             raise UserError(
                 f"{role}.model: {kind_of(model)} reads both ways, so it is no causal language model; use another model"
@@ -178,9 +178,17 @@ def plain_logprobs(model: Any, prompts: list[list[int]], completions: list[list[
     return torch.cat(found)
 
 
+def reads_left_to_right(model: Any, role: str) -> bool:
+    """Whether a token's hidden state is the same whatever follows. (An encoder loads as a causal model too.)
+
+    Raises UserError where the model fails on plain text.
+    """
+    with _own_forward(model, role):
+        return _left_to_right(model)
+
+
 @torch.no_grad()
-def reads_left_to_right(model: Any) -> bool:
-    """Whether a token's hidden state is the same whatever follows. (An encoder loads as a causal model too.)"""
+def _left_to_right(model: Any) -> bool:
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=device_of(model))
     first, second = last_hidden(decoder_of(model)(input_ids=ids))[:, :2].float()
     return agree(first, second, dtype_of(model))

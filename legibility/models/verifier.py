@@ -150,7 +150,7 @@ class Verifier:
         head = None
         if saved or (source is None and settings.score != "last_token"):
             model = load_causal(place, settings.dtype, device, settings.attention, "verifier", commit)
-            if not reads_left_to_right(model):
+            if not reads_left_to_right(model, "verifier"):
                 raise UserError(
                     f"verifier.score: {settings.score} needs a causal language model, and {place} reads both ways; "
                     "use last_token, or another verifier.model"

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import GPTNeoConfig, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config
+from transformers import (
+    DeepseekV4Config,
+    Gemma3TextConfig,
+    GPTNeoConfig,
+    LlamaConfig,
+    MistralConfig,
+    Phi3Config,
+    Qwen2Config,
+)
 
 from legibility.errors import UserError
 from legibility.models import flat
@@ -41,6 +49,10 @@ def test_places_that_a_layer_looks_back_are_no_positions():
     """GPT-Neo counts places of the tensor, which a short check would not notice."""
     assert attention_window(GPTNeoConfig()) is None
     assert not may_share(GPTNeoConfig(window_size=256)) and may_share(LlamaConfig())
+    assert may_share(MistralConfig(sliding_window=128))
+    assert may_share(Gemma3TextConfig())
+    joined = DeepseekV4Config(sliding_window=128)  # beside a window that is long enough, 128 tokens become one
+    assert joined.compress_rates and not may_share(joined)
 
 
 @pytest.mark.parametrize("route", [Route.ROWS, Route.ALONE])

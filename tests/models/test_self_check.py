@@ -132,3 +132,15 @@ def test_xlnet_pools_at_the_end_and_is_padded_in_front(tmp_path):
     together = verifier.score(PENS[:3], texts)
     for i, text in enumerate(texts):
         assert verifier.score([PENS[i]], [text])[0] == pytest.approx(together[i], abs=1e-5)
+
+
+@pytest.mark.parametrize("score", ["last_token", "likelihood"])
+def test_a_verifier_whose_own_forward_fails_is_one_line(score, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise TypeError("topk(): argument 'k' must be int, not NoneType")
+
+    families.save_family("Qwen3-MoE", tmp_path)
+    monkeypatch.setattr("transformers.models.qwen3_moe.modeling_qwen3_moe.Qwen3MoeModel.forward", broken)
+    monkeypatch.setattr(self_check, "is_listed", lambda config: False)
+    with pytest.raises(UserError, match=r"^verifier\.model: Qwen3MoeFor\w+ fails on plain text"):
+        families.verifier_row(tmp_path, score)
