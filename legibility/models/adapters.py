@@ -39,20 +39,48 @@ def adapter_at(source: str, role: str, revision: str | None = None) -> Adapter |
             found = find_adapter_config_file(source, **hub_options(source, revision))
     if found is None:
         return None
-    try:
-        facts = json.loads(Path(found).read_text(encoding="utf-8"))
-        base = facts["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError):
-        facts, base = {}, None
+    facts, base = _facts(Path(found))
     if not isinstance(base, str) or not base:
         raise UserError(
             f"{role}.model: {found} does not name the model it adapts (base_model_name_or_path); "
             "write it in, or merge the adapter into its base and give that folder"
         )
-    beside = Path(source) / base
-    if Path(source).is_dir() and not Path(base).is_dir() and beside.is_dir():
-        base = str(beside)  # relative to the adapter, where it was moved together with its base
+    if Path(source).is_dir():
+        base = _place_of(base, Path(source))
+        _check_chain(source, base, role)
     return Adapter(source, revision, base, facts.get("revision"), facts.get("task_type"))
+
+
+def _facts(file: Path) -> tuple[dict[str, Any], Any]:
+    """What an adapter's settings say, and the base they name (None: they cannot be read)."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        return facts, facts["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, None
+
+
+def _place_of(base: str, adapter: Path) -> str:
+    """A base as its adapter names it, or beside the adapter, where the two were moved together."""
+    beside = adapter / base
+    return str(beside) if not Path(base).is_dir() and beside.is_dir() else base
+
+
+def _check_chain(source: str, base: str, role: str) -> None:
+    """Raises UserError where adapters adapt each other in a circle, so that there is no model at the end."""
+    seen, place = {Path(source).resolve()}, base
+    while (Path(place) / ADAPTER).is_file():
+        folder = Path(place).resolve()
+        if folder in seen:
+            raise UserError(
+                f"{role}.model: the adapter in {source} adapts itself (base_model_name_or_path); "
+                "write the model in that it was trained on"
+            )
+        seen.add(folder)
+        _, named = _facts(folder / ADAPTER)
+        if not isinstance(named, str) or not named:
+            return  # whoever loads that adapter says so
+        place = _place_of(named, folder)
 
 
 def merged(model: Any, adapter: Adapter, role: str) -> Any:

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from legibility.errors import UserError
 from legibility.models.adapters import adapter_at, merged
 from legibility.models.nano import NANO_DIR
-from legibility.models.pretrained import has_file, pretrained, readable_errors
+from legibility.models.pretrained import has_file, pretrained, pretrained_model, readable_errors
 
 FLEX = "flex_attention"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -128,8 +128,20 @@ def load_causal(
     if adapter is not None:  # perhaps of another adapter
         model = load_causal(adapter.base, dtype, device, attention, role, adapter.base_revision)
         return merged(model, adapter, role).eval()
-    options = {"dtype": DTYPES[dtype], **_attention(role, attention, device)}
-    return pretrained(AutoModelForCausalLM, source, role, revision, **options).to(device).eval()
+    options: dict[str, Any] = {"dtype": DTYPES[dtype], **_attention(role, attention, device)}
+    model = pretrained_model(AutoModelForCausalLM, source, role, revision, **options).to(device).eval()
+    _check_embeddings(model, role)
+    return model
+
+
+def _check_embeddings(model: Any, role: str) -> None:
+    """Raises UserError for a model that reads something else than tokens of a table (characters by hash, say)."""
+    try:
+        size = model.get_input_embeddings().weight.shape[0]
+    except (AttributeError, NotImplementedError):
+        size = 0
+    if not size:
+        raise UserError(f"{role}.model: {type(model).__name__} has no table of its tokens; use another model")
 
 
 def disable_dropout(model: torch.nn.Module) -> None:
@@ -147,8 +159,9 @@ def load_classifier(
 ) -> Any:
     """A sequence classifier with one logit; a missing head is initialised from `seed`.
 
-    A head of two labels becomes one of one logit, the second label's less the first's. An adapter is merged.
-    Raises UserError where it cannot be loaded, or has a head of more labels.
+    A head of two labels becomes one of one logit, the second label's less the first's (the first's less the second's,
+    where the names of the labels say that the first is the good one). An adapter is merged. Raises UserError where it
+    cannot be loaded, or has a head of more labels.
     """
     model = _classifier(source, dtype, device, seed, attention, revision)
     if model.config.num_labels == 2:
@@ -177,7 +190,15 @@ def _classifier(source: str, dtype: str, device: str, seed: int, attention: str 
     options = {"dtype": DTYPES[dtype], **_attention("verifier", attention, device), "num_labels": labels}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return pretrained(AutoModelForSequenceClassification, source, "verifier", revision, **options)
+        kind = AutoModelForSequenceClassification
+        model = pretrained_model(kind, source, "verifier", revision, may_lack=_is_head, **options)
+    _check_embeddings(model, "verifier")
+    return model
+
+
+def _is_head(model: Any, name: str) -> bool:
+    """Whether a weight is of a classifier's head, which may be a new one; a pooler below it counts as one."""
+    return "pooler" in name or not name.startswith(f"{model.base_model_prefix}.")
 
 
 def _has_head(config: Any) -> bool:
@@ -187,7 +208,7 @@ def _has_head(config: Any) -> bool:
 
 @torch.no_grad()
 def one_logit(model: Any) -> None:
-    """Turn a head of two labels into one logit, log p(second) - log p(first), in place.
+    """Turn a head of two labels into one logit, in place: log p(second) - log p(first), or its negative (`_first_is_good`).
 
     Raises UserError where the head is not one linear layer.
     """
@@ -203,12 +224,39 @@ def one_logit(model: Any) -> None:
         )
     (name, old) = heads[0]
     new = torch.nn.Linear(old.in_features, 1, bias=old.bias is not None, dtype=old.weight.dtype)
-    new.weight.copy_(old.weight[1:] - old.weight[:1])
+    sign = -1 if _first_is_good(model.config) else 1
+    new.weight.copy_(sign * (old.weight[1:] - old.weight[:1]))
     if old.bias is not None:
-        new.bias.copy_(old.bias[1:] - old.bias[:1])
+        new.bias.copy_(sign * (old.bias[1:] - old.bias[:1]))
     owner, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(owner) if owner else model, leaf, new)
     model.config.num_labels = model.num_labels = 1
+
+
+BAD_NAMES = frozenset(
+    [
+        "incorrect",
+        "wrong",
+        "false",
+        "bad",
+        "negative",
+        "neg",
+        "no",
+        "not_correct",
+        "invalid",
+        "rejected",
+        "reject",
+        "fail",
+        "failed",
+        "unacceptable",
+    ]
+)
+
+
+def _first_is_good(config: Any) -> bool:
+    """Whether the names of two labels say that the second is the bad one."""
+    first, second = (str(config.id2label.get(i, "")).strip().lower() for i in range(2))
+    return second in BAD_NAMES and first not in BAD_NAMES
 
 
 def _attention(role: str, name: str | None, device: str) -> dict[str, str]:

@@ -41,3 +41,17 @@ def own_scores(model: Any, texts: Sequence[Sequence[int]], padding: Padding, pad
         ids[i, place], mask[i, place] = torch.tensor(text), 1
     logits: torch.Tensor = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
     return logits.float().squeeze(-1)
+
+
+def longest_text(model: Any, wanted: int) -> int:
+    """How many tokens a text may have: `wanted`, or what the model has positions for.
+
+    RoBERTa and its kin leave the places up to the padding index out of their table of positions.
+    """
+    told = getattr(model.config, "max_position_embeddings", None)
+    limit = min(wanted, told) if told is not None and told > 0 else wanted  # XLNet says -1: no limit
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
+            limit = min(limit, module.weight.shape[0] - padding - 1)
+    return limit

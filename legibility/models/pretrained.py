@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,29 @@ def pretrained(kind: Any, source: str, role: str, revision: str | None = None, *
     """
     with readable_errors(source, role):
         return kind.from_pretrained(source, trust_remote_code=False, **hub_options(source, revision), **options)
+
+
+def pretrained_model(
+    kind: Any,
+    source: str,
+    role: str,
+    revision: str | None = None,
+    *,
+    may_lack: Callable[[Any, str], bool] = lambda model, name: False,
+    **options: Any,
+) -> Any:
+    """`pretrained` for a model, all of whose weights are in its files but those it `may_lack` (model, name).
+
+    Transformers draws what a file lacks at random, which nobody would notice. Raises UserError as `pretrained` does.
+    """
+    model, found = pretrained(kind, source, role, revision, output_loading_info=True, **options)
+    lacking = sorted(name for name in found["missing_keys"] if not may_lack(model, name))
+    if lacking:
+        raise UserError(
+            f"{role}.model: {source} lacks {len(lacking)} of the weights of {type(model).__name__} ({lacking[0]}, say), "
+            "which would be random; its files are incomplete, its config.json is of another model, or it has no such head"
+        )
+    return model
 
 
 def hub_options(source: str, revision: str | None) -> dict[str, Any]:

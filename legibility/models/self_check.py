@@ -53,6 +53,29 @@ def classifier_reading(
     return remembered(model, "classifier", lambda: _classifier_reading(model, texts, in_company, last_token))
 
 
+def check_longest(model: Any, length: int, text: Sequence[int]) -> None:
+    """Raises UserError where a verifier's own forward fails on a text of `length` tokens, `text` over and over.
+
+    Not every model says in its configuration for how many positions it has a place, and a game meets its longest text late.
+    """
+    if is_listed(model.config):
+        return
+    ids = torch.tensor([(list(text) * (length // len(text) + 1))[:length]], device=device_of(model))
+
+    def fits() -> bool:
+        try:
+            with at_rest(model):
+                model(input_ids=ids)
+        except Exception as error:  # whatever a foreign forward raises
+            reason = " ".join(str(error).split())[:120]
+            raise UserError(
+                f"verifier.max_length: {kind_of(model)} fails on a text of {length} tokens ({reason}); lower it"
+            ) from None
+        return True
+
+    remembered(model, f"longest {length}", fits)
+
+
 def _classifier_reading(
     model: Any, texts: Sequence[Sequence[int]], in_company: Callable[[ScoreReading], torch.Tensor], last_token: bool
 ) -> ScoreReading:

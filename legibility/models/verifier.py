@@ -34,7 +34,7 @@ from legibility.models.loading import (
     surplus_start,
     usable_pad,
 )
-from legibility.models.own_pooling import ScoreReading, own_scores
+from legibility.models.own_pooling import ScoreReading, longest_text, own_scores
 from legibility.models.pretrained import commit_of
 from legibility.models.routes import Route, attention_window
 from legibility.models.saving import save_model
@@ -47,7 +47,7 @@ from legibility.models.score_heads import (
     new_head,
     save_head,
 )
-from legibility.models.self_check import causal_route, classifier_reading, reads_left_to_right
+from legibility.models.self_check import causal_route, check_longest, classifier_reading, reads_left_to_right
 from legibility.models.verifier_text import EncodedText, covered, filled, pieces_of, shortened, without_middle
 from legibility.packing import pack
 from legibility.problems.records import Problem
@@ -55,7 +55,6 @@ from legibility.team import Team, team_of
 
 CHECK_QUESTIONS = ("Tom has 3 pens and Ann has 4. How many have they?", "2 + 2?")
 CHECK_SOLUTIONS = ("3 + 4 = 7\n#### 7", "#### 5", "They have 3 pens and 4 pens, so 8 pens.\n#### 8")
-ROBERTA_LIKE = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,7 @@ class Verifier:
     ) -> None:
         self.model, self.tokenizer, self.template = model, tokenizer, template
         self.device, self.batch, self.head = device, batch, head
-        limit = getattr(model.config, "max_position_embeddings", None) or max_length
-        if getattr(model.config, "model_type", "") in ROBERTA_LIKE:
-            limit -= model.config.pad_token_id + 1  # positions start after the padding index
-        self.max_length = min(max_length, limit)
+        self.max_length = longest_text(model, max_length)
         self.window = attention_window(model.config)
         # A decoder's score is read at the last real token by length, not by comparing with the pad id
         # (which may equal the end token); encoders bring their own pooling.
@@ -112,6 +108,7 @@ class Verifier:
                 "give; use last_token, or a model with a fast tokenizer"
             )
         self.reading = ScoreReading(causal_route(model, "verifier")) if head is not None else self._classifier_reading()
+        check_longest(model, self.max_length, *self.encode([Problem("check", CHECK_QUESTIONS[0], "7")], ["7"]))
 
     def _classifier_reading(self) -> ScoreReading:
         """How scores are read, so that a text's company does not change them (`legibility.models.self_check`)."""

@@ -134,3 +134,13 @@ def test_an_adapter_trained_on_an_adapter_names_it(tiny_prover_dir, tmp_path):
         for place in ("saved", "tuned")
     ]
     assert abs(verifiers[0] - verifiers[1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_adapters_that_adapt_each_other(length, tiny_prover_dir, tmp_path):
+    folders = [tmp_path / str(k) for k in range(length)]
+    for k, folder in enumerate(folders):
+        adapter(tiny_prover_dir, folder, name_base=str(folders[(k + 1) % length]))
+        (folder / "tokenizer_config.json").unlink(missing_ok=True)
+    with pytest.raises(UserError, match=r"^prover\.model: the adapter in .* adapts itself"):
+        Prover.load(ProverSettings(model=str(folders[0])), "cpu")

@@ -47,6 +47,15 @@ def test_two_labels_become_the_difference_of_their_logits(scorer_dir, tmp_path):
     assert again.score(PENS, PEN_TEXTS) == pytest.approx(expected, abs=1e-4)
 
 
+def test_labels_that_say_the_second_is_the_bad_one(tiny_bert_dir, tmp_path):
+    model = classifier(tiny_bert_dir, tmp_path, 2)
+    model.config.id2label = {0: "Correct", 1: "Incorrect"}
+    model.config.save_pretrained(tmp_path)
+    verifier = load_verifier(tmp_path)
+    logits = plain_logits(model, verifier)
+    assert verifier.score(PENS, PEN_TEXTS) == pytest.approx((logits[:, 0] - logits[:, 1]).numpy(), abs=1e-4)
+
+
 def test_one_label_keeps_its_head(scorer_dir, tmp_path):
     model = classifier(scorer_dir, tmp_path, 1)
     verifier = load_verifier(tmp_path)

@@ -156,3 +156,21 @@ def test_there_is_one_way_to_from_pretrained():
         if ".from_pretrained(" in line and "PeftModel" not in line and not line.lstrip().startswith('"""')
     }
     assert {name for name, _ in calls} == {"pretrained.py"} and len(calls) == 1
+
+
+@pytest.fixture
+def incomplete(tiny_prover_dir, tmp_path):
+    """A model folder whose configuration asks for a layer more than there is."""
+    shutil.copytree(tiny_prover_dir, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("score", ["last_token", "likelihood"])
+def test_weights_that_are_not_there_are_not_drawn_at_random(score, incomplete):
+    lacks = r"lacks 9 of the weights of LlamaFor\w+ \(model\.layers\.2\."
+    with pytest.raises(UserError, match=rf"^prover\.model: .* {lacks}"):
+        Prover.load(ProverSettings(model=str(incomplete)), "cpu")
+    with pytest.raises(UserError, match=rf"^verifier\.model: .* {lacks}"):
+        Verifier.load(VerifierSettings(model=str(incomplete), score=score), "cpu")

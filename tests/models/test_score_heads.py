@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from legibility.config import Config, VerifierSettings
 from legibility.errors import UserError
@@ -232,9 +233,13 @@ def test_a_verifier_of_an_earlier_run_loads_whatever_the_settings_say(tiny_verif
     np.testing.assert_allclose(again.score(PROBLEMS, TEXTS[:3]), old.score(PROBLEMS, TEXTS[:3]), atol=1e-6)
 
 
-def test_an_encoder_has_no_likelihood_to_read(tiny_bert_dir):
-    with pytest.raises(UserError, match=r"verifier\.score: likelihood needs a causal language model") as error:
+def test_an_encoder_has_no_likelihood_to_read(tiny_bert_dir, tmp_path):
+    with pytest.raises(UserError, match=r"verifier\.model: .* lacks .* of the weights of BertLMHeadModel"):
         load(tiny_bert_dir)
+    shutil.copytree(tiny_bert_dir, tmp_path / "bert")
+    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tiny_bert_dir)).save_pretrained(tmp_path / "bert")
+    with pytest.raises(UserError, match=r"verifier\.score: likelihood needs a causal language model") as error:
+        load(tmp_path / "bert")
     assert "\n" not in str(error.value)
 
 

@@ -94,9 +94,10 @@ def test_an_output_layer_of_another_kind_is_refused(byte_tokenizer, monkeypatch)
         self_check.causal_route(model, "prover")
 
 
-def test_an_encoder_is_no_prover(tiny_bert_dir):
+def test_an_encoder_is_no_prover(tmp_path):
+    families.save_family("BERT", tmp_path)
     with pytest.raises(UserError, match=r"^prover\.model: BertLMHeadModel reads both ways"):
-        Prover.load(ProverSettings(model=str(tiny_bert_dir)), "cpu")
+        Prover.load(ProverSettings(model=str(tmp_path)), "cpu")
 
 
 def test_a_decoder_made_to_read_both_ways(tmp_path):

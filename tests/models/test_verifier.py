@@ -5,6 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import transformers
+from transformers import (
+    AutoTokenizer,
+    MptConfig,
+    MptForSequenceClassification,
+    XLNetConfig,
+    XLNetForSequenceClassification,
+)
 
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
@@ -143,12 +151,11 @@ def test_max_length_beyond_the_models_positions_is_lowered(tiny_bert_dir):
     assert np.isfinite(load_verifier(tiny_bert_dir, max_length=4096).score([long], ["#### 4"])).all()
 
 
-def test_roberta_positions_start_after_the_padding_index(tiny_bert_dir, tmp_path):
-    """Its max_position_embeddings counts two places no token can have."""
-    from transformers import AutoTokenizer, RobertaConfig, RobertaModel
-
+@pytest.mark.parametrize("kind", ["Roberta", "Data2VecText", "Esm", "IBert", "MPNet"])
+def test_positions_that_start_after_a_padding_index(kind, tiny_bert_dir, tmp_path):
+    """Their max_position_embeddings counts two places no token can have."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert_dir)
-    config = RobertaConfig(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(tokenizer),
         hidden_size=32,
         num_hidden_layers=1,
@@ -156,11 +163,23 @@ def test_roberta_positions_start_after_the_padding_index(tiny_bert_dir, tmp_path
         intermediate_size=48,
         max_position_embeddings=34,
         pad_token_id=1,
+        mask_token_id=4,
     )
-    RobertaModel(config).save_pretrained(tmp_path)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     long = Problem("long", "Tom has 1 pens. " * 50, "1")
     assert np.isfinite(load_verifier(tmp_path, max_length=34).score([long], ["#### 4"])).all()
+
+
+def test_a_model_without_room_for_the_longest_text_is_one_line(tiny_bert_dir, tmp_path):
+    """MPT does not say in the usual place how far its positions go."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert_dir)
+    config = MptConfig(vocab_size=len(tokenizer), d_model=32, n_layers=1, n_heads=2, max_seq_len=40)
+    MptForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"^verifier\.max_length: .* fails on a text of 512 tokens .*; lower it"):
+        load_verifier(tmp_path, max_length=512)
+    assert load_verifier(tmp_path, max_length=40).max_length == 40
 
 
 # ---------------------------------------------------------------- loading and saving
@@ -217,3 +236,14 @@ def test_what_is_no_model_is_refused_in_one_line(broken, tmp_path, tiny_verifier
     with pytest.raises(UserError, match=r"^verifier\.model: ") as caught:
         load_verifier(place)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_a_limit_says_minus_one(tiny_bert_dir, tmp_path):
+    config = XLNetConfig(vocab_size=32, d_model=32, n_layer=1, n_head=2, d_inner=48)
+    assert config.max_position_embeddings == -1
+    XLNetForSequenceClassification(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert_dir).save_pretrained(tmp_path)
+    verifier = load_verifier(tmp_path, max_length=100)
+    assert verifier.max_length == 100
+    (text,) = verifier.encode(PENS[:1], ["1 + 2 = 3"])
+    assert list(text) == verifier.tokenizer(verifier.text(PENS[0], "1 + 2 = 3"))["input_ids"]  # not one token short
