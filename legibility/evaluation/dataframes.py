@@ -26,7 +26,7 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
     flattened as `name.value`, `name.low`, `name.high`. Raises UserError where there is no run.
     """
     run = RunFolder.existing(path)
-    frames = {"solutions": _solutions(run), "steps": _steps(run)}
+    frames = {"solutions": stored_completions(run), "steps": _steps(run)}
     if (run.path / SUMMARY).is_file():
         rounds = read_summary(run.path / SUMMARY).arms.game.rounds
         frames["rounds"] = pd.json_normalize([r.model_dump(mode="json") for r in rounds])
@@ -43,7 +43,8 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def _solutions(run: RunFolder) -> pd.DataFrame:
+def stored_completions(run: RunFolder) -> pd.DataFrame:
+    """Every stored completion of what is finished, attacks and other arms of an evaluation among them."""
     parts = [read_solutions(run.verified(BASE) / "solutions.parquet")] if run.is_done(BASE) else []
     parts += [round_solutions(run, index) for index in run.rounds()]
     others = [phase_name(CORRECTNESS, 0), arm_collection(CORRECTNESS)]

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,19 +46,15 @@ class Scorer:
         phase = judge.phase
         self.place, self.team = run.verified(phase), team or Team()
         self.config, self.device, self.problems = config, device, problems
-        self.file = run.path / FOLDER / f"{phase.replace('/', '_')}.parquet"
-        settings = self.settings = judge.settings(config)
-        files = {
-            k: v for k, v in run.done_record(phase).sha256.items() if k.endswith((".safetensors", "tokenizer.json"))
-        }
-        facts = [files, settings.template, settings.max_length, settings.dtype]
-        self.identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        self.known = self._read()
+        self.file = scores_file(run, judge)
+        self.settings = judge.settings(config)
+        self.identity = _identity(run, judge, config)
+        self.known = _read(self.file, self.identity)
         self._verifier: Verifier | None = None
 
     def __call__(self, frame: pd.DataFrame) -> np.ndarray:
         """Scores (n,) float32 of the rows of a frame (columns problem_id, text); only new texts are scored."""
-        keys = [_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
+        keys = [text_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
         missing = {k: i for i, k in enumerate(keys) if k not in self.known}
         if missing:
             rows = frame.iloc[sorted(missing.values())]
@@ -70,7 +67,7 @@ class Scorer:
         """Remember scores this very verifier gave."""
         before = len(self.known)
         for p, t, s in zip(frame.problem_id, frame.text, scores, strict=True):
-            self.known.setdefault(_key(p, t), float(s))
+            self.known.setdefault(text_key(p, t), float(s))
         if len(self.known) > before:
             self._write()
 
@@ -83,19 +80,6 @@ class Scorer:
             )
         return self._verifier
 
-    def _read(self) -> dict[str, float]:
-        if not self.file.is_file():
-            return {}
-        try:
-            table = pq.read_table(self.file)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(
-                f"{self.file}: cannot be read ({' '.join(str(error).split())[:80]}); delete it, it will be made anew"
-            ) from None
-        if (table.schema.metadata or {}).get(b"verifier") != self.identity.encode():
-            return {}
-        return dict(zip(table["key"].to_pylist(), table["score"].to_pylist(), strict=True))
-
     def _write(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         keys = sorted(self.known)
@@ -107,5 +91,41 @@ class Scorer:
         write_atomic(self.file, sink.getvalue())
 
 
-def _key(problem_id: str, text: str) -> str:
+def scores_file(run: RunFolder, judge: Judge) -> Path:
+    """Where a judge's scores are kept."""
+    return run.path / FOLDER / f"{judge.phase.replace('/', '_')}.parquet"
+
+
+def stored_scores(run: RunFolder, judge: Judge, config: Config) -> dict[str, float]:
+    """The scores kept of a judge, by `text_key`; none where they are of other weights.
+
+    The weights need not be there any more. Raises UserError where the judge's phase is not finished, or for a file that
+    cannot be read.
+    """
+    return _read(scores_file(run, judge), _identity(run, judge, config))
+
+
+def _identity(run: RunFolder, judge: Judge, config: Config) -> str:
+    settings, done = judge.settings(config), run.done_record(judge.phase)
+    files = {k: v for k, v in done.sha256.items() if k.endswith((".safetensors", "tokenizer.json"))}
+    facts = [files, settings.template, settings.max_length, settings.dtype]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(file: Path, identity: str) -> dict[str, float]:
+    if not file.is_file():
+        return {}
+    try:
+        table = pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{file}: cannot be read ({' '.join(str(error).split())[:80]}); delete it, it will be made anew"
+        ) from None
+    if (table.schema.metadata or {}).get(b"verifier") != identity.encode():
+        return {}
+    return dict(zip(table["key"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+
+def text_key(problem_id: str, text: str) -> str:
+    """What a text of a problem is kept under."""
     return hashlib.blake2b(f"{problem_id}\0{text}".encode(), digest_size=16).hexdigest()

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from legibility.errors import UserError
+from legibility.pasted import own_command
 from legibility.printable import printable
 
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="Study folder, made by legibility export.")]
@@ -33,7 +35,15 @@ def export(
             help="Run folder; or a JSONL file of problems with worked solutions (they are judged beside corrupted twins)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Study folder to make.")],
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    format: Annotated[
+        Literal["study", "inspect", "hub"],
+        typer.Option(
+            help="study: for human raters; inspect: eval logs of the test text for inspect view; "
+            "hub: a data set of all completions and a card for every model (docs/sharing.md)."
+        ),
+    ] = "study",
+    weights: Annotated[bool, typer.Option("--weights", help="hub: copy the models beside their cards.")] = False,
     conditions: Annotated[str | None, typer.Option(help="ARM:ROUND:ROLE,… (default: all the run has).")] = None,
     per_condition: Annotated[
         int, typer.Option(help="Solutions per condition; half correct, half incorrect (sneaky: all incorrect).")
@@ -58,7 +68,15 @@ def export(
         Path | None, typer.Option(help="YAML file of study settings to change (docs/judging.md).")
     ] = None,
 ) -> None:
-    """Make a blinded study for human raters from a run."""
+    """Make a blinded study for human raters from a run; or write the run for other tools. Other options are a study's."""
+    if weights and format != "hub":
+        raise UserError(f"--weights: goes with --format hub, not with {format}")
+    if format != "study":
+        from legibility.sharing import share
+
+        for line in share(run, out, format, weights=weights):
+            _say(line)
+        return
     from legibility.judging.candidates import candidates_of
     from legibility.judging.export import export_study
 
@@ -83,7 +101,7 @@ def export(
         _say(f"note: {note}")
     _say(made.power.sentence(made.planned))
     _say(
-        f"next: legibility judge {made.path}   (or {made.path}/formats; keep key.jsonl and provenance.json to yourself)"
+        f"next: {own_command('judge', made.path)}   # or {made.path}/formats; keep key.jsonl and provenance.json to yourself"
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +14,7 @@ import numpy as np
 import pandas as pd
 
 from legibility.errors import UserError
-from legibility.files import is_temporary, seen_from
-from legibility.folder_lock import FolderLock
+from legibility.files import seen_from
 from legibility.game.condition import Condition, Judge
 from legibility.judging import study_folder as files
 from legibility.judging.assignment import assign
@@ -41,6 +38,7 @@ from legibility.judging.study_schema import (
     StudyItem,
     content_hash,
 )
+from legibility.new_folder import check_new, new_folder
 from legibility.problems.sources import SOLUTION_MARKER
 from legibility.randomness import stream
 from legibility.stored import write_stored
@@ -82,10 +80,7 @@ def export_study(
     `doubts_of` (None: the last).
     Raises UserError before anything is written.
     """
-    if out.name in ("", ".."):
-        raise UserError(f"--out {out}: name the folder to make, such as {out / 'study'}")
-    if os.path.lexists(out) and (out.is_symlink() or not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists already; choose another --out")
+    check_new(out, "study")
     if attention < 0 or attention % 2 or attention > 20:
         raise UserError(f"--attention {attention}: give an even number from 0 to 20 (half of them correct)")
     if doubts_of is not None and assisted is None:
@@ -140,17 +135,9 @@ def _write_folder(
     facts: Provenance,
     power: Power,
 ) -> None:
-    """Write the whole study under a hidden name, then move it to `out`; what fails leaves nothing behind.
-
-    A killed export cannot clean up, and what it leaves may hold a sealed key: the next export of that name does.
-    """
+    """Write the whole study, or nothing (`new_folder`: what a killed export leaves may hold a sealed key)."""
     sealed = sorted(entries, key=lambda entry: entry.item_id)  # by random id: an order that tells nothing
-    work = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")  # nobody else's: nothing is deleted to make it
-    lock: FolderLock | None = None
-    try:
-        _sweep(out)
-        work.mkdir(parents=True)
-        lock = FolderLock(work)
+    with new_folder(out) as work:
         _write(work / files.ITEMS, json_lines(items))
         _write(work / files.ASSIGNMENTS, json_lines(slots))
         if doubts is not None:
@@ -163,35 +150,6 @@ def _write_folder(
         files.write_checksums(work)
         _write(work / "DATASHEET.md", datasheet(rules, entries, slots, facts, power))
         write_formats(StudyFolder.open(work))
-        if out.exists():
-            out.rmdir()
-        lock.release()  # its file would move along
-        os.replace(work, out)
-    except BaseException as error:
-        if lock is not None:
-            lock.release()
-        shutil.rmtree(work, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{out}: cannot be written ({error.strerror or error}); free space or choose another --out"
-            ) from None
-        raise
-
-
-def _sweep(out: Path) -> None:
-    """Remove the hidden folders that killed exports of this name left; one that is still being written is locked."""
-    name = re.compile(re.escape(f".{out.name}.") + r"[0-9a-f]{8}\.tmp")
-    if not out.parent.is_dir():
-        return
-    for left in [p for p in out.parent.iterdir() if name.fullmatch(p.name) and is_temporary(p) and p.is_dir()]:
-        try:
-            lock = FolderLock(left)
-        except UserError:
-            continue
-        try:
-            shutil.rmtree(left)
-        finally:
-            lock.release()
 
 
 def _blind(
