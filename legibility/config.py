@@ -371,6 +371,9 @@ class TrackingSettings(Settings):
 
     trackers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list, description="Trackers to write to.")
     project: str = Field("legibility", description="Project name shown by the tracker.")
+    completions: int = Field(
+        32, ge=0, description="Test problems of which trackers get a solution per role after every round; 0 sends none."
+    )
 
 
 class Config(Settings):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -29,6 +28,7 @@ from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
 from legibility.game.solutions import round_solutions
+from legibility.game.tracked_completions import completions_table
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
@@ -38,10 +38,12 @@ from legibility.problems.earlier import as_begun
 from legibility.problems.storage import write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
+from legibility.reporting import write_report
 from legibility.rollouts.choice import check_vllm, engine_notice, usable_engine
 from legibility.rollouts.vllm import require_vllm
 from legibility.stored import read_stored, write_stored
 from legibility.team import Team
+from legibility.trackers import Trackers
 
 
 def train(
@@ -84,7 +86,10 @@ def train(
         splits = as_begun(problems_file, config.problems, splits, base_dir=base_dir)
     assert splits.report is not None, "load_problems always checks the parts"
     facts = ProblemFacts(counts=splits.counts, contamination=splits.report)
-    with RunFolder.open(out, begun, resume=resume) as run:
+    RunFolder.check(out, begun, resume=resume)
+    tracking, told = config.tracking, config.model_dump(mode="json")
+    trackers = Trackers.start(tracking.trackers, tracking.project, out, told, progress.warn)
+    with trackers as progress.trackers, RunFolder.open(out, begun, resume=resume) as run:
         if begun != config:
             aside = extend(run, begun.game.rounds, config)
             progress.note(
@@ -104,10 +109,6 @@ def train(
         team = Team(config.compute.workers)
         if team.workers < config.compute.workers:
             progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
-        tracking = config.tracking
-        progress.start_trackers(
-            list(tracking.trackers), tracking.project, run.path / "trackers", config.model_dump(mode="json")
-        )
         try:
             settings = pinned(config, run.manifest().models)
             _play(
@@ -122,6 +123,8 @@ def train(
                     team=team,
                 )
             )
+            if trackers:
+                trackers.report(write_report(run), (run.path / "figures").glob("*.png"))
         finally:
             progress.close()
     return run
@@ -136,7 +139,10 @@ def _play(game: Game) -> None:
     for index in range(config.game.rounds):
         verifier = verifier_phase.train_round_verifier(game, index)
         prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)
+        new = not run.is_done(phases.round_collection(index))
         collection.collect_round(game, index, verifier)
+        if new and progress.trackers and config.tracking.completions:
+            progress.trackers.table(completions_table(game, index))
     if config.game.correctness_arm:
         last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
         bring_back_arm(run, last.steps)
@@ -201,13 +207,10 @@ class Checked:
 
 
 def check_models(config: Config, device: str, base_dir: Path | None, splits: ProblemSplits) -> Checked:
-    """Fail on an unusable model, tokenizer, prompt set or tracker before the run folder is made. Raises UserError."""
+    """Fail on an unusable model, tokenizer or prompt set before the run folder is made. Raises UserError."""
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
         require_vllm(device)
-    for tracker in config.tracking.trackers:
-        if find_spec(tracker) is None:
-            raise UserError(f"tracking.trackers: {tracker} is not installed; pip install {tracker}, or remove it")
     prover = Prover.load(config.prover, device, base_dir=base_dir)
     prover.check_roles()
     check_start(config, splits, prover)

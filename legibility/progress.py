@@ -3,16 +3,14 @@
 On a terminal this is a live line (legibility.live_line: step, share done, time left, phase, its numbers);
 elsewhere plain lines now and then, an event a line however narrow the window. A log file gets the same lines. Names
 and paths are shown as they are: what would be markup or an escape code in them is text. The same numbers go to the
-trackers accelerate knows.
+run's trackers.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +21,7 @@ from rich.text import Text
 from legibility.live_line import live_line
 from legibility.log_file import LogFile
 from legibility.printable import printable
+from legibility.trackers import Trackers
 
 
 class Progress:
@@ -49,28 +48,12 @@ class Progress:
         self._bar: RichProgress | None = None
         self._task: Any = None
         self._phase, self._name, self._total, self._last_line, self._started = "", "", 0, 0.0, 0.0
-        self._accelerator: Any = None
-        self._global_step = 0
-
-    def start_trackers(self, trackers: list[str], project: str, folder: Path, config: Mapping[str, Any]) -> None:
-        """Open TensorBoard or W&B through accelerate; nothing when the list is empty."""
-        if not trackers:
-            return
-        from accelerate import Accelerator  # slow to import; few runs have trackers
-
-        self._accelerator = Accelerator(log_with=trackers, project_dir=str(folder), cpu=True)
-        flat = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in config.items()}
-        self._accelerator.init_trackers(project, config=flat)
+        self.trackers = Trackers()
 
     def close(self) -> None:
         """Stop showing and close the trackers."""
         self._stop_bar()
-        if self._accelerator is not None:
-            from accelerate.state import AcceleratorState
-
-            self._accelerator.end_training()
-            self._accelerator = None
-            AcceleratorState._reset_state(reset_partial_state=True)  # it is shared by the whole process
+        self.trackers.close()
 
     def phase(self, name: str, total: int, detail: str = "") -> None:
         """Begin showing a phase of `total` steps; `detail` stands behind its name on screen, not in trackers."""
@@ -92,10 +75,7 @@ class Progress:
             rate = (time.time() - self._started) / max(step, 1)
             left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
             self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"), show=self._bar is None)
-        if self._accelerator is not None:
-            self._global_step += 1
-            values = {f"{self._phase}/{k}": v for k, v in (tracked or shown).items() if math.isfinite(v)}
-            self._accelerator.log(values, step=self._global_step)
+        self.trackers.numbers({f"{self._phase}/{k}": v for k, v in (tracked or shown).items()})
 
     def done(self, text: str) -> None:
         """End the phase with a permanent line."""

@@ -326,12 +326,9 @@ def test_a_device_that_is_not_there(train):
     assert_refused(train("compute.device=abacus"), "compute.device", "abacus")
 
 
-def test_a_tracker_that_is_not_installed(train):
-    import importlib.util
-
-    if importlib.util.find_spec("wandb") is not None:
-        pytest.skip("wandb is installed")
-    assert_refused(train("tracking.trackers=[wandb]"), "wandb")
+def test_a_tracker_that_is_not_installed(train, monkeypatch):
+    monkeypatch.setattr("legibility.trackers.find_spec", lambda name: None)
+    assert_refused(train("tracking.trackers=[wandb]"), "wandb", "pip install")
 
 
 def test_a_run_folder_that_exists(train, here, tiny_run):

@@ -206,3 +206,32 @@ def test_a_model_that_mixes_neighbours_plays_a_right_game(tiny_config_file, tiny
     problems = read_problems(run.path / "problems.jsonl")
     alone = [verifier.score([problems[r.problem_id]], [r.text])[0] for r in rows.itertuples()]
     assert np.allclose(alone, rows.score, atol=1e-4)
+
+
+def test_trackers_get_the_rounds_text_and_the_report(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
+    """And one that cannot start leaves no folder behind; with the cause gone the same command plays."""
+    from accelerate import Accelerator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    small = "game={rounds: 1, correctness_arm: false, held_out_judge: false, collection_samples: 4}"
+    more = (small, "ppo.steps=1", "verifier.updates=2", "tracking.trackers=[tensorboard]", "tracking.completions=2")
+    start, out = Accelerator.init_trackers, tmp_path / "run"
+
+    def refuse(*_, **__):
+        raise RuntimeError("no key")
+
+    monkeypatch.setattr(Accelerator, "init_trackers", refuse)
+    with pytest.raises(UserError, match="no key"):
+        play_with(tiny_config_file, tiny_overrides, out, *more)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Accelerator, "init_trackers", start)
+    run = play_with(tiny_config_file, tiny_overrides, out, *more)
+    (file,) = (run.path / "trackers/legibility").glob("events*")
+    events = EventAccumulator(str(file)).Reload()
+    (text,) = events.Tensors("completions/text_summary")
+    assert text.tensor_proto.string_val[0].decode().count("\n") == 1 + 2 * 2
+    assert "report/tax" in events.Tags()["images"] and "round 0 prover/kl" in events.Tags()["scalars"]
+    assert (run.path / "report.html").is_file()
+    with pytest.raises(UserError, match="exists already"):
+        play_with(tiny_config_file, tiny_overrides, out, *more)
+    assert len(list((run.path / "trackers/legibility").glob("events*"))) == 1, "a refused run starts no tracker"

@@ -8,6 +8,7 @@ import math
 from rich.console import Console
 
 from legibility.progress import Progress, format_numbers
+from legibility.trackers import Trackers
 
 
 class Tracker:
@@ -43,7 +44,8 @@ def test_plain_lines_come_now_and_then():
 
 def test_trackers_get_finite_numbers_under_the_phases_bare_name():
     progress, _ = shown_of()
-    tracker = progress._accelerator = Tracker()
+    tracker = Tracker()
+    progress.trackers = Trackers(tracker)
     progress.phase("round 0 verifier", 2, "240 texts")
     progress.step(1, {"loss": 0.5}, {"loss": 0.5, "gap": math.nan})
     progress.phase("round 0 prover", 2)

@@ -32,6 +32,7 @@ from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
+from legibility.trackers import TRACKERS
 from legibility.yaml_text import parse_yaml
 
 CONFIG, PROBLEMS = "config.yaml", "problems.jsonl"
@@ -54,6 +55,17 @@ class RunFolder:
         Raises UserError if the folder exists without `resume`, is not a run folder, holds other settings, or
         another process writes in it.
         """
+        cls.check(path, config, resume=resume)
+        run = cls(path)
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.lock()
+        if not run.config_file.is_file():
+            run._write_settings(config)
+        return run
+
+    @classmethod
+    def check(cls, path: Path, config: Settings, *, resume: bool) -> None:
+        """Raises UserError where `open` would refuse, but for another writer. Writes nothing."""
         run = cls(path)
         if run.path.exists() and (not run.path.is_dir() or any(not _is_swept(p) for p in run.path.iterdir())):
             if not resume:
@@ -61,12 +73,6 @@ class RunFolder:
             if not run.config_file.is_file():
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
             run.check_settings(config)
-        else:
-            run.path.mkdir(parents=True, exist_ok=True)
-        run.lock()
-        if not run.config_file.is_file():
-            run._write_settings(config)
-        return run
 
     def _write_settings(self, config: Settings) -> None:
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -308,8 +314,8 @@ class RunFolder:
 
 
 def _is_swept(path: Path) -> bool:
-    """Whether it is a leftover of a killed process, which is no reason to call a folder used."""
-    return is_temporary(path) or path.name == LOCK
+    """Whether it is no reason to call a folder used: a killed process's leftover, or trackers that started before."""
+    return is_temporary(path) or path.name in (LOCK, TRACKERS)
 
 
 def peak_memory_mb() -> float:
