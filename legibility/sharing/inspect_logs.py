@@ -24,6 +24,7 @@ from inspect_ai.log import (
     EvalSample,
     EvalScore,
     EvalSpec,
+    EvalStats,
     write_eval_log,
 )
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ModelOutput, ModelUsage
@@ -33,8 +34,18 @@ from inspect_ai.viewer import ViewerConfig
 import legibility
 from legibility.config import Config
 from legibility.evaluation.scores import stored_scores, text_key
-from legibility.evaluation.texts import by_problem, test_texts
-from legibility.game.condition import CORRECTNESS, GAME, Condition, Judge, judges_of, verifier
+from legibility.evaluation.texts import COLLECTION, CORRECTNESS_PROVER, SHORT, by_problem, test_texts
+from legibility.game.condition import (
+    CORRECTNESS,
+    CORRECTNESS_HALFWAY,
+    GAME,
+    INIT,
+    Condition,
+    Judge,
+    judges_of,
+    verifier,
+)
+from legibility.game.phases import BASE, round_collection
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Manifest
 from legibility.grading.answer import extract_answer
@@ -68,7 +79,7 @@ def write_inspect_logs(run: RunFolder, work: Path, out: Path) -> list[str]:
     source = _Source(name, config, run.manifest(), read_problems(run.problems_file), kept, rounds[-1])
     texts = {condition: frame for condition, frame in test_texts(run).items() if len(frame)}
     for number, (condition, frame) in enumerate(texts.items()):
-        log = _log(source, condition, frame)
+        log = _log(source, condition, frame, run.done_record(_phase(condition)).seconds)
         write_eval_log(
             log, str(work / f"{_time(log.eval.created)}_{number:02d}-{_slug(condition)}_{log.eval.task_id}.eval")
         )
@@ -79,8 +90,8 @@ def write_inspect_logs(run: RunFolder, work: Path, out: Path) -> list[str]:
     ]
 
 
-def _log(source: _Source, condition: Condition, frame: pd.DataFrame) -> EvalLog:
-    """The log of a condition. frame: its test completions."""
+def _log(source: _Source, condition: Condition, frame: pd.DataFrame, seconds: float) -> EvalLog:
+    """The log of a condition. frame: its test completions; seconds: what the phase that drew them took."""
     scores = {str(judge): values for judge, values in _scores(source, condition, frame).items()}
     rows = list(frame.itertuples(index=False))
     model = f"legibility/{source.name}:{_slug(condition)}"
@@ -116,6 +127,9 @@ def _log(source: _Source, condition: Condition, frame: pd.DataFrame) -> EvalLog:
         results=EvalResults(
             total_samples=len(samples), completed_samples=len(samples), scores=_results(frame, samples, scores)
         ),
+        stats=EvalStats(
+            model_usage={model: _usage(int(frame.prompt_tokens.sum()), int(frame.completion_tokens.sum()))}
+        ),
         samples=samples,
     )
 
@@ -138,8 +152,7 @@ def _sample(problem: Problem, row: Any, model: str, scores: Mapping[str, float],
         )
     found |= {name: Score(value=float(score)) for name, score in scores.items() if np.isfinite(score)}
     output = ModelOutput.from_content(model, row.text, "max_tokens" if row.truncated else "stop")
-    prompt, written = int(row.prompt_tokens), int(row.completion_tokens)
-    output.usage = ModelUsage(input_tokens=prompt, output_tokens=written, total_tokens=prompt + written)
+    output.usage = _usage(int(row.prompt_tokens), int(row.completion_tokens))
     return EvalSample(
         id=row.problem_id,
         epoch=int(row.sample) + 1,
@@ -147,6 +160,7 @@ def _sample(problem: Problem, row: Any, model: str, scores: Mapping[str, float],
         target=problem.answer,
         messages=[ChatMessageUser(content=problem.question), ChatMessageAssistant(content=row.text, model=model)],
         output=output,
+        model_usage={model: output.usage},
         scores=found,
         metadata={
             "arm": row.arm,
@@ -154,10 +168,21 @@ def _sample(problem: Problem, row: Any, model: str, scores: Mapping[str, float],
             "role": row.role,
             "verdict": row.verdict,
             "truncated": bool(row.truncated),
-            "completion_tokens": written,
+            "completion_tokens": int(row.completion_tokens),
             "family": problem.family,
         },
     )
+
+
+def _phase(condition: Condition) -> str:
+    """The phase that drew a condition's test text."""
+    if condition.arm == GAME:
+        return round_collection(condition.round)
+    return {INIT: BASE, CORRECTNESS: COLLECTION, CORRECTNESS_HALFWAY: CORRECTNESS_PROVER}.get(condition.arm, SHORT)
+
+
+def _usage(prompt: int, written: int) -> ModelUsage:
+    return ModelUsage(input_tokens=prompt, output_tokens=written, total_tokens=prompt + written)
 
 
 def _scores(source: _Source, condition: Condition, frame: pd.DataFrame) -> dict[Judge, np.ndarray]:
