@@ -76,7 +76,9 @@ def ask(
     problem = _find_problem(run, question, answer)
     rounds = run.rounds()
     if not rounds:
-        raise UserError(f"{run.path}: no finished round yet, so there is no prover to ask; go on with train --resume")
+        raise UserError(
+            f"{run.path}: no finished round yet, so there is no prover to ask; go on with: {run.resume_command}"
+        )
     if round_index is None:
         round_index = rounds[-1]
     if round_index not in rounds:

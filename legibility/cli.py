@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -23,6 +22,7 @@ import legibility
 from legibility.command_output import LogFile, Quiet, command_output
 from legibility.errors import Interrupted, as_line
 from legibility.judging.commands import add_commands
+from legibility.pasted import own_command
 from legibility.shipped_configs import SHIPPED, find_config
 
 app = typer.Typer(
@@ -79,6 +79,7 @@ def train(
     log_file: LogFile = None,
 ) -> None:
     """Play a whole game: all rounds, the correctness-only arm, summary and report."""
+    from legibility.game.run_folder import base_dir_of_run
     from legibility.quick_game import quick_game
 
     small = quick_game(config, overrides or ()) if quick else None
@@ -91,13 +92,14 @@ def train(
             resume=resume,
             force=force,
             quick=small.made_smaller if small else None,
-            base_dir=find_config(config).base_dir,
+            base_dir=base_dir_of_run(config) or find_config(config).base_dir,
             progress=progress,
         )
         if report and not _newer(run.path / "report.html", run.path / "summary.json"):
             progress.result(f"report: {legibility.report(run.path)}")
         if quick:
-            progress.note(f"quick: a small game, its numbers measure nothing; the whole one: legibility train {config}")
+            whole = own_command("train", config)
+            progress.note(f"quick: a small game, its numbers measure nothing; the whole one: {whole}")
 
 
 def _newer(page: Path, source: Path) -> bool:
@@ -134,7 +136,7 @@ def new(
     from legibility.new_config import new_config
 
     file, known = new_config(name, base, every=every)
-    typer.echo(f"{file}: {known.name} as it is; change it, then: legibility {known.command} {file}")
+    typer.echo(f"{file}: {known.name} as it is; change it, then: {own_command(known.command, file)}")
 
 
 @app.command()
@@ -233,6 +235,7 @@ def weak_to_strong(
 ) -> None:
     """Strong students of weak teachers: performance gap recovered by objective, teacher and oversight."""
     from legibility.config_file import load_config
+    from legibility.game.run_folder import base_dir_of_run
     from legibility.weak_to_strong.experiment_page import write_report
     from legibility.weak_to_strong.experiment_run import weak_to_strong as run_experiment
     from legibility.weak_to_strong.experiment_settings import ExperimentSettings
@@ -244,7 +247,7 @@ def weak_to_strong(
             settings.quick() if quick else settings,
             folder,
             resume=resume,
-            base_dir=find_config(config).base_dir,
+            base_dir=base_dir_of_run(config) or find_config(config).base_dir,
             progress=progress,
         )
         progress.result(f"report: {write_report(run)}")
@@ -296,7 +299,7 @@ def _interruptible() -> Iterator[None]:
 def _again(arguments: list[str]) -> str:
     """The command that goes on with one that was stopped."""
     resumes = arguments[:1] in (["train"], ["weak-to-strong"]) and "--resume" not in arguments
-    return shlex.join(["legibility", *arguments, *(["--resume"] if resumes else [])])
+    return own_command(*arguments, *(["--resume"] if resumes else []))
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def _is_own() -> bool:
 
 def _word(word: object) -> str:
     text = str(word)
-    if printable(text) == text:
+    if printable(text) == text and not re.search(r"\s\s|[^\S ]", text):  # an error's white space becomes one space
         return shlex.quote(text)
     kept = re.sub(r"['\\]", lambda found: f"\\{found[0]}", text)
-    return "$'" + "".join(c if printable(c) == c else _escaped(c) for c in kept) + "'"
+    return "$'" + "".join(c if printable(c) == c and not c.isspace() else _escaped(c) for c in kept) + "'"
 
 
 def _escaped(character: str) -> str:

@@ -33,6 +33,7 @@ from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
 from legibility.models.verifier import Verifier
+from legibility.pasted import typed_command
 from legibility.problems import ProblemSplits, load_problems
 from legibility.problems.earlier import as_begun
 from legibility.problems.storage import write_problems
@@ -98,7 +99,7 @@ def train(
         if not problems_file.exists():
             write_problems(problems_file, splits)
         run.write_manifest(
-            command="train",
+            command=typed_command(),
             device=device,
             seed=config.seed,
             base_dir=base_dir,

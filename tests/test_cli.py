@@ -132,6 +132,9 @@ def test_a_closed_gate(here, tiny_config_file, tiny_overrides):
     assert result.code == 3
     assert result.err.count("\n") == 1 and "gates.min_helpful_accuracy" in result.err and "--force" in result.err
     assert (here / "run/base/DONE").is_file() and not (here / "run/rounds").exists()
+    typed = ["legibility", "train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report"]
+    manifest = json.loads((here / "run/manifest.json").read_text())
+    assert shlex.split(manifest["command"]) == [str(word) for word in typed], "the command that was typed"
     assert (
         legibility("train", tiny_config_file, *tiny_overrides, *closed, "--out", "run", "--no-report", "--resume").code
         == 3

@@ -116,11 +116,10 @@ def read_summaries(paths: Sequence[Path]) -> list[Summary]:
         raise UserError("compare needs at least two run folders")
     summaries = []
     for path in paths:
-        file = RunFolder.existing(path).path / SUMMARY
+        run = RunFolder.existing(path)
+        file = run.path / SUMMARY
         if not file.is_file():
-            raise UserError(
-                f"{path}: this run is not finished (no summary.json); go on with legibility train … --resume"
-            )
+            raise UserError(f"{path}: this run is not finished (no summary.json); go on with: {run.resume_command}")
         summaries.append(read_summary(file))
     seeds = [s.seed for s in summaries]
     if len(set(seeds)) < len(seeds):

@@ -20,6 +20,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Versioned
 from legibility.models.verifier import Explanation, TokenShare
 from legibility.models.verifier_ensemble import load_verifier
+from legibility.pasted import own_command
 from legibility.problems.storage import read_problems
 from legibility.prompts import HELPFUL, SNEAKY
 from legibility.stored import Stored, read_stored, write_stored
@@ -114,7 +115,7 @@ def read_doubts(run: RunFolder) -> dict[int, dict[tuple[str, str], Doubt]]:
     file = run.path / FOLDER / DOUBTS
     found: dict[int, dict[tuple[str, str], Doubt]] = {}
     if file.is_file():
-        fix = f"legibility evaluate {run.path} --quick writes it again"
+        fix = f"{own_command('evaluate', run.path, '--quick')} writes it again"
         for doubt in read_stored(file, DoubtsFile, fix=fix).doubts:
             found.setdefault(doubt.round, {})[doubt.problem_id, doubt.text] = doubt
     return found

@@ -49,7 +49,7 @@ class EvaluationRun:
         self.rounds = self.folder.rounds()
         if not self.rounds:
             raise UserError(
-                f"{path}: no finished round yet, so there is nothing to evaluate; go on with train --resume"
+                f"{path}: no finished round yet, so there is nothing to evaluate; go on with: {self.folder.resume_command}"
             )
         self.progress = progress or Progress(quiet=True)
         self.config: Config = self.folder.config()

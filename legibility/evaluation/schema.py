@@ -19,6 +19,7 @@ from legibility.evaluation.attack_schema import AttackRecord, RobustnessRow, Sur
 from legibility.evaluation.text_sets import ArmKey, TextKey, VerdictKey
 from legibility.game.condition import JudgeKey
 from legibility.game.run_folder import RunFolder
+from legibility.pasted import own_command
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored, write_stored
 
 FOLDER = "evaluation"
@@ -323,6 +324,6 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     for name, model in SECTION_FILES.items():
         file = section_file(run, name)
         if file.is_file():
-            section = read_stored(file, model, fix=f"legibility evaluate {run.path} --quick writes it again")
+            section = read_stored(file, model, fix=f"{own_command('evaluate', run.path, '--quick')} writes it again")
             found[name] = section.root if isinstance(section, RootModel) else section
     return Evaluation(**found) if found else None

@@ -15,6 +15,7 @@ from pydantic import Field
 from legibility.errors import UserError
 from legibility.evaluation.schema import Bounds, Evaluation
 from legibility.game.run_records import Discrimination, SameStyle
+from legibility.pasted import own_command
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored
 
 SUMMARY = "summary.json"
@@ -191,7 +192,7 @@ class Summary(Sparse):
 
 def read_summary(path: Path) -> Summary:
     """The summary in a file, today's or of an earlier version. Raises UserError for a file that cannot be read."""
-    fix = f"legibility evaluate {path.parent} --quick writes it again"
+    fix = f"{own_command('evaluate', path.parent, '--quick')} writes it again"
     return read_stored(path, Summary, fix=fix, upgrade=upgraded)
 
 

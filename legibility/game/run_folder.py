@@ -29,6 +29,7 @@ from legibility.files import is_temporary, seen_from, sha256, sync_folder, write
 from legibility.folder_lock import LOCK, FolderLock
 from legibility.game.phases import EARLIER, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
+from legibility.pasted import own_command
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
 from legibility.team import workers_peak_mb
@@ -211,6 +212,11 @@ class RunFolder:
         stored = self.manifest().base_dir
         return None if stored is None else (self.path / stored).resolve()
 
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with the run: its own settings, its own folder."""
+        return own_command("train", self.config_file, "--out", self.path, "--resume")
+
     # ---- phases -------------------------------------------------------------------------------
 
     def folder(self, phase: str) -> Path:
@@ -275,7 +281,7 @@ class RunFolder:
         """The DONE record of a finished phase. Raises UserError where it is missing or damaged."""
         folder = self.folder(phase)
         if not self.is_done(phase):
-            raise UserError(f"{folder}: this phase is not finished; go on with legibility train … --resume")
+            raise UserError(f"{folder}: this phase is not finished; go on with: {self.resume_command}")
         return read_stored(folder / DONE, Done, fix=f"delete {folder} to redo the phase")
 
     def stored(self, phase: str, name: str, model: type[StoredT]) -> StoredT:
@@ -311,6 +317,14 @@ class RunFolder:
         while self.is_done(round_collection(len(found))):
             found.append(len(found))
         return found
+
+
+def base_dir_of_run(config: Path) -> Path | None:
+    """Where relative paths of a run's own config.yaml start, which is where they started for the run; None: another file."""
+    run = RunFolder(config.resolve().parent)
+    if config.name != CONFIG or not (run.path / MANIFEST).is_file():
+        return None
+    return run.base_dir or Path.cwd()
 
 
 def _is_swept(path: Path) -> bool:

@@ -58,7 +58,9 @@ class Manifest(Versioned):
     cpu_count: int | None = Field(description="CPU cores of the machine.")
     torch_threads: int = Field(description="Threads torch computed with.")
     gpu: str | None = Field(description="Name of the GPU; null: none.")
-    command: str | None = Field(None, description="The command that made the folder.")
+    command: str | None = Field(
+        None, description="The command that was typed; null: called from Python. Older folders have its name alone."
+    )
     device: str | None = Field(None, description="Device of the models.")
     quick: list[str] | None = Field(
         None,
@@ -78,6 +80,11 @@ class Manifest(Versioned):
     sha256: dict[str, str] | None = Field(
         None, description="SHA-256 of config.yaml and problems.jsonl; absent in older folders, which are not checked."
     )
+
+    @property
+    def typed(self) -> str | None:
+        """The command that was typed, None where that is not known."""
+        return self.command if self.command is not None and " " in self.command else None
 
 
 class Done(Versioned):

@@ -34,6 +34,7 @@ from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
 from legibility.judging.study_schema import ATTENTION, STUDY
 from legibility.judging.table import SIMULATION, TABLE, read_table
 from legibility.metrics import number
+from legibility.pasted import own_command
 from legibility.stored import Interval, write_stored
 
 
@@ -57,7 +58,7 @@ class AnalyzedStudy:
             lines.append(_assisted_line(self.results.assisted))
         lines += [f"excluded {r.rater}: {r.excluded}" for r in self.results.raters if r.excluded]
         if self.run is not None:
-            lines.append(f"{self.run / HUMAN}: written; legibility report {self.run} shows it on the tax figure")
+            lines.append(f"{self.run / HUMAN}: written; {own_command('report', self.run)} shows it on the tax figure")
         if not self.results.conditions:
             lines.append("no run folder gets human.json: nobody's judgments count")
         return [*lines, f"results: {self.page}"]

@@ -86,7 +86,9 @@ def run_candidates(path: Path) -> Candidates:
     """
     run = RunFolder.existing(path)
     if not run.rounds():
-        raise UserError(f"{path}: no finished round yet, so there is nothing to judge; go on with train --resume")
+        raise UserError(
+            f"{path}: no finished round yet, so there is nothing to judge; go on with: {run.resume_command}"
+        )
     config: Config = run.config()
     problems = read_problems(run.problems_file)
     texts = test_texts(run).items()

@@ -14,6 +14,7 @@ from legibility.judging.simulated_raters import SimulatedRaters, draw, parse_acc
 from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
 from legibility.judging.study_schema import Coverage, SimulationTruth
 from legibility.judging.table import SIMULATION, TABLE, Judgment, to_frame, write_table
+from legibility.pasted import own_command
 from legibility.stored import write_stored
 
 
@@ -32,7 +33,7 @@ class Simulated:
         return [
             f"SIMULATION, not people: {self.judgments} judgments of {self.raters} made-up raters in {self.table}",
             *(self.coverage.lines() if self.coverage is not None else []),
-            f"next: legibility analyze {self.study} --simulated",
+            f"next: {own_command('analyze', self.study, '--simulated')}",
         ]
 
 

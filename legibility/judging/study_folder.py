@@ -38,6 +38,7 @@ from legibility.judging.study_schema import (
     StudyItem,
     content_hash,
 )
+from legibility.pasted import own_command
 from legibility.stored import Stored, StoredT, read_stored, write_stored
 
 ITEMS, KEY, ASSIGNMENTS, PROTOCOL, CHECKSUMS, PROVENANCE = (
@@ -93,7 +94,7 @@ class StudyFolder:
         folder = Path(path)
         if not (folder / CHECKSUMS).is_file():
             raise UserError(
-                f"{folder}: no study here (no {CHECKSUMS}); make one with legibility export RUN --out {folder}"
+                f"{folder}: no study here (no {CHECKSUMS}); make one with {own_command('export', 'RUN', '--out', folder)}"
             )
         hashes = read_stored(folder / CHECKSUMS, Checksums, fix=RESTORE).sha256
         has_doubts = DOUBTS in hashes

@@ -116,7 +116,9 @@ def read_run(run: RunFolder) -> ReportData:
     """Read what the run has finished. Raises UserError where no round is finished, or files were changed."""
     indices = run.rounds()
     if not indices:
-        raise UserError(f"{run.path}: no finished round yet, so there is nothing to report; go on with train --resume")
+        raise UserError(
+            f"{run.path}: no finished round yet, so there is nothing to report; go on with: {run.resume_command}"
+        )
     config = run.config()
     grader = StepGrader(read_problems(run.problems_file))
     finished, doubts = (run.path / SUMMARY).is_file(), read_doubts(run)

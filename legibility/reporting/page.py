@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
+from legibility.pasted import pasted
 from legibility.reporting.data import ReportData, read_run
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.evaluation_figures import pooled_texts
@@ -70,6 +71,7 @@ def environment(package: str = "legibility.reporting") -> Environment:
     )
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, points=points)
     made.filters.update(printable=printable, text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
+    made.globals.update(pasted=pasted)
     return made
 
 

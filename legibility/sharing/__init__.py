@@ -30,7 +30,9 @@ def share(run: Path | str, out: Path | str, kind: SharedFormat, *, weights: bool
         raise UserError('--format inspect: inspect_ai is not installed; pip install "legibility[inspect]"')
     opened = RunFolder.existing(run)
     if not opened.rounds():
-        raise UserError(f"{run}: no finished round yet, so there is nothing to share; go on with train --resume")
+        raise UserError(
+            f"{run}: no finished round yet, so there is nothing to share; go on with: {opened.resume_command}"
+        )
     if kind == "inspect":
         from legibility.sharing.inspect_logs import write_inspect_logs
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,9 @@ def _log(source: _Source, condition: Condition, frame: pd.DataFrame, seconds: fl
             total_samples=len(samples), completed_samples=len(samples), scores=_results(frame, samples, scores)
         ),
         stats=EvalStats(
-            model_usage={model: _usage(int(frame.prompt_tokens.sum()), int(frame.completion_tokens.sum()))}
+            started_at=spec.created,
+            completed_at=(datetime.fromisoformat(spec.created) + timedelta(seconds=seconds)).isoformat(),
+            model_usage={model: _usage(int(frame.prompt_tokens.sum()), int(frame.completion_tokens.sum()))},
         ),
         samples=samples,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from legibility.game.run_folder import RunFolder
+from legibility.pasted import typed_command
 from legibility.progress import Progress
 from legibility.weak_to_strong.analyses.game_teacher import check_run
 from legibility.weak_to_strong.cells import Cell, with_needs
@@ -41,7 +42,7 @@ def weak_to_strong(
         torch.set_num_threads(config.compute.threads)
     experiment = _checked(config, out, base_dir)
     with RunFolder.open(out, config, resume=resume) as run:
-        run.write_manifest(command="weak-to-strong", device=config.compute.device, seeds=config.seeds)
+        run.write_manifest(command=typed_command(), device=config.compute.device, seeds=config.seeds, base_dir=base_dir)
         progress.phase("text and halves", 1)
         experiment = experiment or Experiment(config, run, base_dir)
         parts = [experiment.parts(seed) for seed in config.seeds]

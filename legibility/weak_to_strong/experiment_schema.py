@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from legibility.errors import UserError
+from legibility.pasted import own_command
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored
 from legibility.weak_to_strong.experiment_settings import ALONE, SINGLE
 from legibility.weak_to_strong.pgr import LabelAgreement, PgrEstimate
@@ -269,6 +270,7 @@ def read_summary(folder: Path) -> ExperimentSummary:
     return read_stored(
         path,
         ExperimentSummary,
-        fix="finish the experiment with legibility weak-to-strong … --resume",
+        fix="finish the experiment with: "
+        + own_command("weak-to-strong", path.parent / "config.yaml", "--out", path.parent, "--resume"),
         upgrade=this_version,
     )

@@ -75,7 +75,7 @@ def run_texts(path: Path) -> Texts:
     run = RunFolder.existing(path)
     rounds = run.rounds()
     if not rounds:
-        raise UserError(f"{path}: no finished round; go on with legibility train … --resume")
+        raise UserError(f"{path}: no finished round; go on with: {run.resume_command}")
     base = read_solutions(run.folder(BASE) / "solutions.parquet")
     collected = []
     for index in rounds:

@@ -15,7 +15,7 @@ from legibility.config import Config
 from legibility.errors import Interrupted, UserError
 from legibility.files import sha256
 from legibility.folder_lock import LOCK
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder, base_dir_of_run, different_settings
 from legibility.problems.storage import read_problems
 
 
@@ -400,3 +400,16 @@ def test_an_absolute_base_folder_of_an_older_run_is_read(run, tmp_path):
     manifest = json.loads((run.path / "manifest.json").read_text())
     (run.path / "manifest.json").write_text(json.dumps({**manifest, "base_dir": str(tmp_path)}))
     assert run.base_dir == tmp_path
+
+
+def test_a_runs_own_config_starts_relative_paths_where_the_run_did(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    with RunFolder.open(tmp_path / "run", Config(), resume=False) as run:
+        run.write_manifest(command="legibility train configs/a.yaml", base_dir=tmp_path / "configs")
+    assert base_dir_of_run(tmp_path / "run/config.yaml") == tmp_path / "configs"
+    assert run.manifest().typed == "legibility train configs/a.yaml"
+    with RunFolder.open(tmp_path / "other", Config(), resume=False) as run:
+        run.write_manifest(command=None)
+    monkeypatch.chdir(tmp_path)
+    assert base_dir_of_run(Path("other/config.yaml")) == tmp_path and run.manifest().typed is None
+    assert base_dir_of_run(tmp_path / "configs/config.yaml") is None
