@@ -27,6 +27,19 @@ def pages(run: Path) -> tuple[Path, list[Path]]:
     return run / "report.html", [run / "figures" / "tax.png"]
 
 
+def joined(raw: bytes) -> bytes:
+    """The records of a .wandb file, which are cut at every 32 KiB; each piece has a head of 7 bytes."""
+    found, place = b"", 7
+    while place + 7 <= len(raw):
+        left = 32768 - place % 32768
+        if left < 7:
+            place += left
+            continue
+        size = int.from_bytes(raw[place + 4 : place + 6], "little")
+        found, place = found + raw[place + 7 : place + 7 + size], place + 7 + size
+    return found
+
+
 def test_tensorboard_gets_numbers_text_and_figures(tmp_path):
     run = tmp_path / "my run"
     with started(["tensorboard"], run) as trackers:
@@ -65,7 +78,7 @@ def test_wandb_gets_numbers_a_table_and_the_report(tmp_path, monkeypatch):
         **{k: v for k, v in json.loads(table.read_text()).items() if k not in ("columns", "data")},
     }
     (log,) = kept.glob("*.wandb")
-    written = log.read_bytes()
+    written = joined(log.read_bytes())
     assert all(word in written for word in (b"round 0 prover/KL", b"ppo.steps", b"report.html", b"figures/tax.png"))
 
 
