@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from legibility.errors import UserError
+from legibility.pasted import pasted
 from legibility.printable import printable
 
 HEAD = "# legibility log"
@@ -25,7 +26,7 @@ class LogFile:
         if path.is_file() and path.stat().st_size and not _is_log(path):
             raise UserError(f"{path}: holds something else than a log; choose another --log-file")
         self._file: TextIO = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-        self._write(f"{HEAD}: {printable(' '.join(command))}, process {os.getpid()}")
+        self._write(f"{HEAD}: {pasted(*command)}, process {os.getpid()}")
 
     def add(self, line: str) -> None:
         """Add an event; what would break or restyle the line is written out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,10 @@ def test_wandb_gets_numbers_a_table_and_the_report(tmp_path, monkeypatch):
         **{k: v for k, v in json.loads(table.read_text()).items() if k not in ("columns", "data")},
     }
     (log,) = kept.glob("*.wandb")
-    written = joined(log.read_bytes())
-    assert all(word in written for word in (b"round 0 prover/KL", b"ppo.steps", b"report.html", b"figures/tax.png"))
+    wanted, end = (b"round 0 prover/KL", b"ppo.steps", b"report.html", b"figures/tax.png"), time.monotonic() + 60
+    while not all(word in joined(log.read_bytes()) for word in wanted):  # W&B's own process writes it
+        assert time.monotonic() < end, joined(log.read_bytes())
+        time.sleep(0.1)
 
 
 def test_a_tracker_that_cannot_start_leaves_nothing(tmp_path, monkeypatch):
