@@ -28,6 +28,7 @@ from legibility.evaluation.sections import best_of_n, hacking, matrix, separabil
 from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.game.run_folder import RunFolder
+from legibility.pasted import own_command
 from legibility.progress import Progress
 
 SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
@@ -138,9 +139,8 @@ def refresh_summary(run: EvaluationRun) -> None:
     """Rewrite the summary of a finished run; one that is still going has none yet."""
     if (run.folder.path / SUMMARY).is_file():
         for file in lost_sections(run.folder):
-            run.progress.warn(
-                f"{file}: gone, and with it its part of {SUMMARY}; legibility evaluate {run.folder.path} makes both again"
-            )
+            again = own_command("evaluate", run.folder.path)
+            run.progress.warn(f"{file}: gone, and with it its part of {SUMMARY}; {again} makes both again")
         summary = write_summary(run.folder, device=run.game.device)
         write_doubts(run.folder, run.game.device)
         if summary.judge_doubt:

@@ -30,7 +30,7 @@ def logs(tiny_run, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def read(logs):
-    return [read_eval_log(info) for info in list_eval_logs(str(logs))]
+    return [read_eval_log(info) for info in sorted(list_eval_logs(str(logs)), key=lambda info: info.name)]
 
 
 def test_there_is_a_log_per_condition_and_it_says_what_the_run_stored(tiny_run, read):
