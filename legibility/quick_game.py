@@ -22,19 +22,19 @@ MOST: dict[str, int] = {
     "problems.judge": 150,
     "prover.warm_start.steps": 20,
     "verifier.updates": 60,
-    "ppo.steps": 12,
+    "ppo.steps": 10,
     "game.rounds": 1,
     "game.base_samples": 4,
     "game.base_draws": 1,
     "game.collection_samples": 2,
     "game.collection_samples_sneaky": 2,
-    "game.held_out_judge_updates": 60,
+    "game.held_out_judge_updates": 30,
     "evaluation.samples": 2,
     "evaluation.bootstrap": 200,
 }
 """The most of each that a quick game plays; less stays less."""
-FILLED_IN = frozenset({"problems.verifier", "problems.validation", "problems.test_size"})
-"""Where null would take as many as there are."""
+FILLED_IN = frozenset({"problems.verifier", "problems.validation", "problems.test_size", "game.held_out_judge_updates"})
+"""Where null may be more."""
 
 
 @dataclass(frozen=True)

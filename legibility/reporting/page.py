@@ -159,7 +159,7 @@ def settings_line(data: ReportData) -> str:
     adapters = f" with LoRA (rank {c.prover.lora.r})" if c.prover.lora else ""
     stop = "or until the verifier is fooled" if c.stop.rule == "fooled" else "fixed"
     return (
-        f"{c.game.rounds} rounds of at most {c.ppo.steps} PPO steps ({stop}), reward {c.reward.kind.upper()} on "
+        f"{c.game.rounds} round{'s' if c.game.rounds > 1 else ''} of at most {c.ppo.steps} PPO steps ({stop}), reward {c.reward.kind.upper()} on "
         f"{'raw' if c.reward.scale == 'none' else c.reward.scale + '-scale'} scores, KL coefficient {c.ppo.kl_coefficient:g}; "
         f"prover {Path(c.prover.model).name}{adapters}, verifier {Path(c.verifier.model).name} "
         f"({data.summary_rounds[0].verifier.parameters:,} parameters, {c.verifier.loss.replace('_', '-')} loss)"
