@@ -33,8 +33,8 @@ MOST: dict[str, int] = {
     "evaluation.bootstrap": 200,
 }
 """The most of each that a quick game plays; less stays less."""
-FILLED_IN = frozenset({"problems.verifier", "problems.validation", "problems.test_size", "game.held_out_judge_updates"})
-"""Where null may be more."""
+UNBOUNDED = frozenset({"problems.verifier", "problems.validation", "problems.test_size"})
+"""Where null takes as many as there are."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,17 @@ def quick_game(config: str | Path, overrides: Sequence[str] = ()) -> QuickGame:
     Raises UserError as `load_config` does.
     """
     whole = load_config(config, overrides)
-    smaller = [f"{name}={most}" for name, most in MOST.items() if _exceeds(name, _value(whole, name), most)]
+    smaller = [f"{name}={most}" for name, most in MOST.items() if _exceeds(whole, name, most)]
     settings = load_config(config, [*smaller, *overrides])
     kept = [line for line in smaller if _changed(whole, settings, line.partition("=")[0])]
     return QuickGame(settings, tuple(kept))
 
 
-def _exceeds(name: str, value: int | None, most: int) -> bool:
-    return name in FILLED_IN if value is None else value > most
+def _exceeds(whole: Config, name: str, most: int) -> bool:
+    value = _value(whole, name)
+    if value is None and name == "game.held_out_judge_updates":  # as many as the verifier's
+        value = whole.verifier.updates
+    return name in UNBOUNDED if value is None else bool(value > most)
 
 
 def _changed(whole: Config, small: Config, name: str) -> bool:
