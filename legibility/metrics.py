@@ -61,6 +61,14 @@ def pair_counts(
     return won, total
 
 
+LEAST_UNITS = 10
+"""Fewest problems, seeds or other units whose resampling makes an interval.
+
+Of fewer, a percentile interval holds the truth clearly less often than it says: an interval of 95 % holds a mean over 5
+units in 85 % of draws, over 8 in 89 to 91 %, over 10 in 91 to 93 %, over 20 in 92 to 94 % (normal values, and shares).
+"""
+
+
 def bootstrap(
     statistic: Callable[[np.ndarray], float],
     count: int,
@@ -71,14 +79,21 @@ def bootstrap(
 ) -> dict[str, float | None]:
     """Percentile bootstrap: `statistic(indices)` over resampled units 0..count-1; draws of nan are left out.
 
-    Returns {"value", "low", "high"}; undefined numbers are None.
+    Returns {"value", "low", "high"}; undefined numbers are None. There is no interval over fewer than `LEAST_UNITS`
+    units, nor where all resamples agree: they say nothing of how sure the value is.
     """
     value = statistic(np.arange(count))
     draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(resamples)]) if count else np.array([])
     draws = draws[~np.isnan(draws)]
     tail = (1 - confidence_level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail]) if len(draws) else (float("nan"), float("nan"))
+    known = count >= LEAST_UNITS and varies(draws)
+    low, high = np.quantile(draws, [tail, 1 - tail]) if known else (float("nan"), float("nan"))
     return {"value": number(value), "low": number(low), "high": number(high)}
+
+
+def varies(draws: np.ndarray) -> bool:
+    """Whether resamples (n,) without nan differ by more than rounding."""
+    return len(draws) > 0 and bool(np.ptp(draws) > 1e-12)
 
 
 def number(value: float) -> float | None:

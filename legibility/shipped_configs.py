@@ -54,6 +54,13 @@ SHIPPED = (
         takes="15 minutes or more on 2 quiet cores",
     ),
     ShippedConfig(
+        "bring-your-own",
+        "train",
+        shows="a game on problems of yours, 30 or more, which it takes from problems.jsonl in the working folder",
+        needs="that file, and the Hugging Face hub for SmolLM2-135M; a CPU will do",
+        takes="not timed; some hours on 2 cores",
+    ),
+    ShippedConfig(
         "paper",
         "train",
         shows="the paper's settings on GSM8K, as close as open models allow; not played by us yet",

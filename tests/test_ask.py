@@ -15,7 +15,11 @@ from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.evaluation.doubts import read_doubts
 from legibility.game.condition import HELD_OUT_JUDGE, verifier
+from legibility.judging.assistance import marks_of
+from legibility.judging.study_folder import StudyFolder
+from legibility.models.verifier_ensemble import load_verifier
 from legibility.play import train
+from legibility.problems.records import Problem
 from legibility.reporting import write_report
 from legibility.reporting.marked_solution import doubt_line
 from tests.support import legibility, quiet
@@ -145,6 +149,17 @@ def test_a_verifier_that_reads_its_likelihood_says_where_it_doubts(tiny_config_f
     assert shown and all(abs(d.rest + sum(t.share for t in d.tokens) - d.score) < 1e-4 for d in shown.values())
     page = write_report(run).read_text()
     assert '<mark class="doubt3">' in page and "the verifier doubts" in page
+    options = ("--conditions", "init:-1:base,game:0:helpful", "--per-condition", 4, "--raters", 2, "--attention", 2)
+    made = legibility("export", run.path, "--out", tmp_path / "study", "--assisted", "item", *options)
+    assert made.code == 0, made  # raters may see what `ask` tells
+    study, reader = (
+        StudyFolder.open(tmp_path / "study"),
+        load_verifier(config.verifier, "cpu", source=str(run.verified(verifier(0).phase))),
+    )
+    assert study.provenance().adviser == verifier(0) and any(study.doubts.values())
+    for item in study.items.values():
+        explained = reader.explain(Problem("x", item.problem, "0"), item.solution)
+        assert study.doubts[item.item_id] == marks_of(explained)
     again = train(config, tmp_path / "run", resume=True, progress=quiet())
     assert again.rounds() == [0]
 

@@ -55,6 +55,13 @@ def test_bootstrap_widths():
     assert width(400, 0.5) < 0.5 * width(400, 0.95) < 0.5 * width(50, 0.95)
 
 
+def test_too_few_units_or_resamples_that_agree_make_no_interval():
+    for count, values, known in ((9, [0, 1] * 5, False), (10, [0, 1] * 5, True), (50, [1] * 50, False)):
+        numbers, rng = np.array(values[:count], dtype=float), np.random.default_rng(0)
+        found = bootstrap(lambda i, n=numbers: n[i].mean(), count, resamples=50, confidence_level=0.9, rng=rng)
+        assert found["value"] == numbers.mean() and (found["low"] is not None) is known, count
+
+
 def test_bootstrap_of_what_is_undefined():
     nothing = bootstrap(lambda i: float("nan"), 5, resamples=10, confidence_level=0.9, rng=np.random.default_rng(0))
     assert nothing == {"value": None, "low": None, "high": None}

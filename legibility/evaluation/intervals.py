@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from legibility.config import Config
-from legibility.metrics import auroc, pair_counts
+from legibility.metrics import LEAST_UNITS, auroc, pair_counts, varies
 from legibility.randomness import stream
 from legibility.stored import Interval
 
@@ -31,10 +31,10 @@ class Figure:
     confidence_level: float
 
     def interval(self) -> Interval:
-        """The value with its percentile interval over the resamples in which it is defined."""
+        """The value with its percentile interval over the resamples in which it is defined; none where all agree."""
         known = self.draws[~np.isnan(self.draws)]
         tail = (1 - self.confidence_level) / 2
-        low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
+        low, high = np.quantile(known, [tail, 1 - tail]) if varies(known) else (np.nan, np.nan)
         return Interval(value=self.value, low=float(low), high=float(high))
 
     def __sub__(self, other: Figure) -> Figure:
@@ -89,13 +89,18 @@ class Resamples:
         return np.array([self.place[p] for p in problem_ids], dtype=np.int64)
 
     def ratio(self, problem_ids: Sequence[str], numerators: Any, denominators: Any) -> Figure:
-        """sum(numerators) / sum(denominators), each (n,), one entry per text or problem."""
+        """sum(numerators) / sum(denominators), each (n,), one entry per text or problem.
+
+        Without draws, and so without an interval, where fewer than `LEAST_UNITS` problems are in it.
+        """
         columns = self._columns(problem_ids)
         size = self.weights.shape[1]
         above = np.bincount(columns, np.asarray(numerators, dtype=float), size)
         below = np.bincount(columns, np.asarray(denominators, dtype=float), size)
         with np.errstate(divide="ignore", invalid="ignore"):
             value, draws = np.float64(above.sum()) / below.sum(), (self.weights @ above) / (self.weights @ below)
+        if np.count_nonzero(below) < LEAST_UNITS:
+            draws = np.full(len(self.weights), np.nan)
         return Figure(float(value), draws, self.confidence_level)
 
     def mean(self, problem_ids: Sequence[str], values: Any, weights: Any = None) -> Figure:
@@ -108,7 +113,7 @@ class Resamples:
         """`legibility.metrics.auroc` with its interval."""
         values, labels = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
         whole = auroc(values, labels)
-        if np.isnan(whole):
+        if np.isnan(whole) or len(set(problem_ids)) < LEAST_UNITS:
             return Figure(whole, np.full(len(self.weights), np.nan), self.confidence_level)
         order = np.argsort(values, kind="stable")
         columns, labels = self._columns(problem_ids)[order], labels[order]

@@ -18,8 +18,15 @@ from legibility.metrics import auroc
 GRACE = 2.0  # standard errors
 
 
+def _unmeasured(what: str, settings: str, fix: str) -> str:
+    """The reason of a gate that has nothing to go by. It is closed: what cannot be measured is not known to be well."""
+    return f"{what} cannot be measured (too few texts), so {settings} cannot be held against it: {fix}"
+
+
 def check_base(settings: GateSettings, accuracy: float) -> list[str]:
     """Reasons not to start: the untrained helpful prover hardly ever succeeds."""
+    if math.isnan(accuracy) and settings.min_helpful_accuracy > 0:
+        return [_unmeasured("untrained helpful accuracy", "gates.min_helpful_accuracy", "raise problems.validation")]
     if accuracy < settings.min_helpful_accuracy:
         return [
             f"untrained helpful accuracy {accuracy:.3f} is below gates.min_helpful_accuracy "
@@ -30,6 +37,10 @@ def check_base(settings: GateSettings, accuracy: float) -> list[str]:
 
 def check_prover(settings: GateSettings, accuracy: float) -> list[str]:
     """Reasons not to go on with a trained prover: it hardly ever succeeds when it is asked to help."""
+    if math.isnan(accuracy) and settings.min_helpful_accuracy > 0:
+        return [
+            _unmeasured("helpful accuracy after training", "gates.min_helpful_accuracy", "raise problems.validation")
+        ]
     if accuracy < settings.min_helpful_accuracy:
         return [
             f"helpful accuracy {accuracy:.3f} after training is below gates.min_helpful_accuracy "
@@ -46,6 +57,9 @@ def check_verifier(settings: GateSettings, scores: np.ndarray, correct: np.ndarr
     than `gates.min_pairs` the AUROC over all of the text stands in; where that is not defined either, nothing says
     that the verifier can tell right from wrong, and that is a reason too. `doubts` has what is no reason yet.
     """
+    if not len(scores) or not np.isfinite(scores).all():
+        fix = "use easier problems, a longer warm start, or more problems.validation"
+        return [_unmeasured(f"the verifier on {len(scores)} valid held-out texts", "gates", fix)]
     reasons = []
     spread, accepted = float(np.std(scores)), float(np.mean(scores > 0))
     if spread < settings.min_score_std:
@@ -108,7 +122,11 @@ def _too_few(settings: GateSettings, pairs: SameStyle) -> bool:
 
 
 def check_rewards(settings: GateSettings, flat_share: float) -> list[str]:
-    """Reasons not to go on after the first batch: almost no group has any reward spread."""
+    """Reasons not to go on after the first batch: almost no group has any reward spread, or there is no group."""
+    if math.isnan(flat_share) and settings.max_flat_groups < 1:
+        return [
+            _unmeasured("the reward spread of the first batch", "gates.max_flat_groups", "raise ppo.problems_per_step")
+        ]
     if flat_share > settings.max_flat_groups:
         return [
             f"{flat_share:.2f} of the groups have no reward spread, above gates.max_flat_groups {settings.max_flat_groups}: nothing to learn from; raise ppo.samples_per_role or ppo.problems_per_step"

@@ -87,8 +87,8 @@ def split_problems(
 
     test: the only place test problems come from; None sets some of `train` aside. Training problems
     are checked against all of it, drawn or not.
-    sizes: part -> count. None or missing means: all of `test` (or a tenth of `train`), a tenth of
-    `train` for validation, and for prover and verifier what is left, in equal halves if both are None. For the
+    sizes: part -> count. None or missing means: all of `test` (or a share of `train`), a share of
+    `train` for validation (`share_of`), and for prover and verifier what is left, in equal halves if both are None. For the
     judge None means as many as the verifier has of what the others leave over, and none if that is not half as many.
     threshold: Jaccard overlap from which two questions count as near duplicates.
     Raises UserError where a part cannot be filled, ValueError for a size of anything but a part.
@@ -101,20 +101,23 @@ def split_problems(
 
     loaded = LoadedCounts(train=len(train), test=None if test is None else len(test))
     pool, within_train = _distinct(train)
-    tenth = max(1, len(pool) // 10)
     if test is None:
+        _check_room(pool, None, wanted)
+        part_share = share_of(len(pool))
         pool = _shuffled(pool, train_rng)
-        test_part = _take("test", pool, tenth if wanted["test"] is None else wanted["test"])
+        test_part = _take("test", pool, part_share if wanted["test"] is None else wanted["test"])
         pool, near_test = shingles.clean(pool[len(test_part) :], test_part)
         exact = ExactChecks(within_train=within_train)
     else:
         test, within_test = _distinct(_with_own_ids(test, train))
         pool, copies = _without_copies(pool, test)
         pool, near_test = shingles.clean(pool, test)
+        _check_room(pool, test, wanted)
+        part_share = share_of(len(pool))
         exact = ExactChecks(within_train=within_train, within_test=within_test, train_against_test=copies)
         pool = _shuffled(pool, train_rng)
         test_part = _take("test", _shuffled(test, test_rng), wanted["test"])
-    validation = _take("validation", pool, tenth if wanted["validation"] is None else wanted["validation"])
+    validation = _take("validation", pool, part_share if wanted["validation"] is None else wanted["validation"])
     pool, near_validation = shingles.clean(pool[len(validation) :], validation)
     judge: list[Problem] = []
     near_judge = None
@@ -275,13 +278,53 @@ def _left_over(
     return (rest[: len(verifier)] if 2 * len(rest) >= len(verifier) else []), dropped
 
 
+def share_of(count: int) -> int:
+    """Problems of a part that nobody gave a number: a tenth of the source, of a small one up to a fifth, at most 10.
+
+    Ten is what an interval takes (`legibility.metrics.LEAST_UNITS`).
+    """
+    return max(1, count // 10, min(10, count // 5))
+
+
+def _check_room(pool: Sequence[Problem], test: Sequence[Problem] | None, wanted: Mapping[Part, int | None]) -> None:
+    """Raises UserError that names every part at once, where the sources hold fewer problems than are asked for.
+
+    pool: the train source without duplicates; test: the test source, None where the pool stands in for it.
+    """
+    found = []
+    if test is not None and len(test) < (wanted["test"] or 1):
+        found.append(
+            f"the test source has {len(test)} distinct problems, and problems.test_size is {wanted['test'] or 'null'}"
+        )
+    share = share_of(len(pool))
+    least: dict[Part, int] = {"prover": 1, "verifier": 1, "validation": share, "judge": 0}
+    if test is None:
+        least["test"] = share
+    asked = {part: (number if (number := wanted[part]) is not None else few, number) for part, few in least.items()}
+    total = sum(count for count, _ in asked.values())
+    if total > len(pool):
+        listed = ", ".join(
+            f"{_setting(part)} {count if number is not None else f'null (at least {count})'}"
+            for part, (count, number) in asked.items()
+            if count
+        )
+        found.append(f"the train source has {len(pool)} distinct problems, and {total} are asked for: {listed}")
+    if found:
+        raise UserError(
+            f"too few problems: {'; '.join(found)}; lower these, set them to null for shares, or give more problems"
+        )
+
+
+def _setting(part: Part) -> str:
+    return "problems.test_size" if part == "test" else f"problems.{part}"
+
+
 def _take(part: Part, pool: Sequence[Problem], count: int | None) -> list[Problem]:
     """The first `count` problems (None: all of them, at least one)."""
     if len(pool) < (1 if count is None else count):
-        setting = "problems.test_size" if part == "test" else f"problems.{part}"
         raise UserError(
             f"too few problems for {part}: wanted {count or 'at least 1'}, available {len(pool)} after the parts "
-            f"filled before it and without duplicates; ask for fewer ({setting}) or give a larger source"
+            f"filled before it and without duplicates; ask for fewer ({_setting(part)}) or give a larger source"
         )
     return list(pool[:count])
 

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from legibility.evaluation import auroc, balanced_best_of_n, bootstrap, pairwise_accuracy
 from legibility.evaluation.intervals import Figure, Resamples, combine, share
+from legibility.metrics import LEAST_UNITS
 from legibility.stored import Interval
 from tests.evaluation.helpers import resamples
 
@@ -86,12 +87,28 @@ def test_weighted_draws_equal_drawing_problems():
 
 
 def test_a_difference_is_paired():
-    """Two figures that move together differ by a constant: the interval of the difference has no width."""
+    """Two figures that move together differ by a constant in every resample, which makes no interval."""
     problems = [str(i) for i in range(50)]
     values = np.random.default_rng(6).random(50)
     found = resamples(problems)
-    gap = (found.mean(problems, values + 0.1) - found.mean(problems, values)).interval()
-    assert gap.low == pytest.approx(0.1, abs=1e-5) and gap.high == pytest.approx(0.1, abs=1e-5)
+    gap = found.mean(problems, values + 0.1) - found.mean(problems, values)
+    np.testing.assert_allclose(gap.draws, 0.1, atol=1e-5)
+    wider = (found.mean(problems, 2 * values) - found.mean(problems, values)).interval()
+    assert wider.low < wider.value < wider.high
+
+
+def test_too_few_problems_or_resamples_that_agree_make_no_interval():
+    few, enough = ([str(i) for i in range(count)] for count in (LEAST_UNITS - 1, LEAST_UNITS))
+    for problems, known in ((few, False), (enough, True)):
+        found, values = resamples(problems), np.arange(len(problems)) / 10
+        labels, scores = np.arange(len(problems)) % 2 == 0, np.sin(np.arange(len(problems)))
+        for figure in (found.mean(problems, values), found.auroc(scores, labels, problems)):
+            assert not np.isnan(figure.value) and (figure.interval().low is not None) is known
+    many = [str(i) for i in range(50)]
+    right = resamples(many).mean(many, np.ones(50)).interval()
+    assert (right.value, right.low, right.high) == (1.0, None, None)  # and not 100.0 to 100.0 %
+    part = resamples(many).mean(many, [1.0 if i % 2 else np.nan for i in range(9)] + [np.nan] * 41).interval()
+    assert part.value == 1.0 and part.low is None  # four problems of fifty stand behind it
 
 
 def test_figures_of_nothing_are_undefined():
@@ -133,8 +150,9 @@ def test_a_share_of_next_to_nothing_is_undefined():
     np.testing.assert_allclose(found, [0.5, np.nan, 2.0])
 
 
-def test_pairs_within_something_else_are_those_of_finer_groups():
+def test_pairs_within_something_else_are_those_of_finer_groups(monkeypatch):
     """p: 2 > 1 in style a, 0 < 3 in style b; across styles they would be four pairs. Resamples keep problems whole."""
+    monkeypatch.setattr("legibility.evaluation.intervals.LEAST_UNITS", 2)
     found = resamples(["p", "q"])
     scores, correct, within = [2.0, 1.0, 0.0, 3.0, 5.0, 4.0], [True, False] * 3, ["a", "a", "b", "b", "a", "a"]
     figure = found.pairwise(scores, correct, list("ppppqq"), within=within)

@@ -61,12 +61,12 @@ def twins_of(score):
 def test_planted_judges_see_what_they_can_see():
     """A reader of truth everything, one of arithmetic slips alone, one of looks nothing; random scores one half."""
     everything = twins_of(true_answer)
-    assert (everything.value, everything.low, everything.high) == (1.0, 1.0, 1.0)
+    assert (everything.value, everything.low, everything.high) == (1.0, None, None)
     assert everything.pairs == sum(k.pairs for k in everything.kinds.values())
     slips = twins_of(arithmetic)
     assert (slips.kinds["slip"].value, slips.kinds["misread"].value) == (1.0, 0.5) and 0.5 < slips.value < 1
     looks = twins_of(lambda problem, text: text.count("=") + len(text.splitlines()))
-    assert (looks.value, looks.low, looks.high) == (0.5, 0.5, 0.5)
+    assert (looks.value, looks.low, looks.high) == (0.5, None, None)  # every resample says the same
     rng = np.random.default_rng(0)
     chance = twins_of(lambda problem, text: rng.normal())
     assert chance.low < 0.5 < chance.high and chance.value == pytest.approx(0.5, abs=0.12)

@@ -7,7 +7,7 @@ import pytest
 
 from legibility.config import GateSettings, PPOSettings
 from legibility.errors import GateClosed, UserError
-from legibility.game.gates import check_base, check_gaps, check_rewards, check_verifier, doubts, enforce
+from legibility.game.gates import check_base, check_gaps, check_prover, check_rewards, check_verifier, doubts, enforce
 from legibility.game.run_records import SameStyle
 
 
@@ -81,6 +81,20 @@ def test_a_figure_that_is_not_defined_never_passes_in_silence(right):
     assert "not defined" in reason and ("correct" if right else "incorrect") in reason
     assert check_verifier(GateSettings(min_auroc=0.0), scores, one_class, pairs(None, 0)) == []
     assert len(check_verifier(GateSettings(min_pairs=0), scores, one_class, pairs(None, 0))) == 1
+
+
+def test_what_cannot_be_measured_closes_its_gate_and_says_which():
+    nothing, settings = float("nan"), GateSettings()
+    found = [
+        *check_base(settings, nothing),
+        *check_prover(settings, nothing),
+        *check_rewards(settings, nothing),
+        *check_verifier(settings, np.zeros(0), np.zeros(0, dtype=bool), pairs(None, 0)),
+        *check_verifier(settings, np.array([0.0, np.nan]), np.array([True, False]), pairs(None, 0)),
+    ]
+    assert len(found) == 5 and all("cannot be measured" in reason and "gates" in reason for reason in found)
+    off = GateSettings(min_helpful_accuracy=0, max_flat_groups=1)
+    assert check_base(off, nothing) == check_prover(off, nothing) == check_rewards(off, nothing) == []
 
 
 def test_reward_gate():

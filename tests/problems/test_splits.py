@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from legibility.errors import UserError
 from legibility.problems.contamination import Contamination
 from legibility.problems.records import Problem
-from legibility.problems.splits import PARTS, near_duplicates, normalise, shingles_of, split_problems
+from legibility.problems.splits import PARTS, near_duplicates, normalise, share_of, shingles_of, split_problems
 from legibility.stored import stored_text
 
 LONG = (
@@ -116,30 +116,44 @@ def test_test_problems_come_only_from_the_test_source():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "test", "message"),
+    ("wanted", "test", "messages"),
     [
-        ({"test": 101}, None, "test: wanted 101, available 100"),
-        ({"test": 50}, 20, "test: wanted 50, available 20"),
-        ({"test": 50, "validation": 60}, None, "validation: wanted 60, available 50"),
-        ({"test": 10, "validation": 10, "verifier": 90}, None, "verifier: wanted 90, available 80"),
-        ({"test": 10, "validation": 10, "verifier": 50, "prover": 40}, None, "prover: wanted 40, available 30"),
-        ({"test": 10, "validation": 10, "prover": 80}, None, "verifier: wanted at least 1, available 0"),
+        ({"test": 101}, None, ["100 distinct problems, and 113 are", "test_size 101", "validation null (at least 10)"]),
+        ({"test": 50}, 20, ["the test source has 20 distinct problems, and problems.test_size is 50; lower"]),
+        ({"test": 50, "validation": 60}, None, ["and 112 are asked for", "validation 60", "test_size 50"]),
+        ({"test": 10, "validation": 10, "verifier": 90}, None, ["and 111", "verifier 90", "prover null (at least 1)"]),
         (
-            {"test": 10, "validation": 10, "prover": 40, "verifier": 30, "judge": 11},
+            {"test": 10, "validation": 10, "prover": 81, "verifier": 5},
             None,
-            "judge: wanted 11, available 10",
+            ["and 106", "prover 81, problems.verifier 5"],
         ),
-        ({"test": 10, "validation": 10, "judge": 81}, None, "judge: wanted 81, available 80"),
+        ({"test": 10, "validation": 10, "prover": 40, "verifier": 30, "judge": 11}, None, ["and 101", "judge 11"]),
+        ({"test": 50, "prover": 100}, 20, ["test_size is 50; the train source has 100", "prover 100"]),
     ],
 )
-def test_too_few_problems_is_said_with_numbers(wanted, test, message):
-    with pytest.raises(UserError, match=f"too few problems for {message}"):
+def test_too_few_problems_is_one_error_with_every_part_and_its_setting(wanted, test, messages):
+    with pytest.raises(UserError, match="too few problems: ") as error:
         split_problems(different(100), different(test, 1) if test else None, sizes=wanted, seed=0)
+    assert all(message in str(error.value) for message in messages), error.value
+    assert str(error.value).endswith("; lower these, set them to null for shares, or give more problems")
+
+
+def test_what_near_duplicates_take_away_is_missing_from_the_part_after_them():
+    alike = [Problem(f"a{i}", f"{different(1)[0].question} {i}", "1") for i in range(10)]
+    with pytest.raises(UserError, match=r"too few problems for .* after the parts filled before it.*problems\."):
+        split_problems(
+            alike, None, sizes={"test": 1, "validation": 1, "prover": 4, "verifier": 4}, seed=0, threshold=0.3
+        )
 
 
 def test_nothing_at_all():
-    with pytest.raises(UserError, match=r"too few problems for test.*ask for fewer \(problems\.test_size\)"):
+    with pytest.raises(UserError, match="the train source has 0 distinct problems"):
         split_problems([], None, seed=0)
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 1), (4, 1), (30, 6), (50, 10), (99, 10), (100, 10), (400, 40)])
+def test_a_share_is_a_tenth_and_of_a_small_source_up_to_a_fifth(count, share):
+    assert share_of(count) == share
 
 
 def test_an_unknown_part_is_a_mistake():
@@ -242,7 +256,7 @@ def test_the_report_is_plain_json():
     splits = split_problems(different(40), different(9, 1, "t"), seed=np.int64(3))
     assert Contamination(**json.loads(stored_text(splits.report))) == splits.report
     assert report(splits)["loaded"] == {"train": 40, "test": 9}
-    assert report(splits)["used"] == {"prover": 18, "verifier": 18, "validation": 4, "test": 9}
+    assert report(splits)["used"] == {"prover": 16, "verifier": 16, "validation": 8, "test": 9}
 
 
 # ---------------------------------------------------------------- properties
