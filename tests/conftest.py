@@ -8,6 +8,7 @@ ones when asked for sneaky text. The tiny verifier is random and has a tokenizer
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tokenizers import models as tokenizer_models
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from legibility.models.nano import train_tokenizer
+from tests.browser import Browser
 from tests.support import llama, quiet, sums, teach
 
 torch.set_num_threads(1)
@@ -28,6 +30,14 @@ settings.load_profile("legibility")
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; tests that want it are skipped where there is none."""
+    opened = Browser()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

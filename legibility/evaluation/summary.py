@@ -54,14 +54,14 @@ from legibility.game.discrimination import discrimination, role_and_style, same_
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import RESOURCES, TRAINING, Resources, VerifierTraining
-from legibility.metrics import bootstrap, number, pairwise_accuracy
+from legibility.metrics import bootstrap, number
 from legibility.problems.storage import read_problems
 from legibility.stored import Interval, read_stored, write_stored
 from legibility.team import Team
 
 Texts = Mapping[Condition, pd.DataFrame]
-Checked = Mapping[Condition, dict[str, float | None]]
-"""Checkability by condition; empty where it was not computed."""
+Checked = Mapping[Condition, dict[str, Interval]]
+"""Checkability by condition and judge; empty where it was not computed."""
 
 
 def write_summary(run: RunFolder, device: str = "cpu", team: Team | None = None) -> Summary:
@@ -97,7 +97,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
     check, describe = judged.checkability, _Describer(config, resamples)
     last, accuracies = helpful(rounds[-1]), {c: by_problem(frame) for c, frame in texts.items()}
     rows = [_round(run, index, describe, texts, check) for index in rounds]
-    init = StartSummary(**dict(describe(texts[START])), checkability=check[START])
+    init = StartSummary(**dict(describe(texts[START])), **_checkability(check[START]))
     game = GameSummary(rounds=rows, accuracy=rows[-1].helpful_accuracy, interval=rows[-1].helpful_interval)
     correctness: dict[str, CorrectnessSummary] = {}
     tax = tax_halfway = retained = Interval()
@@ -141,13 +141,19 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
 
 
 def checkability(
-    frame: pd.DataFrame, judges: Mapping[str, Callable[[pd.DataFrame], np.ndarray]]
-) -> dict[str, float | None]:
+    frame: pd.DataFrame, judges: Mapping[str, Callable[[pd.DataFrame], np.ndarray]], resamples: Resamples
+) -> dict[str, Interval]:
     """Same-problem pairwise accuracy of each judge on one policy's valid text; a judge maps text to scores (n,)."""
     frame = valid(frame)
-    correct = (frame.verdict == "correct").to_numpy()
+    correct, problems = (frame.verdict == "correct").to_numpy(), list(frame.problem_id)
+    return {name: resamples.pairwise(judge(frame), correct, problems).interval() for name, judge in judges.items()}
+
+
+def _checkability(found: Mapping[str, Interval]) -> dict[str, Any]:
+    """The two fields of a summary that hold a policy's checkability."""
     return {
-        name: number(pairwise_accuracy(judge(frame), correct, list(frame.problem_id))) for name, judge in judges.items()
+        "checkability": {name: e.value for name, e in found.items()},
+        "checkability_interval": {name: (e.low, e.high) for name, e in found.items()},
     }
 
 
@@ -175,8 +181,8 @@ def _check(
     shown = {c: texts[c] for c in texts if c in (START, CORRECTNESS_ONLY) or c == helpful(c.round)}
     for judge in judges.values():
         judge(valid(pd.concat(shown.values())))  # all at once
-    found: dict[Condition, dict[str, float | None]] = {c: {} for c in texts}
-    found |= {c: checkability(frame, judges) for c, frame in shown.items() if len(frame)}
+    found: dict[Condition, dict[str, Interval]] = {c: {} for c in texts}
+    found |= {c: checkability(frame, judges, resamples) for c, frame in shown.items() if len(frame)}
     if "held_out_judge" not in judges:
         return _Checked(found)
     base_text = valid(texts[START])
@@ -231,7 +237,7 @@ def _correctness(run: RunFolder, describe: _Describer, texts: Texts, check: Chec
     return CorrectnessSummary(
         **dict(describe(texts[CORRECTNESS_ONLY])),
         steps=load_training(run, CORRECTNESS, 0).steps,
-        checkability=check[CORRECTNESS_ONLY],
+        **_checkability(check[CORRECTNESS_ONLY]),
         **halfway,
     )
 
@@ -259,7 +265,7 @@ def _round(run: RunFolder, index: int, describe: _Describer, texts: Texts, check
         sneaky_invalid=s.invalid,
         score_helpful_correct=number(ours.score[ours.verdict == "correct"].mean()),
         score_sneaky_incorrect=number(theirs.score[theirs.verdict == "incorrect"].mean()),
-        checkability=check[helpful(index)],
+        **_checkability(check[helpful(index)]),
         verifier=VerifierSummary(
             parameters=trained.parameters,
             texts=trained.texts,

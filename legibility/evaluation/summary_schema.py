@@ -47,6 +47,9 @@ class StartSummary(PolicySummary):
     checkability: dict[str, Number] = Field(
         description="Same-problem pairwise accuracy by judge: `last_verifier`, `held_out_judge`."
     )
+    checkability_interval: dict[str, Bounds] = Field(
+        default_factory=dict, description="Bounds of the same. Empty in older files."
+    )
 
 
 class CorrectnessSummary(Sparse, PolicySummary):
@@ -54,6 +57,7 @@ class CorrectnessSummary(Sparse, PolicySummary):
 
     steps: int = Field(description="PPO steps done.")
     checkability: dict[str, Number] = Field(description="As of the base policy.")
+    checkability_interval: dict[str, Bounds] = Field(default_factory=dict, description="Likewise.")
     accuracy_at_half_steps: Number = Field(
         None, description="Accuracy at half the steps, where it has seen as many helpful samples as the game."
     )
@@ -133,6 +137,7 @@ class RoundSummary(Stored):
     score_helpful_correct: Number = Field(description="Mean V of helpful-correct text.")
     score_sneaky_incorrect: Number = Field(description="Mean V of sneaky-incorrect text.")
     checkability: dict[str, Number] = Field(description="Of the helpful text, as of the base policy.")
+    checkability_interval: dict[str, Bounds] = Field(default_factory=dict, description="Likewise.")
     verifier: VerifierSummary = Field(description="The round's verifier.")
 
 

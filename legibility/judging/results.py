@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from legibility.files import write_atomic
-from legibility.game.condition import CORRECTNESS, INIT, Judge
+from legibility.game.condition import CORRECTNESS, INIT, Condition, Judge
 from legibility.judging.agreement import PEOPLE
 from legibility.judging.protocol import Protocol
-from legibility.judging.results_schema import ConditionResult, StudyResults
+from legibility.judging.results_schema import ConditionResult, RaterResult, StudyResults
 from legibility.judging.spreadsheet import inert_csv
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
 from legibility.reporting.images import save_image
@@ -35,7 +36,7 @@ def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
     for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
         images[name] = save_image(folder / "figures" / f"{name}.png", draw(results, LIGHT), draw(results, DARK))
     templates = environment("legibility.judging")
-    templates.filters.update(bounds=accuracy_bounds, judge=_judge)
+    templates.filters.update(bounds=accuracy_bounds, judge=_judge, condition=_condition, term=_term, by_name=by_name)
     page = templates.get_template("results.html.j2").render(r=results, rules=rules, images=images)
     write_atomic(folder / "results.html", page)
     return folder / "results.html"
@@ -44,6 +45,28 @@ def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
 def _judge(name: str) -> str:
     """A key of `verifiers` for people."""
     return name if name == PEOPLE else Judge.parse(name).label
+
+
+def _condition(name: str) -> str:
+    """A condition as files have it, for people."""
+    return Condition.parse(name).label
+
+
+def _term(name: str) -> str:
+    """A term of the mixed model for people."""
+    found = re.fullmatch(r"C\(condition\)\[T\.(.*)\]", name)
+    return _condition(found[1]) if found else _TERMS.get(name, name)
+
+
+_TERMS = {"Intercept": "intercept", "correct": "right solution", "log_length": "log length"}
+
+
+def by_name(raters: Sequence[RaterResult]) -> list[RaterResult]:
+    """Raters with the numbers in their names in order: 2 before 10."""
+    return sorted(
+        raters,
+        key=lambda r: [(len(part), part) if part.isdigit() else (0, part) for part in re.split(r"(\d+)", r.rater)],
+    )
 
 
 def _flat(records: Sequence[Stored]) -> pd.DataFrame:

@@ -16,9 +16,17 @@ import pandas as pd
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.evaluation.doubts import read_doubts
+from legibility.evaluation.schema import Tax
 from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
-from legibility.evaluation.summary_schema import SUMMARY, RoundSummary, Summary, read_summary
+from legibility.evaluation.summary_schema import (
+    SUMMARY,
+    CorrectnessSummary,
+    RoundSummary,
+    StartSummary,
+    Summary,
+    read_summary,
+)
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import CORRECTNESS, CORRECTNESS_ONLY, GAME, START, Condition, helpful, sneaky
 from legibility.game.human_record import read_human_record
@@ -65,10 +73,7 @@ CheckedBy = Literal["people", "simulated_raters", "held_out_judge", "last_verifi
 
 @dataclass(frozen=True)
 class Policy:
-    """What one policy's honest test text is worth: accuracy, and how well each checker tells right from wrong in it.
-
-    Checkability by a judge model has no interval here.
-    """
+    """What one policy's honest test text is worth: accuracy, and how well each checker tells right from wrong in it."""
 
     condition: Condition
     accuracy: Interval
@@ -125,7 +130,7 @@ def read_run(run: RunFolder) -> ReportData:
     texts = test_texts(run)
     summary = read_summary(run.path / SUMMARY) if finished else summarise(run, checked=False)
     people = _people(run)
-    arms = summary.arms
+    arms, tax = summary.arms, summary.evaluation.tax if summary.evaluation else None
     rounds = [_phase(run, f"round {i}", GAME, i, round_solutions(run, i)) for i in indices]
     correctness = None
     if run.is_done(phase_name(CORRECTNESS, 0)):
@@ -137,9 +142,9 @@ def read_run(run: RunFolder) -> ReportData:
         config=config,
         manifest=run.manifest(),
         summary=summary,
-        start=_policy(START, arms.init.accuracy, arms.init.interval, arms.init.checkability, people),
+        start=_policy(START, arms.init.accuracy, arms.init.interval, _checks(arms.init, tax, START), people),
         game=[
-            _policy(helpful(r.round), r.helpful_accuracy, r.helpful_interval, r.checkability, people)
+            _policy(helpful(r.round), r.helpful_accuracy, r.helpful_interval, _checks(r, tax, helpful(r.round)), people)
             for r in arms.game.rounds[: len(indices)]
         ],
         correctness_only=None
@@ -148,7 +153,7 @@ def read_run(run: RunFolder) -> ReportData:
             CORRECTNESS_ONLY,
             arms.correctness.accuracy,
             arms.correctness.interval,
-            arms.correctness.checkability,
+            _checks(arms.correctness, tax, CORRECTNESS_ONLY),
             people,
         ),
         rounds=rounds,
@@ -165,14 +170,26 @@ def _policy(
     condition: Condition,
     accuracy: float | None,
     bounds: tuple[float | None, float | None],
-    checkability: Mapping[str, float | None],
+    checkability: Mapping[CheckedBy, Interval],
     people: Mapping[Condition, dict[CheckedBy, Interval]],
 ) -> Policy:
-    checked: dict[CheckedBy, Interval] = dict(people.get(condition, {}))
-    for who in MODELS:
-        if who in checkability:
-            checked[who] = Interval(value=checkability[who])
+    checked: dict[CheckedBy, Interval] = {**people.get(condition, {}), **checkability}
     return Policy(condition, Interval(value=accuracy, low=bounds[0], high=bounds[1]), checked)
+
+
+def _checks(
+    row: StartSummary | RoundSummary | CorrectnessSummary, tax: Tax | None, condition: Condition
+) -> dict[CheckedBy, Interval]:
+    """What the judge models say of a policy; the interval from the evaluation where an older summary has none."""
+    found: dict[CheckedBy, Interval] = {}
+    for who in MODELS:
+        if who in row.checkability:
+            low, high = row.checkability_interval.get(who, (None, None))
+            arm = tax.arms.get(condition) if tax else None
+            if low is None and arm is not None and who in arm.checkability:
+                low, high = arm.checkability[who].raw.low, arm.checkability[who].raw.high
+            found[who] = Interval(value=row.checkability[who], low=low, high=high)
+    return found
 
 
 MODELS: tuple[CheckedBy, ...] = ("held_out_judge", "last_verifier")

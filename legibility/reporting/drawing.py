@@ -78,6 +78,22 @@ def shades(theme: Theme, colour: str, count: int) -> list[Colour]:
     return [tuple(weak + (strong - weak) * s) for s in np.linspace(0.4, 1.0, count)] if count > 1 else [to_rgb(colour)]
 
 
+def readable_on(ground: Colour) -> str:
+    """Black or white, whichever stands out more from a ground: at least 4.58 to 1, on any."""
+    return max(("#000000", "#ffffff"), key=lambda colour: contrast(colour, ground))
+
+
+def contrast(first: Colour, second: Colour) -> float:
+    """Contrast ratio of two colours, from 1 to 21 (WCAG 2.2); text needs 4.5."""
+    light, dark = sorted((_luminance(first), _luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Colour) -> float:
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), channels, strict=True))
+
+
 def or_nan(value: float | None) -> float:
     """A number that may not be defined, as matplotlib leaves it out."""
     return math.nan if value is None else value

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
@@ -18,7 +18,7 @@ from legibility.evaluation.sections.best_of_n import common_sizes
 from legibility.evaluation.text_sets import GOODHART, REWARDS, Attackers, BothRoles, TextSet, reward_label
 from legibility.game.condition import CORRECTNESS_ONLY, GAME, HELD_OUT_JUDGE, LENGTH_PENALISED, START, Condition, Judge
 from legibility.prompts import HELPFUL, SNEAKY
-from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, shades, themed
+from legibility.reporting.drawing import Colour, Theme, end_labels, or_nan, readable_on, shades, themed
 from legibility.reporting.robustness_figure import robustness_figure
 
 
@@ -110,12 +110,18 @@ def _heatmap(ax: Axes, judges: Sequence[Judge], columns: Sequence[TextSet], cell
     rows = [[cells[judge][texts] for texts in columns] for judge in judges]
     values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     shade = LinearSegmentedColormap.from_list("score", [theme.background, theme.helpful])
-    ax.imshow(values, cmap=shade, vmin=0.4, vmax=1.0, aspect="auto")
+    drawn = ax.imshow(values, cmap=shade, vmin=0.4, vmax=1.0, aspect="auto")
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            text = "–" if np.isnan(value) else f"{value:.2f}"
+            known = not np.isnan(value)
             ax.text(
-                j, i, text, ha="center", va="center", fontsize=8, color=theme.background if value > 0.72 else theme.text
+                j,
+                i,
+                f"{value:.2f}" if known else "–",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=readable_on(to_rgb(shade(drawn.norm(value))[:3])) if known else theme.text,
             )
     for i, judge in enumerate(judges):
         for j, texts in enumerate(columns):

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.pasted import pasted
+from legibility.reporting.contents import anchored
 from legibility.reporting.data import ReportData, read_run
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.evaluation_figures import pooled_texts
@@ -25,7 +26,7 @@ from legibility.reporting.marked_solution import printable
 from legibility.reporting.robustness_figure import last_rates
 from legibility.stored import Interval
 
-UNDEFINED = "undefined"
+HERE, UNDEFINED = "legibility.reporting", "undefined"
 
 
 def write_report(run: RunFolder) -> Path:
@@ -64,11 +65,16 @@ def render(data: ReportData, images: Mapping[str, Image]) -> str:
     )
 
 
-def environment(package: str = "legibility.reporting") -> Environment:
-    """The templates of a package, their escaping and their filters."""
+def environment(package: str = HERE) -> Environment:
+    """The templates of a package and the page they extend, their escaping and their filters."""
     made = Environment(
-        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(HERE)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    made.filters["anchored"] = anchored
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, points=points)
     made.filters.update(printable=printable, text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
     made.globals.update(pasted=pasted)
@@ -196,7 +202,7 @@ def percent(value: float | None) -> str:
 def interval(bounds: Sequence[float | None]) -> str:
     """Bounds of an accuracy, in percent; "" where unknown."""
     low, high = bounds
-    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
 
 
 def accuracy_bounds(accuracy: Interval) -> str:

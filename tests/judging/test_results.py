@@ -7,6 +7,10 @@ import json
 import pandas as pd
 import pytest
 
+from legibility.judging.results import by_name
+from legibility.judging.results_schema import StudyResults
+from legibility.stored import read_stored
+from tests.browser import Browser
 from tests.judging.world import made_up_study, pretend_people
 from tests.support import legibility
 
@@ -46,6 +50,22 @@ def test_analysis_writes_tables_figures_and_a_page(study):
     )
     again = legibility("analyze", study.path)
     assert again.code == 0 and json.loads((folder / "results.json").read_text()) == results
+
+
+def test_nothing_sticks_out_of_the_page_at_any_width(study, browser: Browser):
+    pretend_people(study)
+    assert legibility("analyze", study.path).code == 0
+    assert browser.faults(study.path / "analysis/results.html") == []
+
+
+def test_conditions_have_one_name_and_raters_their_natural_order(study):
+    pretend_people(study)
+    assert legibility("analyze", study.path).code == 0
+    page = (study.path / "analysis/results.html").read_text()
+    assert "init:-1" not in page and "game:0" not in page  # the names that files have
+    results = read_stored(study.path / "analysis/results.json", StudyResults, fix="-")
+    raters = [results.raters[0].model_copy(update={"rater": name}) for name in ("r10", "r9", "guest", "r2")]
+    assert [r.rater for r in by_name(raters)] == ["guest", "r2", "r9", "r10"]
 
 
 def test_the_page_names_judges_for_people(study):

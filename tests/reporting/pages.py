@@ -29,7 +29,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs) -> None:
         self.tags.append(tag)
         for name, value in attrs:
-            if name in ("src", "href", "srcset", "poster", "data", "action"):
+            place = name == "href" and (value or "").startswith("#")  # on the page itself: it loads nothing
+            if name in ("src", "href", "srcset", "poster", "data", "action") and not place:
                 self.loads.append(value or "")
             if name.startswith("on"):
                 self.handlers.append(name)

@@ -11,6 +11,7 @@ from legibility.evaluation.over_seeds import over_seeds
 from legibility.reporting import write_comparison
 from legibility.reporting.comparison import rounds_figure
 from legibility.reporting.drawing import LIGHT
+from tests.browser import Browser
 from tests.reporting.pages import Page
 
 
@@ -68,6 +69,10 @@ def comparison() -> Comparison:
         ],
         settings_differ=["ppo.steps: 4 -> 5"],
     )
+
+
+def test_nothing_sticks_out_of_the_page_at_any_width(tmp_path, browser: Browser) -> None:
+    assert browser.faults(write_comparison(comparison(), tmp_path)) == []
 
 
 def test_panels_are_those_with_numbers() -> None:

@@ -15,6 +15,8 @@ from legibility.reporting import report, write_report
 from legibility.reporting.data import read_run
 from legibility.reporting.page import cards, duration, interval, number, percent, points, render, signed
 from legibility.stored import Interval
+from tests.browser import Browser
+from tests.evaluation.helpers import SMALL
 from tests.reporting.pages import Page, fake_images, unfinish
 from tests.support import forget_hashes, legibility
 
@@ -41,6 +43,16 @@ def test_one_self_contained_page_and_its_figures(run: RunFolder) -> None:
         target,
         *figures_made,
     }  # no temporary file stays
+
+
+def test_nothing_sticks_out_of_the_page_at_any_width(run: RunFolder, browser: Browser) -> None:
+    assert legibility("evaluate", run.path, "--quick", *SMALL).code == 0
+    assert browser.faults(run.path / "report.html") == []
+
+
+def test_sections_can_be_reached_from_the_contents_list(run: RunFolder) -> None:
+    page = write_report(run).read_text(encoding="utf-8")
+    assert '<h2 id="round-by-round">' in page and page.count('href="#round-by-round"') == 3  # both lists, and its own
 
 
 def test_writing_again_gives_the_same_page(run: RunFolder) -> None:

@@ -6,6 +6,7 @@ from legibility.reporting.page import UNDEFINED
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_page import accuracy, gap
 from legibility.weak_to_strong.pgr import PgrEstimate
+from tests.browser import Browser
 
 
 def test_the_page_has_its_sections_and_figures_and_loads_nothing(finished):
@@ -16,6 +17,10 @@ def test_the_page_has_its_sections_and_figures_and_loads_nothing(finished):
         and "http" not in page.replace("http-equiv", "")
     )
     assert {p.name for p in (finished / "figures").iterdir()} == {"pgr.png", "curves.png", "drift.png"}
+
+
+def test_nothing_sticks_out_of_the_page_at_any_width(finished, browser: Browser):
+    assert browser.faults(finished / "report.html") == []
 
 
 def test_estimates_in_words():
