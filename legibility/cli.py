@@ -206,10 +206,10 @@ def attack(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Finished run folders, one per seed.")],
+    runs: Annotated[list[Path], typer.Argument(help="Finished run folders.")],
     out: Annotated[Path, typer.Option(help="Folder for compare.html and compare.json.")] = Path("runs/compare"),
 ) -> None:
-    """Merge runs (seeds) into one report: mean, interval over seeds, paired tests between arms."""
+    """Runs side by side: seeds of one setting merged (mean, interval, paired tests), different settings compared."""
     from legibility.reporting import write_comparison
 
     typer.echo(f"report: {write_comparison(legibility.compare(runs, out), out)}")

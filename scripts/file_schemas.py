@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import typer
 from pydantic import BaseModel, RootModel
 
-from legibility.evaluation import compare, doubts, schema, summary_schema
+from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
 from legibility.game import human_record, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble
@@ -58,7 +58,10 @@ FILES: dict[str, list[File]] = {
         File("evaluation/hacking.json", schema.HackingFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
     ],
-    "A comparison of runs": [File("compare.json", compare.Comparison)],
+    "A comparison of runs": [
+        File("compare.json of one group of settings", merged_seeds.Comparison),
+        File("compare.json of several", groups.GroupComparison),
+    ],
     "A human study": [
         File("items.jsonl (a line)", study_schema.StudyItem),
         File("doubts.jsonl (a line)", study_schema.ItemDoubts),

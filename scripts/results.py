@@ -18,8 +18,9 @@ import typer
 from legibility.config_file import load_config
 from legibility.evaluation.attacks_over_seeds import attacks_of
 from legibility.evaluation.claims import LEAST_SEEDS, Claim
-from legibility.evaluation.compare import ComparedFigure, Comparison, merge, read_summaries, steps_by_seed
+from legibility.evaluation.compare import read_summaries
 from legibility.evaluation.headline import STEPS_TO_EXPLOIT
+from legibility.evaluation.merged_seeds import ComparedFigure, Comparison, merge, steps_by_seed
 from legibility.evaluation.over_seeds import over_seeds
 from legibility.evaluation.schema import SubtletyRow
 from legibility.evaluation.summary_schema import Summary

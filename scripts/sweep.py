@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from legibility.config import Config
 from legibility.config_file import load_config
-from legibility.evaluation.compare import Comparison, merge, steps_by_seed
 from legibility.evaluation.evaluate import evaluate
 from legibility.evaluation.headline import (
     AUROC_POOLED,
@@ -35,6 +34,7 @@ from legibility.evaluation.headline import (
     SNEAKY_ACCURACY,
     STEPS,
 )
+from legibility.evaluation.merged_seeds import Comparison, merge, steps_by_seed
 from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
 from legibility.files import write_atomic
 from legibility.game.phases import BASE, WARM_START

@@ -76,7 +76,7 @@ def rates_over_seeds(summaries: Sequence[Summary], confidence_level: float) -> l
             for target in common_targets(summaries, reward, verifiers, at):
                 for verifier in verifiers:
                     values = [accepted(s, reward, verifier, at, target) for s in summaries]
-                    rate = over_seeds(values, confidence_level)
+                    rate = over_seeds(values, confidence_level, rate=True)
                     found.append(RateOverSeeds(reward=reward, verifier=verifier, at=at, target=target, **dict(rate)))
     return found
 

@@ -86,6 +86,7 @@ class _Rule:
     values: Sequence[float | None]
     bound: float = 0.0
     aim: float | None = None
+    rate: bool = False
 
 
 def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list[Claim]:
@@ -102,7 +103,7 @@ def claims(summaries: Sequence[Summary], confidence_level: float = 0.95) -> list
 
 
 def _judged(rule: _Rule, p: float | None, p_holm: float | None, confidence_level: float) -> Claim:
-    found = over_seeds(rule.values, confidence_level)
+    found = over_seeds(rule.values, confidence_level, rate=rule.rate)
     above = found.low is not None and found.low > rule.bound
     reached = rule.aim is None or (found.mean is not None and found.mean >= rule.aim)
     if not found.n:
@@ -129,8 +130,16 @@ def _judged(rule: _Rule, p: float | None, p_holm: float | None, confidence_level
 
 
 def _headline(summaries: Sequence[Summary], last: int) -> list[_Rule]:
-    def rule(text: str, paper: str, measure: str, read: Read, bound: float = 0.0, aim: float | None = None) -> _Rule:
-        return _Rule("headline", text, paper, measure, [read(s) for s in summaries], bound, aim)
+    def rule(
+        text: str,
+        paper: str,
+        measure: str,
+        read: Read,
+        bound: float = 0.0,
+        aim: float | None = None,
+        rate: bool = False,
+    ) -> _Rule:
+        return _Rule("headline", text, paper, measure, [read(s) for s in summaries], bound, aim, rate)
 
     def own(read: Callable[[RoundSummary], float | None]) -> Read:
         return lambda s: read(s.arms.game.rounds[last])
@@ -145,6 +154,7 @@ def _headline(summaries: Sequence[Summary], last: int) -> list[_Rule]:
             own(lambda row: row.verifier.auroc_own_round.pooled),
             bound=0.5,
             aim=0.9,
+            rate=True,
         ),
         rule(
             "The same inside each role, where telling the roles apart earns nothing",
@@ -153,6 +163,7 @@ def _headline(summaries: Sequence[Summary], last: int) -> list[_Rule]:
             own(lambda row: row.verifier.auroc_own_round.within_role),
             bound=0.5,
             aim=0.85,
+            rate=True,
         ),
         rule(
             "The last verifier tells right from wrong in its own round's text, same problem, role and style",
@@ -160,6 +171,7 @@ def _headline(summaries: Sequence[Summary], last: int) -> list[_Rule]:
             "share of pairs ranked right",
             own(own_same_style),
             bound=0.5,
+            rate=True,
         ),
         rule(
             "The last verifier picks above chance in balanced best-of-16",

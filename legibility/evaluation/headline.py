@@ -44,7 +44,8 @@ class Headline:
     """A number: `name`, `round` and `verifier` tell it from all others, `label` says it to people.
 
     round: the round whose text or phase it is about, None for the run as a whole. verifier: the round of the
-    verifier that reads the text, None where the number is of no verifier or of the round's own.
+    verifier that reads the text, None where the number is of no verifier or of the round's own. rate: whether it
+    is a share, from 0 to 1.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Headline:
     read: Read
     round: int | None = None
     verifier: int | None = None
+    rate: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,29 +152,32 @@ def _of_the_run() -> list[Headline]:
     found = [
         Headline("start_accuracy", "start accuracy", _start_accuracy),
         Headline("correctness_accuracy", "correctness-only accuracy", _correctness_accuracy),
-        Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value),
+        Headline(LEGIBILITY_TAX, "legibility tax", lambda s: s.legibility_tax.value, rate=False),
         Headline(
             "legibility_tax_equal_helpful_samples",
             "legibility tax at equal helpful samples",
             lambda s: s.legibility_tax_equal_helpful_samples.value,
+            rate=False,
         ),
-        Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value),
+        Headline(RETAINED_GAIN, "retained gain", lambda s: s.retained_gain.value, rate=False),
         Headline(
             "retained_gain_equal_helpful_samples",
             "retained gain at equal helpful samples",
             _retained_gain_at_equal_samples,
+            rate=False,
         ),
         Headline("judge_base_text", "held-out judge: same-problem accuracy on base text", _judge_on_base_text),
         Headline("judge_twins", "held-out judge: accuracy on single errors", _judge_on_twins),
-        Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length),
+        Headline("legibility_tax_equal_length", "legibility tax at equal length", _tax_at_equal_length, rate=False),
         Headline(
             "legibility_tax_length_penalised",
             "legibility tax against the length-penalised arm",
             _tax_against_length_penalised,
+            rate=False,
         ),
     ]
     for name, title, arm in _ARMS:
-        found.append(Headline(f"length_{name}", f"length in tokens, {title}", _mean_length(arm)))
+        found.append(Headline(f"length_{name}", f"length in tokens, {title}", _mean_length(arm), rate=False))
     for measure, measured in _MEASURES:
         for name, title, arm in _ARMS:
             label = f"checkability, {measured}, {title}"
@@ -267,12 +272,13 @@ def _of_round(r: int, rounds: int) -> list[Headline]:
     found = [
         Headline(HELPFUL_ACCURACY, "helpful accuracy", _in_round(r, lambda row: row.helpful_accuracy), r),
         Headline(SNEAKY_ACCURACY, "sneaky accuracy", _in_round(r, lambda row: row.sneaky_accuracy), r),
-        Headline(STEPS, "PPO steps", _in_round(r, lambda row: row.steps), r),
+        Headline(STEPS, "PPO steps", _in_round(r, lambda row: row.steps), r, rate=False),
         Headline(
             STEPS_TO_EXPLOIT,
             "steps to exploit in the game (seeds that were fooled)",
             _in_round(r, lambda row: row.steps_to_exploit),
             r,
+            rate=False,
         ),
     ]
     found.append(Headline(SAME_STYLE, "same-style accuracy of its verifier", _in_round(r, own_same_style), r))
@@ -295,7 +301,13 @@ def _of_round(r: int, rounds: int) -> list[Headline]:
         Headline(BEST_OF_16, "balanced best-of-16", lambda s: best_of(s, r, 16), r),
         Headline(ROLE_PROBE_AUC, "role probe AUC at the end", lambda s: probe_end(s, r), r),
         Headline("sneaky_validity", "validity of sneaky-incorrect steps", lambda s: sneaky_validity(s, r), r),
-        Headline("sneaky_wrong_steps", "wrong steps in sneaky-incorrect text", lambda s: sneaky_wrong_steps(s, r), r),
+        Headline(
+            "sneaky_wrong_steps",
+            "wrong steps in sneaky-incorrect text",
+            lambda s: sneaky_wrong_steps(s, r),
+            r,
+            rate=False,
+        ),
     ]
 
 

@@ -40,13 +40,18 @@ class Difference(Stored):
     n: int = Field(description="Seeds that have both.")
 
 
-def over_seeds(values: Sequence[float | None], confidence_level: float) -> OverSeeds:
-    """Values by seed, their mean and its t interval; the interval needs two seeds that have the number."""
+def over_seeds(values: Sequence[float | None], confidence_level: float, *, rate: bool = False) -> OverSeeds:
+    """Values by seed, their mean and its t interval; the interval needs two seeds that have the number.
+
+    rate: the number cannot be below 0 or above 1, so its interval ends there.
+    """
     known = _known(values)
     low = high = float("nan")
     if len(known) > 1:
         half = stats.t.ppf((1 + confidence_level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
         low, high = float(known.mean() - half), float(known.mean() + half)
+        if rate:
+            low, high = max(low, 0.0), min(high, 1.0)
     mean = float(known.mean()) if len(known) else float("nan")
     return OverSeeds(values=list(values), mean=mean, low=low, high=high, n=len(known))
 

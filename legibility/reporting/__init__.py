@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from legibility.evaluation.compare import Comparison
+    from legibility.evaluation.groups import GroupComparison
+    from legibility.evaluation.merged_seeds import Comparison
     from legibility.game.run_folder import RunFolder
 
 __all__ = ["report", "write_comparison", "write_report"]
@@ -32,7 +33,7 @@ def write_report(run: RunFolder) -> Path:
     return write(run)
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> Path:
+def write_comparison(comparison: Comparison | GroupComparison, folder: Path) -> Path:
     """Write `<folder>/compare.html` and `<folder>/figures/*.png` of a comparison of runs; returns the page's path."""
     from legibility.reporting.comparison import write_comparison as write
 

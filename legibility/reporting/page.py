@@ -189,9 +189,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return UNDEFINED if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
-def signed(value: float | None, factor: float = 1, unit: str = "") -> str:
+def signed(value: float | None, factor: float = 1, unit: str = "", digits: int = 1) -> str:
     """A difference, with its sign and unit."""
-    return UNDEFINED if value is None else f"{value * factor:+.1f}{unit}".replace("-", "−")
+    return UNDEFINED if value is None else f"{value * factor:+.{digits}f}{unit}".replace("-", "−")
 
 
 def percent(value: float | None) -> str:

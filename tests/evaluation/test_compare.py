@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from legibility.evaluation.compare import Comparison, merge, steps_by_seed
+from legibility.evaluation.groups import GroupComparison
+from legibility.evaluation.merged_seeds import Comparison, merge, steps_by_seed
 from legibility.stored import read_stored
 from tests.evaluation.summaries import runs_by_seed, summary_of
 from tests.support import legibility
@@ -65,12 +65,31 @@ def test_runs_that_cannot_be_compared_are_one_line_and_leave_nothing(seeds, tmp_
     assert result.code == 2 and "not finished" in result.err and not out.exists()
 
 
-def test_runs_of_other_settings_are_pointed_out(seeds, tmp_path):
+def test_runs_of_other_settings_are_another_group(seeds, tmp_path):
     config = seeds[1] / "config.yaml"
     config.write_text(config.read_text().replace("updates: 12", "updates: 13"))
     assert legibility("compare", *seeds, "--out", tmp_path / "out").code == 0
-    assert json.loads((tmp_path / "out/compare.json").read_text())["settings_differ"] == ["verifier.updates: 12 -> 13"]
+    found = read_stored(tmp_path / "out/compare.json", GroupComparison, fix="-")
+    assert [(s.name, s.values) for s in found.settings] == [("verifier.updates", [12, 13])]
+    assert [(g.name, g.seeds.runs) for g in found.groups] == [("A", ["seed-0", "seed-2"]), ("B", ["seed-1"])]
+    page = (tmp_path / "out/compare.html").read_text()
+    assert "2 groups of runs compared" in page and "verifier.updates" in page and "nothing is decided" in page
+
+
+def test_runs_that_were_computed_in_other_ways_are_one_group(seeds, tmp_path):
+    config = seeds[1] / "config.yaml"
+    config.write_text(config.read_text().replace("threads: 1", "threads: 2"))
+    assert legibility("compare", *seeds, "--out", tmp_path / "out").code == 0
+    found = read_stored(tmp_path / "out/compare.json", Comparison, fix="-")
+    assert found.settings_differ == ["compute.threads: 1 -> 2"] and found.seeds == [0, 1, 2]
     assert "differ in more than the seed" in (tmp_path / "out/compare.html").read_text()
+
+
+def test_intervals_of_rates_stay_between_0_and_1():
+    merged = merge([summary_of(0, game=0.02), summary_of(1, game=0.9)])
+    found = merged.figure("helpful_accuracy", 1)
+    assert (found.low, found.high) == (0, 1)
+    assert merged.figure("legibility_tax").values == [0.1, 0.1]
 
 
 def test_a_figure_is_told_by_name_round_and_verifier():

@@ -5,13 +5,15 @@ from __future__ import annotations
 from legibility.evaluation.attack_schema import AtRisk
 from legibility.evaluation.attacks_over_seeds import RateOverSeeds, SurvivalOverSeeds
 from legibility.evaluation.claims import Claim
-from legibility.evaluation.compare import ComparedFigure, Comparison, PairedTest
+from legibility.evaluation.groups import ComparedRun, GroupComparison, compare_groups, grouped
 from legibility.evaluation.headline import BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC, SNEAKY_ACCURACY, STEPS
+from legibility.evaluation.merged_seeds import ComparedFigure, Comparison, PairedTest
 from legibility.evaluation.over_seeds import over_seeds
 from legibility.reporting import write_comparison
-from legibility.reporting.comparison import rounds_figure
+from legibility.reporting.comparison import groups_figure, rounds_figure
 from legibility.reporting.drawing import LIGHT
 from tests.browser import Browser
+from tests.evaluation.summaries import summary_of
 from tests.reporting.pages import Page
 
 
@@ -73,6 +75,34 @@ def comparison() -> Comparison:
 
 def test_nothing_sticks_out_of_the_page_at_any_width(tmp_path, browser: Browser) -> None:
     assert browser.faults(write_comparison(comparison(), tmp_path)) == []
+
+
+def groups() -> GroupComparison:
+    """Two groups of as many seeds, and one of a single run, with long names."""
+    runs = [
+        ComparedRun(
+            summary_of(seed, game=0.4 + seed / 20 + updates / 500),
+            {"seed": seed, "verifier": {"updates": updates}, "problems": {"train": "<b>" + "data/" * 30}},
+        )
+        for updates, seeds in ((10, 3), (20, 3), (30, 1))
+        for seed in range(seeds)
+    ]
+    return compare_groups(grouped(runs), 0.9)
+
+
+def test_groups_stand_side_by_side(tmp_path, browser: Browser) -> None:
+    page = write_comparison(groups(), tmp_path)
+    assert (tmp_path / "figures/groups.png").read_bytes().startswith(b"\x89PNG")
+    found = Page(page.read_text(encoding="utf-8"))
+    for shown in ("verifier.updates", "B less A", "C less B", "Paired:", "too few seeds", "tested here", "r0 (seed 0)"):
+        assert shown in found.text, shown
+    assert browser.faults(page) == []
+
+
+def test_every_group_has_its_line() -> None:
+    panel = groups_figure(groups(), LIGHT).axes[0]
+    assert panel.get_title(loc="left") == "accuracy: helpful, sneaky dashed"
+    assert {text.get_text() for text in panel.texts} == {"A", "B", "C"}
 
 
 def test_panels_are_those_with_numbers() -> None:

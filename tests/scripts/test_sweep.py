@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from legibility.config_file import load_config
-from legibility.evaluation.compare import merge
+from legibility.evaluation.merged_seeds import merge
 from tests.evaluation.summaries import summary_of
 from tests.support import script
 
