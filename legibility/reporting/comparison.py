@@ -27,6 +27,7 @@ from legibility.reporting.drawing import DARK, LIGHT, LineStyle, Theme, end_labe
 from legibility.reporting.images import save_image
 from legibility.reporting.page import environment
 
+STYLES: tuple[LineStyle, LineStyle] = ("-", (0, (3, 1.5)))  # of the two roles, where a line's colour is its group's
 PANELS = (  # title; figure, label and colour of each line; limits
     ("accuracy", ((HELPFUL_ACCURACY, "helpful", "helpful"), (SNEAKY_ACCURACY, "sneaky", "sneaky")), (0, 1)),
     ("steps until fooled, or all", ((STEPS, "", "text"),), (0, None)),  # phases that ended unfooled count too
@@ -97,7 +98,7 @@ def groups_figure(comparison: GroupComparison, theme: Theme) -> Figure:
         for ax, (title, numbers, (low, high)) in zip(axes, panels, strict=False):
             ends = []
             for k, group in enumerate(comparison.groups):
-                for style, (name, _, _) in zip(("-", (0, (3, 1.5))), numbers, strict=False):
+                for style, (name, _, _) in zip(STYLES, numbers, strict=False):
                     entries = [group.seeds.figure(name, r) for r in group.seeds.rounds]
                     shift = 0.06 * (k - (len(merged) - 1) / 2)
                     colour = colours[k % len(colours)]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
@@ -44,6 +44,7 @@ def evaluation_figures(evaluation: Evaluation, theme: Theme) -> dict[str, Figure
 # --- Cross-round matrix ----------------------------------------------------------------------------
 
 CELL = 0.62  # inches
+LOW = 0.4  # AUROC of a white cell
 Cells: TypeAlias = Mapping[Judge, Mapping[TextSet, float | None]]
 """A metric of the matrix: by judge and set of text."""
 
@@ -110,10 +111,11 @@ def _heatmap(ax: Axes, judges: Sequence[Judge], columns: Sequence[TextSet], cell
     rows = [[cells[judge][texts] for texts in columns] for judge in judges]
     values = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=float)
     shade = LinearSegmentedColormap.from_list("score", [theme.background, theme.helpful])
-    drawn = ax.imshow(values, cmap=shade, vmin=0.4, vmax=1.0, aspect="auto")
+    ax.imshow(values, cmap=shade, vmin=LOW, vmax=1.0, aspect="auto")
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             known = not np.isnan(value)
+            red, green, blue, _ = shade(0.0 if np.isnan(value) else (float(value) - LOW) / (1 - LOW))
             ax.text(
                 j,
                 i,
@@ -121,7 +123,7 @@ def _heatmap(ax: Axes, judges: Sequence[Judge], columns: Sequence[TextSet], cell
                 ha="center",
                 va="center",
                 fontsize=8,
-                color=readable_on(to_rgb(shade(drawn.norm(value))[:3])) if known else theme.text,
+                color=readable_on((red, green, blue)) if known else theme.text,
             )
     for i, judge in enumerate(judges):
         for j, texts in enumerate(columns):
