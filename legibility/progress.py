@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +23,8 @@ from legibility.live_line import live_line
 from legibility.log_file import LogFile
 from legibility.printable import printable
 from legibility.trackers import Trackers
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -76,6 +79,14 @@ class Progress:
             left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
             self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"), show=self._bar is None)
         self.trackers.numbers({f"{self._phase}/{k}": v for k, v in (tracked or shown).items()})
+
+    def each(self, name: str, items: Sequence[T]) -> Iterator[T]:
+        """The items one after another, shown as a phase of as many steps; it ends without a line of its own."""
+        self.phase(name, len(items))
+        for k, item in enumerate(items, start=1):
+            yield item
+            self.step(k, {})
+        self._stop_bar()
 
     def done(self, text: str) -> None:
         """End the phase with a permanent line."""

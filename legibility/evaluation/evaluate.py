@@ -27,6 +27,7 @@ from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
+from legibility.evaluation.workload import announce, score_ahead, workload
 from legibility.game.run_folder import RunFolder
 from legibility.pasted import own_command
 from legibility.progress import Progress
@@ -47,17 +48,23 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run folder: write every section and return them.
 
-    quick: nothing is trained (attacks that were made before are still reported). overrides: settings of
-    the evaluation as section.key=value.
+    quick: nothing is trained (attacks that were made before are still reported), and less is drawn for best-of-n and
+    rewritten for the section hacking, unless that was done before. overrides: settings of the evaluation as
+    section.key=value.
     Raises UserError for a run that cannot be read, lacks what is needed, or is being written by another process.
     """
     check_extra()
     with RunFolder.writing(path):
-        run = open_run(path, overrides, progress or Progress())
+        run = open_run(path, overrides, progress or Progress(), quick=quick)
+        attacks = [] if quick else plan_suite(run)
+        work = workload(run, attacks, short_arm=not quick)
+        announce(run, work)
         if not quick:
-            make_attacks(run, plan_suite(run))
+            make_attacks(run, attacks)
             short_arm.train(run)
             run = open_run(path, overrides, run.progress)  # what was trained is there now
+            work = workload(run)
+        score_ahead(run, work)
         found: dict[str, Section] = {**write_attacks(run)}
         for name, compute in SECTIONS.items():
             started = time.time()
@@ -98,9 +105,9 @@ def attack(
     return [made.record for made in finished_attacks(run.folder)]
 
 
-def open_run(path: Path | str, overrides: Sequence[str], progress: Progress) -> EvaluationRun:
+def open_run(path: Path | str, overrides: Sequence[str], progress: Progress, *, quick: bool = False) -> EvaluationRun:
     """Open a run for evaluation with as many threads as its settings say. Raises UserError as `EvaluationRun` does."""
-    run = EvaluationRun(path, overrides, progress)
+    run = EvaluationRun(path, overrides, progress, quick=quick)
     if run.settings.compute.threads is not None:
         torch.set_num_threads(run.settings.compute.threads)
     return run

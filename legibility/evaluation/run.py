@@ -6,6 +6,7 @@ evaluated on the problems verifiers learn from: asking for that is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,9 @@ from legibility.models.prover import Prover
 from legibility.progress import Progress
 from legibility.prompts import HELPFUL
 
+QUICK_POOL = 50, 32
+"""Problems and completions of each that a quick evaluation draws for best-of-n at most."""
+
 CHANGEABLE = ("evaluation", "attack", "compute", "sampling.evaluation_temperature")
 """Settings an evaluation may give anew; the others are the run's."""
 
@@ -39,12 +43,15 @@ class EvaluationRun:
     """A run opened for evaluation.
 
     `folder`: the run folder. `rounds`: finished rounds. `config`: the run's settings; `settings`: the same with
-    `overrides`. `game`: the run reopened, for sampling and training. `problems`: every problem by id.
+    `overrides`. `game`: the run reopened, for sampling and training. `problems`: every problem by id. `quick`:
+    whether less is drawn and rewritten where that was not done before (`pool_size`, the section hacking).
     """
 
-    def __init__(self, path: Path | str, overrides: Sequence[str] = (), progress: Progress | None = None) -> None:
+    def __init__(
+        self, path: Path | str, overrides: Sequence[str] = (), progress: Progress | None = None, *, quick: bool = False
+    ) -> None:
         """Raises UserError where there is no run, no finished round, a changed file or a bad override."""
-        self.overrides = tuple(overrides)
+        self.overrides, self.quick = tuple(overrides), quick
         self.folder = RunFolder.existing(path)
         self.rounds = self.folder.rounds()
         if not self.rounds:
@@ -92,15 +99,15 @@ class EvaluationRun:
             self._scorers[judge] = scorer
         return self._scorers[judge]
 
-    def scores(self, judge: Judge, frame: pd.DataFrame) -> np.ndarray:
-        """Raw scores (n,). Raises UserError for text of problems the verifiers were trained on."""
+    def scores(self, judge: Judge, frame: pd.DataFrame, done: Callable[[int], None] | None = None) -> np.ndarray:
+        """Raw scores (n,). Raises UserError for text of problems the verifiers were trained on. done: as in `Scorer`."""
         learnt = self._learnt_from.intersection(frame.problem_id)
         if learnt:
             raise UserError(
                 f"{judge.label}: problem {min(learnt)} is one the verifiers were trained on; "
                 "evaluate on validation or test problems"
             )
-        return self.scorer(judge)(frame)
+        return self.scorer(judge)(frame, done)
 
     def threshold(self, judge: Judge, text_of: int = 0) -> float:
         """The score from which a judge accepts: it takes `evaluation.recall` of a round's helpful-correct validation text.
@@ -120,11 +127,33 @@ class EvaluationRun:
         """Valid test text of a round, both roles."""
         return valid(pd.concat(self._round_texts(index)))
 
+    @cached_property
+    def pool_size(self) -> tuple[int, int]:
+        """Problems and completions of each of a round's pool for best-of-n.
+
+        Those of the settings; a quick evaluation draws less, unless such pools are there or a size was asked for.
+        """
+        settings = self.settings.evaluation
+        problems, samples = min(settings.best_of_n_problems, len(self.game.splits.test)), settings.best_of_n_samples
+        asked = any(override.startswith("evaluation.best_of_n") for override in self.overrides)
+        if asked or not self.quick or all(self.folder.is_done(self._pool(i, problems, samples)) for i in self.rounds):
+            return problems, samples
+        return min(problems, QUICK_POOL[0]), min(samples, QUICK_POOL[1])
+
+    @property
+    def completions_to_draw(self) -> int:
+        """How many completions the pools lack."""
+        lacking = [i for i in self.rounds if not self.folder.is_done(self._pool(i, *self.pool_size))]
+        return len(lacking) * math.prod(self.pool_size)
+
+    def _pool(self, index: int, problems: int, samples: int) -> str:
+        """The phase of a round's pool."""
+        return f"evaluation/pools/{index:02d}_{problems}x{samples}_t{self.settings.sampling.evaluation_temperature:g}"
+
     def pool(self, index: int) -> pd.DataFrame:
         """Many helpful completions of some test problems by a round's final prover, sampled when first asked for."""
-        settings, temperature = self.settings.evaluation, self.settings.sampling.evaluation_temperature
-        problems = self.game.splits.test[: settings.best_of_n_problems]
-        phase = f"evaluation/pools/{index:02d}_{len(problems)}x{settings.best_of_n_samples}_t{temperature:g}"
+        temperature, (count, samples) = self.settings.sampling.evaluation_temperature, self.pool_size
+        problems, phase = self.game.splits.test[:count], self._pool(index, count, samples)
         if not self.folder.is_done(phase):
             self.progress.phase(f"round {index} pool for best-of-n", 1)
             with self.folder.phase(phase) as work:
@@ -133,7 +162,7 @@ class EvaluationRun:
                     prover,
                     problems,
                     (HELPFUL,),
-                    settings.best_of_n_samples,
+                    samples,
                     arm=GAME,
                     round_index=index,
                     phase="pool",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from legibility.problems.records import Problem
 from legibility.team import Team
 
 FOLDER = "evaluation/scores"
+CHUNK = 1024  # texts between two words on how far it is
 SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float32())])
 
 
@@ -52,16 +53,32 @@ class Scorer:
         self.known = _read(self.file, self.identity)
         self._verifier: Verifier | None = None
 
-    def __call__(self, frame: pd.DataFrame) -> np.ndarray:
-        """Scores (n,) float32 of the rows of a frame (columns problem_id, text); only new texts are scored."""
-        keys = [text_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
-        missing = {k: i for i, k in enumerate(keys) if k not in self.known}
-        if missing:
-            rows = frame.iloc[sorted(missing.values())]
+    def __call__(self, frame: pd.DataFrame, done: Callable[[int], None] | None = None) -> np.ndarray:
+        """Scores (n,) float32 of the rows of a frame (columns problem_id, text); only new texts are scored.
+
+        done: is told now and then how many of the new texts are scored. They are then read `CHUNK` at a time, all
+        texts of a problem together: the verifier reads what they begin with once.
+        """
+        rows = self.missing(frame)
+        if len(rows):
+            step = CHUNK if done else len(rows)
+            if done:
+                rows = rows.sort_values("problem_id", kind="stable")
+            found = []
             with self.team.together(self.verifier()):
-                found = self.verifier().score([self.problems[p] for p in rows.problem_id], list(rows.text), self.team)
-            self.learn(rows, found)
-        return np.array([self.known[k] for k in keys], dtype=np.float32)
+                for begin in range(0, len(rows), step):
+                    part = rows.iloc[begin : begin + step]
+                    problems = [self.problems[p] for p in part.problem_id]
+                    found.append(self.verifier().score(problems, list(part.text), self.team))
+                    if done:
+                        done(begin + len(part))
+            self.learn(rows, np.concatenate(found))
+        return np.array([self.known[key] for key in _keys(frame)], dtype=np.float32)
+
+    def missing(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows whose text has no score yet, each text once."""
+        places = {k: i for i, k in enumerate(_keys(frame)) if k not in self.known}
+        return frame.iloc[sorted(places.values())]
 
     def learn(self, frame: pd.DataFrame, scores: np.ndarray) -> None:
         """Remember scores this very verifier gave."""
@@ -124,6 +141,10 @@ def _read(file: Path, identity: str) -> dict[str, float]:
     if (table.schema.metadata or {}).get(b"verifier") != identity.encode():
         return {}
     return dict(zip(table["key"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+
+def _keys(frame: pd.DataFrame) -> list[str]:
+    return [text_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
 
 
 def text_key(problem_id: str, text: str) -> str:

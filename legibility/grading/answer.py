@@ -15,6 +15,7 @@ import re
 import struct
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 
 from legibility.errors import UserError
 from legibility.grading.expressions import DIGITS
@@ -133,6 +134,7 @@ def extract_answer(solution: str, marker: str = "####") -> Fraction | None:
     return values.pop() if len(values) == 1 else None
 
 
+@lru_cache(maxsize=1 << 16)  # the texts of a run hold the same few numbers again and again
 def parse_number(text: str) -> Fraction | None:
     """The exact value of a text that is one number and nothing else.
 

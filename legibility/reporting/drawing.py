@@ -16,9 +16,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 Colour: TypeAlias = str | tuple[float, float, float]
 """A name or hex code, or red, green and blue from 0 to 1."""
@@ -97,6 +98,17 @@ def _luminance(colour: Colour) -> float:
 def or_nan(value: float | None) -> float:
     """A number that may not be defined, as matplotlib leaves it out."""
     return math.nan if value is None else value
+
+
+def share_axis(axis: Axis, values: Iterable[float], least: float = 0.1) -> None:
+    """Limits and ticks of an axis of shares: no narrower than `least`, inside [0, 1], every tick a percentage of its own."""
+    known = [v for v in values if not math.isnan(v)] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    spare = max(0.0, least - (high - low)) / 2 + 0.04 * max(high - low, least)
+    low, high = max(low - spare, -0.02), min(high + spare, 1.02)
+    axis.set_view_interval(low, high, ignore=True)
+    axis.set_major_locator(MultipleLocator(next(step for step in (0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 6)))
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
 def step_axis(ax: Axes, steps: pd.Index) -> None:

@@ -1,4 +1,4 @@
-"""The experiment's figures: PGR against size ratio, accuracy against training, the auto-aligner's drift."""
+"""The experiment's figures: every student, sizes where there are several, training, the auto-aligner's drift."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, NullLocator
 
-from legibility.reporting.drawing import LIGHT, Theme, end_labels, or_nan, themed
+from legibility.reporting.drawing import LIGHT, Theme, end_labels, or_nan, share_axis, themed
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_schema import (
     AutoAlignerSection,
@@ -16,6 +16,7 @@ from legibility.weak_to_strong.experiment_schema import (
     ExperimentSummary,
     StudentEntry,
 )
+from legibility.weak_to_strong.students_figure import students_figure
 
 OBJECTIVES = {  # objective -> the theme's colour of it
     "xent": "helpful",
@@ -29,7 +30,11 @@ MARKERS = "osD^vP"  # one per weak model
 
 def figures(summary: ExperimentSummary, theme: Theme = LIGHT) -> dict[str, Figure]:
     """Every figure the summary has numbers for, by file name (without ending)."""
-    found = {"pgr": pgr_figure(summary.students, summary.ceiling, theme), "curves": curves_figure(summary, theme)}
+    found = {"students": students_figure(summary, theme)} if summary.students else {}
+    if len({s.sizes.strong for s in summary.students if s.plain}) > 1:
+        found["pgr"] = pgr_figure(summary.students, summary.ceiling, theme)
+    if any(s.plain and len(s.curve) > 1 for s in summary.students):
+        found["curves"] = curves_figure(summary, theme)
     if summary.auto_aligner:
         found["drift"] = drift_figure(summary.auto_aligner, theme)
     return found
@@ -69,7 +74,10 @@ def _draw_accuracy(ax: Axes, plain: Sequence[StudentEntry], ceilings: Sequence[C
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(sizes, [EngFormatter(places=0, sep="")(n) for n in sizes])
     ax.set(xlabel="student parameters", ylabel="test accuracy", title="Students of the plain objective")
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    if sizes:
+        ax.set_xlim(min(sizes) / 1.15, max(sizes) * 1.15)
+    shown = [e for s in xent for e in (s.accuracy.low, s.accuracy.high, s.accuracy.value)]
+    share_axis(ax.yaxis, [or_nan(v) for v in (*shown, *(c.accuracy.value for c in top))])
     end_labels(ax, ends)
 
 
@@ -90,8 +98,8 @@ def _draw_pgr(ax: Axes, plain: Sequence[StudentEntry], theme: Theme) -> None:
         ax.axhline(level, color=theme.muted, linewidth=0.9, linestyle=(0, (3, 2)))
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ratios = apart(sorted({s.sizes.ratio for s in defined}))
+    ax.set_xticks(ratios, [f"{r:.3g}" for r in ratios])
     shown = [s.pgr.value for s in defined if s.pgr.value is not None]
     ax.set_ylim(min([-0.5, *(v - 0.1 for v in shown)]), max([1.3, *(v + 0.1 for v in shown)]))
     ax.set(
@@ -103,6 +111,15 @@ def _draw_pgr(ax: Axes, plain: Sequence[StudentEntry], theme: Theme) -> None:
         ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
+def apart(values: Sequence[float], least: float = 1.25) -> list[float]:
+    """Rising values without those that are less than `least` times the last one kept."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value >= least * kept[-1]:
+            kept.append(value)
+    return kept
+
+
 def curves_figure(summary: ExperimentSummary, theme: Theme = LIGHT) -> Figure:
     """Test accuracy during training on true and on weak labels, for the widest gap of the grid, one column per objective."""
     plain = [s for s in summary.students if s.plain and len(s.curve) > 1]
@@ -111,16 +128,18 @@ def curves_figure(summary: ExperimentSummary, theme: Theme = LIGHT) -> Figure:
     with themed(theme):
         figure = Figure(figsize=(max(4.0, 2.4 * max(1, len(chosen)) + 1.2), 2.9), layout="constrained")
         axes = figure.subplots(1, max(1, len(chosen)), sharey=True, squeeze=False)[0]
-        for k, (ax, (objective, s)) in enumerate(zip(axes, chosen.items(), strict=False)):
+        ends: list[tuple[float, str, str]] = []
+        for ax, (objective, s) in zip(axes, chosen.items(), strict=False):
             x = [p.share for p in s.curve]
             true, weak = [or_nan(p.true) for p in s.curve], [or_nan(p.weak) for p in s.curve]
             ax.plot(x, true, "-o", color=theme.correctness, markersize=3)
             ax.plot(x, weak, "-o", color=theme.sneaky, markersize=3)
             ax.set(title=objective, xlabel="share of training")
-            ax.set_xlim(0, 1.03)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            if k == len(chosen) - 1:
-                end_labels(ax, [(true[-1], "truth", theme.correctness), (weak[-1], "weak labels", theme.sneaky)])
+            ax.set_xlim(-0.03, 1.03)
+            ax.set_xticks([0, 0.5, 1], ["0", "half", "all"])
+            ends = [(true[-1], "truth", theme.correctness), (weak[-1], "weak labels", theme.sneaky)]
+        share_axis(axes[0].yaxis, [or_nan(v) for s in chosen.values() for p in s.curve for v in (p.true, p.weak)])
+        end_labels(axes[-1], ends)
         axes[0].set_ylabel("agreement on test items")
         return figure
 
@@ -141,7 +160,7 @@ def drift_figure(aligner: AutoAlignerSection, theme: Theme = LIGHT) -> Figure:
             ax.plot(numbers, values, "-o", color=colour, markersize=4)
         ax.set_xticks(numbers, [f"{d.generation}\n{d.model}" for d in drift])
         ax.set(xlabel="generation", ylabel="agreement")
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        share_axis(ax.yaxis, [v for values, _, _ in series for v in values])
         end_labels(ax, [(values[-1], label, colour) for values, label, colour in series])
         return figure
 

@@ -8,10 +8,11 @@ from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.images import save_image
-from legibility.reporting.page import UNDEFINED, environment
+from legibility.reporting.page import UNDEFINED, Card, accuracy_bounds, environment, number, percent
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_figures import figures
-from legibility.weak_to_strong.experiment_schema import read_summary
+from legibility.weak_to_strong.experiment_schema import ExperimentSummary, read_summary
+from legibility.weak_to_strong.experiment_settings import ALONE, SINGLE
 
 
 def write_report(run: RunFolder) -> Path:
@@ -23,9 +24,44 @@ def write_report(run: RunFolder) -> Path:
     images = {name: save_image(folder / f"{name}.png", figure, dark[name]) for name, figure in light.items()}
     templates = environment()
     templates.filters.update(accuracy=accuracy, gap=gap)
-    page = templates.get_template("weak_to_strong.html.j2").render(s=summary, images=images, manifest=run.manifest())
+    page = templates.get_template("weak_to_strong.html.j2").render(
+        s=summary, images=images, manifest=run.manifest(), headline=headline(summary)
+    )
     write_atomic(run.path / "report.html", page)
     return run.path / "report.html"
+
+
+def headline(summary: ExperimentSummary) -> list[Card]:
+    """The plain student across the widest gap, its weak teacher and its ceiling; empty without one."""
+    plain = [s for s in summary.students if s.plain and s.objective == "xent"]
+    if not plain:
+        return []
+    student = max(plain, key=lambda s: s.sizes.ratio)
+    weak = next(w for w in summary.weak if (w.model, w.teacher, w.oversight) == (student.sizes.weak, SINGLE, ALONE))
+    ceiling = next(c for c in summary.ceiling if (c.model, c.objective) == (student.sizes.strong, "xent"))
+    found = [
+        Card(name, percent(e.value), accuracy_bounds(e), colour, meaning)
+        for name, e, colour, meaning in (
+            (f"weak: {weak.model}", weak.accuracy, "sneaky", "Test accuracy of the weak model alone."),
+            (
+                f"student: {student.sizes.strong}",
+                student.accuracy,
+                "helpful",
+                "The strong model that learned from the weak model's labels, plain objective, last step.",
+            ),
+            (
+                f"ceiling: {ceiling.model}",
+                ceiling.accuracy,
+                "correctness",
+                "The strong model that learned from the truth.",
+            ),
+        )
+    ]
+    gap_recovered = number(student.pgr.value)
+    low, high = number(student.pgr.low), number(student.pgr.high)
+    bounds = "" if student.pgr.low is None else f"{low} to {high}"
+    meaning = student.pgr.undefined or "Share of the gap between weak model and ceiling that the student recovers."
+    return [*found, Card("gap recovered (PGR)", gap_recovered, bounds, "text", f"{meaning.rstrip('.')}.")]
 
 
 def accuracy(estimate: Interval) -> str:

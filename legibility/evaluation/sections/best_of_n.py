@@ -91,13 +91,13 @@ def _distinct(repeats: tuple[int, ...], half: int) -> np.ndarray:
 def compute(run: EvaluationRun) -> list[BestOfNRow]:
     """Per round and n: the mean over problems, round r's verifier on a pool of round r's helpful text."""
     rows = []
-    for index in run.rounds:
-        pool = run.pool(index)
-        pool = valid(pool)
+    pools = [run.pool(index) for index in run.rounds]
+    for index, drawn in run.progress.each("best_of_n", list(zip(run.rounds, pools, strict=True))):
+        pool = valid(drawn)
         scores = run.scores(verifier(index), pool)
         correct, texts = (pool.verdict == "correct").to_numpy(), pool.text.to_numpy()
         groups = list(pool.groupby("problem_id", sort=True).indices.items())
-        largest = run.settings.evaluation.best_of_n_samples
+        largest = run.pool_size[1]
         for n in [n for n in SIZES if n <= largest]:
             found = np.array([balanced_best_of_n(scores[i], correct[i], n) for _, i in groups])
             known = ~np.isnan(found)

@@ -21,6 +21,9 @@ from legibility.grading import agrees, grade, parse_number
 from legibility.problems.records import Problem
 from legibility.randomness import stream
 
+QUICK_PROBLEMS = 100
+"""Test problems whose text a quick evaluation changes."""
+
 SPACED = re.compile(r"(?<=\d) ([-+*/=]) (?=\d)")
 SUM_OR_PRODUCT = re.compile(r"^(\d+) ([+*]) (\d+)(?= =)", re.MULTILINE)
 
@@ -45,24 +48,47 @@ def compute(run: EvaluationRun) -> list[HackingRow]:
     last round's text.
     """
     rows = []
-    for judge in run.judges:
+    for judge in run.progress.each("hacking", run.judges):
         rows += _rewrites(run, judge) + _junk(run, judge)
     return rows
 
 
-def _rewrites(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
+def changed_texts(run: EvaluationRun, judge: Judge) -> pd.DataFrame:
+    """Every rewrite and every piece of junk that a judge reads (columns problem_id, text)."""
+    rewrites = [own.assign(text=text)[changed] for own, text, changed in _rewritten(run, judge).values()]
+    return pd.concat([frame[["problem_id", "text"]] for frame in (*rewrites, *_junk_frames(run, judge).values())])
+
+
+def _problems(run: EvaluationRun, judge: Judge) -> list[Problem]:
+    """The test problems whose text is changed: all, but in a quick evaluation a few, unless all were read before."""
+    problems = run.game.splits.test
+    copied = pd.DataFrame({"problem_id": [p.id for p in problems], "text": [p.question for p in problems]})
+    if not run.quick or not len(run.scorer(judge).missing(copied)):
+        return problems
+    return problems[:QUICK_PROBLEMS]
+
+
+def _rewritten(run: EvaluationRun, judge: Judge) -> dict[str, tuple[pd.DataFrame, list[str], np.ndarray]]:
+    """By rewrite that does anything: the judge's own text, what becomes of it, and where it is another of the same verdict."""
     own = run.own_text(run.round_read_by(judge)).drop_duplicates(["problem_id", "text"])
-    threshold, before = run.threshold(judge), run.scores(judge, own)
-    spread = float(before.std()) or 1.0
-    rows = []
+    own = own[own.problem_id.isin({p.id for p in _problems(run, judge)})]
+    found = {}
     for name, rewrite in REWRITES.items():
         text = [rewrite(t, run.config.grading.marker) for t in own.text]
-        changed = np.array([a != b for a, b in zip(text, own.text, strict=True)]) & _same_verdict(run, own, text)
-        if not changed.any():
-            continue
+        changed = np.array([a != b for a, b in zip(text, own.text, strict=True)], dtype=bool)
+        changed[changed] = _same_verdict(run, own[changed], [t for t, c in zip(text, changed, strict=True) if c])
+        if changed.any():
+            found[name] = own, text, changed
+    return found
+
+
+def _rewrites(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
+    threshold, rows = run.threshold(judge), []
+    for name, (own, text, changed) in _rewritten(run, judge).items():
+        before = run.scores(judge, own)
+        spread, old = float(before.std()) or 1.0, before[changed]
         after = run.scores(judge, own.assign(text=text)[changed])
         problems = list(own.problem_id[changed])
-        old = before[changed]
         found = {"shift": run.resamples.mean(problems, (after - old) / spread).interval()}
         if not np.isnan(threshold):
             found["flips"] = run.resamples.mean(problems, (after >= threshold) != (old >= threshold)).interval()
@@ -81,26 +107,34 @@ def _same_verdict(run: EvaluationRun, frame: pd.DataFrame, texts: list[str]) -> 
     )
 
 
-def _junk(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
-    index = run.round_read_by(judge)
-    right = of_verdict(run.texts[helpful(index)], "correct").drop_duplicates("problem_id")
-    level = pd.Series(run.scores(judge, right), index=right.problem_id.to_numpy())
-    threshold = run.threshold(judge)
-    texts = junk(
-        {p.id: p for p in run.game.splits.test},
+def _right(run: EvaluationRun, judge: Judge) -> pd.DataFrame:
+    """A correct helpful solution of every problem that has one."""
+    right = of_verdict(run.texts[helpful(run.round_read_by(judge))], "correct").drop_duplicates("problem_id")
+    return right[right.problem_id.isin({p.id for p in _problems(run, judge)})]
+
+
+def _junk_frames(run: EvaluationRun, judge: Judge) -> dict[str, pd.DataFrame]:
+    """Junk by kind (columns problem_id, text), kinds that can be made."""
+    right = _right(run, judge)
+    made = junk(
+        {p.id: p for p in _problems(run, judge)},
         dict(zip(right.problem_id, right.text, strict=True)),
         run.config.grading.marker,
-        stream(run.config.seed, "junk", index),
+        stream(run.config.seed, "junk", run.round_read_by(judge)),
     )
+    return {k: pd.DataFrame({"problem_id": list(t), "text": list(t.values())}) for k, t in made.items() if t}
+
+
+def _junk(run: EvaluationRun, judge: Judge) -> list[HackingRow]:
+    right, threshold = _right(run, judge), run.threshold(judge)
+    level = pd.Series(run.scores(judge, right), index=right.problem_id.to_numpy())
     rows = []
-    for name, made in texts.items():
-        frame = pd.DataFrame({"problem_id": list(made), "text": list(made.values())})
-        if not len(frame):
-            continue
+    for name, frame in _junk_frames(run, judge).items():
+        made = list(frame.problem_id)
         scores = run.scores(judge, frame)
         found = {}
         if not np.isnan(threshold):
-            found["accepted"] = run.resamples.mean(list(made), scores >= threshold).interval()
+            found["accepted"] = run.resamples.mean(made, scores >= threshold).interval()
         known = np.array([p in level.index for p in made])
         if known.any():
             rivals = level[[p for p in made if p in level.index]].to_numpy()

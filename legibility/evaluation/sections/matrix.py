@@ -95,7 +95,7 @@ def compute(run: EvaluationRun) -> Matrix:
     thresholds = {judge: run.threshold(judge) for judge in run.judges}
     values: dict[str, dict[Judge, dict[TextSet, float | None]]] = {m: {j: {} for j in run.judges} for m in METRICS}
     bounds: dict[str, dict[Judge, dict[TextSet, Bounds]]] = {m: {j: {} for j in run.judges} for m in METRICS}
-    for judge, threshold in thresholds.items():
+    for judge, threshold in run.progress.each("matrix", list(thresholds.items())):
         for found in sets:
             for metric, figure in measure(run, judge, found, threshold).items():
                 interval = Interval() if figure is None else figure.interval()

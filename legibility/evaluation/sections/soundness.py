@@ -31,7 +31,7 @@ def compute(run: EvaluationRun) -> list[SoundnessRow]:
     """A row per verifier, on its own round's text; the held-out judge reads the last round's."""
     anchor = valid(validation_texts(run.folder, 0))
     rows = []
-    for judge in run.judges:
+    for judge in run.progress.each("soundness", run.judges):
         index = run.round_read_by(judge)
         threshold = run.threshold(judge)
         own = run.own_text(index)

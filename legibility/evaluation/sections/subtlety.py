@@ -83,7 +83,7 @@ def compute(run: EvaluationRun) -> list[SubtletyRow]:
         wanted.append((VerdictText(helpful(index), "correct"), run.texts[helpful(index)]))
     wanted += [(VerdictText(attackers, "incorrect"), frame) for attackers, frame in run.attackers.items()]
     rows = []
-    for text, frame in wanted:
+    for text, frame in run.progress.each("subtlety", wanted):
         chosen = of_verdict(frame, text.verdict)
         if len(chosen):
             rows.append(describe(text, chosen, grader, run.resamples, run.decoding()))

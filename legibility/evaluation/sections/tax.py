@@ -62,7 +62,7 @@ def compute(run: EvaluationRun) -> Tax:
     grader = StepGrader(run.problems)
     texts = {c: _arm_text(run, run.texts[c], judges, grader) for c in (*honest, *corners)}
     people = _human(run)
-    arms = {c: _arm(run, text, texts[last], people.get(c)) for c, text in texts.items()}
+    arms = {c: _arm(run, text, texts[last], people.get(c)) for c, text in run.progress.each("tax", list(texts.items()))}
     figures: dict[str, Interval] = {}
     if CORRECTNESS_ONLY in texts:
         start, corner, own = (_figures(run, texts[c])["accuracy"] for c in (START, CORRECTNESS_ONLY, last))
