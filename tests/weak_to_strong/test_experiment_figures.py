@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from legibility.weak_to_strong.experiment_figures import curves_figure, drift_figure, figures, pgr_figure
+from legibility.weak_to_strong.experiment_figures import apart, curves_figure, drift_figure, figures, pgr_figure
 from legibility.weak_to_strong.experiment_schema import ExperimentSummary, read_summary
 
 
@@ -39,5 +39,21 @@ def test_curves_and_drift_are_the_summarys(summary):
 
 
 def test_no_drift_without_an_auto_aligner(summary):
-    assert set(figures(summary)) == {"pgr", "curves", "drift"}
-    assert set(figures(summary.model_copy(update={"auto_aligner": None}))) == {"pgr", "curves"}
+    every = {"students", "pgr", "curves", "drift"}
+    assert set(figures(summary)) == every
+    assert set(figures(summary.model_copy(update={"auto_aligner": None}))) == every - {"drift"}
+
+
+def test_one_student_size_has_no_figure_of_sizes(summary):
+    """The quick form trains one student: a line over sizes would be a dot at the edge."""
+    one = [s for s in summary.students if s.sizes.strong == "big"]
+    assert "pgr" not in figures(summary.model_copy(update={"students": one}))
+
+
+def test_ticks_are_not_repeated(summary):
+    """On a narrow axis whole percentages would say the same twice."""
+    figure = curves_figure(summary)
+    figure.draw_without_rendering()
+    shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert len(set(shown)) == len(shown) > 1
+    assert apart([1.0, 1.1, 1.3, 2.0]) == [1.0, 1.3, 2.0]
