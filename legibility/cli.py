@@ -168,7 +168,9 @@ def evaluate(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings of evaluation, attack or compute, as section.key=value.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out what needs new training.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train nothing, draw and rewrite less: under two minutes.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html at the end.")] = True,
     quiet: Quiet = False,
     log_file: LogFile = None,

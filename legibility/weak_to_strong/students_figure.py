@@ -31,7 +31,7 @@ def students_figure(summary: ExperimentSummary, theme: Theme = LIGHT) -> Figure:
             else:
                 _estimate(right, y, student.pgr, colour, PGR_SHOWN)
         known = [x for s in students for x in (s.accuracy.low, s.accuracy.high, s.accuracy.value) if x is not None]
-        known += [or_nan(e.accuracy.value) for e in (*summary.weak, *summary.ceiling) if e.accuracy.value is not None]
+        known += [or_nan(w.accuracy.value) for w in summary.weak] + [or_nan(c.accuracy.value) for c in summary.ceiling]
         share_axis(left.xaxis, known)
         left.set_yticks(range(len(students)), [row_name(s, students) for s in students])
         left.set_ylim(len(students) - 0.5, -0.5)
