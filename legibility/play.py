@@ -21,7 +21,7 @@ from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
-from legibility.game.early_checks import check_start
+from legibility.game.early_checks import check_counts, check_start
 from legibility.game.extension import begun_with, bring_back_arm, extend
 from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
@@ -67,6 +67,7 @@ def train(
     out = Path(out)
     progress = progress or Progress()
     score_scale(config.reward)  # refuses what cannot be paid
+    check_counts(config.compute)
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
     begun = begun_with(out, config) if resume else config

@@ -5,7 +5,9 @@ Each of these would otherwise be found hours later, in a run folder that is of n
 
 from __future__ import annotations
 
-from legibility.config import Config
+import os
+
+from legibility.config import ComputeSettings, Config
 from legibility.errors import UserError
 from legibility.grading import Verdict, grade
 from legibility.models.prover import Prover
@@ -16,7 +18,18 @@ from legibility.problems.splits import PARTS
 from legibility.prompts import HELPFUL, ROLES
 from legibility.randomness import stream
 
+PER_CORE = (
+    8  # processes or threads on one core; more of them only take memory, and thousands end the process without a word
+)
 LONGEST = 32  # questions with the most characters; one of them has nearly the most tokens
+
+
+def check_counts(compute: ComputeSettings) -> None:
+    """Raises UserError for processes or threads that no machine like this one can start."""
+    cores = os.cpu_count() or 1
+    for name, count in (("workers", compute.workers), ("threads", compute.threads)):
+        if count is not None and count > PER_CORE * cores:
+            raise UserError(f"compute.{name}: {count} on a machine of {cores} cores; give at most one a core")
 
 
 def check_start(config: Config, splits: ProblemSplits, prover: Prover) -> None:

@@ -37,6 +37,7 @@ def refused(tiny_config_file, tiny_overrides, tmp_path):
         ("gates.accept_rate=[0.9, 0.1]", "gates.accept_rate: the lower end comes first"),
         ("compute.device=meta", "compute.device: 'meta' cannot be used"),
         ("compute.threads=1000000000", "compute.threads: "),
+        ("compute.workers=100000", "compute.workers: 100000 on a machine of"),
         ("sampling.max_new_tokens=5000", "sampling.max_new_tokens: prompts have up to"),
     ],
 )
