@@ -37,7 +37,6 @@ def refused(tiny_config_file, tiny_overrides, tmp_path):
         ("gates.accept_rate=[0.9, 0.1]", "gates.accept_rate: the lower end comes first"),
         ("compute.device=meta", "compute.device: 'meta' cannot be used"),
         ("compute.threads=1000000000", "compute.threads: "),
-        ("compute.workers=100000", "compute.workers: 100000 on a machine of"),
         ("sampling.max_new_tokens=5000", "sampling.max_new_tokens: prompts have up to"),
     ],
 )
@@ -85,3 +84,8 @@ def test_a_model_that_cannot_end_a_text(refused, byte_tokenizer, tmp_path):
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path / "endless")
     assert "no completion would ever end" in refused(f"prover.model={tmp_path / 'endless'}")
+
+
+def test_more_processes_than_a_machine_can_hold(refused, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert refused("compute.workers=1000").startswith("compute.workers: 1000 on a machine of 2 cores; ")
