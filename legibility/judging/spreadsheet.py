@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # some spreadsheets read the wide forms too
@@ -9,7 +11,13 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # some spreadsheets
 
 def inert(text: str) -> str:
     """The text of a cell as a spreadsheet shows it and does not run it. Text that is inert stays as it is."""
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
+    shown = next((text[k:] for k, c in enumerate(text) if not _unseen(c)), "")
+    return f"'{text}" if shown.startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
+
+
+def _unseen(character: str) -> bool:
+    """White space, and what programs drop when they read a cell: control characters, marks of no width."""
+    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf")
 
 
 def inert_csv(frame: pd.DataFrame) -> str:

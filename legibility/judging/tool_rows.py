@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -152,10 +153,10 @@ def _as_number(text: str) -> float | None:
 
 
 def _name(who: Any) -> str | None:
-    """A rater's name, or None where it is nobody's."""
+    """A rater's name, or None where it is nobody's. An é is one character or two, depending on who typed it: here one."""
     if not _is_plain(who):
         return None
-    name = printable(who).strip()
+    name = unicodedata.normalize("NFC", printable(who)).strip()
     return None if name.lower() in NOBODY else name
 
 

@@ -11,7 +11,10 @@ import pytest
 from legibility.judging.spreadsheet import inert, inert_csv
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\rx", "\n=x", "＝1+1", "－1"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "  =1", "\t=1", "\rx", "\n=x", "＝1+1", "－1", "\ufeff=1", "\u200b =1", "\x00=1"],
+)
 def test_text_that_a_spreadsheet_would_run_gets_an_apostrophe_once(text):
     assert inert(text) == f"'{text}" and inert(inert(text)) == f"'{text}"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from legibility.judging.export import _blind
-from legibility.judging.tool_rows import item_written_as_number
+from legibility.judging.tool_rows import RowMaker, item_written_as_number
 from tests.judging.world import made_up_candidates
 
 
@@ -46,3 +46,14 @@ def test_no_new_id_is_a_number_anywhere():
     assert len({i.item_id for i in items}) == len(items) == 2000
     assert all(re.fullmatch(r"q[0-9a-f]{12}", i.item_id) for i in items)
     assert {e.item_id for e in entries} == {i.item_id for i in items}
+
+
+def test_a_name_written_in_two_ways_is_one_rater(big):
+    """A Mac writes the é of a file's name as two characters, a keyboard as one."""
+    maker = RowMaker(big, "csv", None)
+    made = [
+        row.rater
+        for item, who in zip(big.items, ("Ren\u00e9", "Rene\u0301"), strict=False)
+        for _, row in maker.rows("line", {"item_id": item, "answer": "True"}, who)
+    ]
+    assert made == ["csv:Ren\u00e9"] * 2
