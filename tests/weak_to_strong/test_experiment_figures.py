@@ -39,15 +39,17 @@ def test_curves_and_drift_are_the_summarys(summary):
 
 
 def test_no_drift_without_an_auto_aligner(summary):
-    every = {"students", "pgr", "curves", "drift"}
+    every = {"students", "curves", "drift"}
     assert set(figures(summary)) == every
     assert set(figures(summary.model_copy(update={"auto_aligner": None}))) == every - {"drift"}
 
 
 def test_one_student_size_has_no_figure_of_sizes(summary):
     """The quick form trains one student: a line over sizes would be a dot at the edge."""
-    one = [s for s in summary.students if s.sizes.strong == "big"]
-    assert "pgr" not in figures(summary.model_copy(update={"students": one}))
+    assert {s.sizes.strong for s in summary.students} == {"big"} and "pgr" not in figures(summary)
+    first = summary.students[0]
+    other = first.model_copy(update={"sizes": first.sizes.model_copy(update={"strong": "bigger", "ratio": 9.0})})
+    assert "pgr" in figures(summary.model_copy(update={"students": [first, other]}))
 
 
 def test_ticks_are_not_repeated(summary):

@@ -16,7 +16,7 @@ def test_the_page_has_its_sections_and_figures_and_loads_nothing(finished):
         and "The game as a teacher" in page
         and "http" not in page.replace("http-equiv", "")
     )
-    assert {p.name for p in (finished / "figures").iterdir()} == {"students.png", "pgr.png", "curves.png", "drift.png"}
+    assert {p.name for p in (finished / "figures").iterdir()} == {"students.png", "curves.png", "drift.png"}
 
 
 def test_nothing_sticks_out_of_the_page_at_any_width(finished, browser: Browser):
