@@ -33,7 +33,7 @@ def compare(
     settings = [RunFolder.existing(p).config().model_dump(mode="json") for p in folders]
     groups = grouped([ComparedRun(s, c) for s, c in zip(summaries, settings, strict=True)])
     for group in groups:
-        _independent([run.summary for run in group], "compare: two runs of the same settings")
+        _independent([run.summary for run in group])
     if len(groups) == 1:
         result: Comparison | GroupComparison = merge(summaries, confidence_level, _settings_differ(settings))
     else:
@@ -56,7 +56,7 @@ def _began(out: Path, comparison: Comparison | GroupComparison) -> bool:
 def read_summaries(paths: Sequence[Path]) -> list[Summary]:
     """The summary of every run, as seeds of one condition. Raises UserError as `compare` does, and for equal seeds."""
     summaries = _finished(paths)
-    _independent(summaries, "compare: two runs")
+    _independent(summaries)
     return summaries
 
 
@@ -73,10 +73,13 @@ def _finished(paths: Sequence[Path]) -> list[Summary]:
     return summaries
 
 
-def _independent(summaries: Sequence[Summary], who: str) -> None:
+def _independent(summaries: Sequence[Summary]) -> None:
+    """Raise UserError where seeds of one condition are not all different."""
     seeds = [s.seed for s in summaries]
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"{who} have the same seed ({', '.join(map(str, seeds))}); they are not independent")
+        raise UserError(
+            f"compare: two runs have the same seed ({', '.join(map(str, seeds))}) and settings; they are not independent"
+        )
 
 
 def _settings_differ(settings: Sequence[dict[str, Any]]) -> list[str]:
