@@ -27,6 +27,7 @@ from legibility.reporting.robustness_figure import last_rates
 from legibility.stored import Interval
 
 HERE, UNDEFINED = "legibility.reporting", "undefined"
+NO_INTERVAL = "no interval"
 
 
 def write_report(run: RunFolder) -> Path:
@@ -200,9 +201,9 @@ def percent(value: float | None) -> str:
 
 
 def interval(bounds: Sequence[float | None]) -> str:
-    """Bounds of an accuracy, in percent; "" where unknown."""
+    """Bounds of an accuracy, in percent; too few problems, or resamples that all agree, give none, and it says so."""
     low, high = bounds
-    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
+    return NO_INTERVAL if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
 
 
 def accuracy_bounds(accuracy: Interval) -> str:
@@ -212,7 +213,7 @@ def accuracy_bounds(accuracy: Interval) -> str:
 
 def _range(estimate: Interval, factor: float, unit: str = "") -> str:
     if estimate.low is None or estimate.high is None:
-        return ""
+        return "" if estimate.value is None else NO_INTERVAL
     return f"{factor * estimate.low:.1f} to {factor * estimate.high:.1f}{unit}".replace("-", "−")
 
 

@@ -116,6 +116,7 @@ def test_thirty_problems_from_the_shipped_config_to_the_report(own, tiny_prover_
     last = summary["arms"]["game"]["rounds"][-1]
     assert last["helpful_accuracy"] is not None and last["helpful_interval"] == [None, None]
     page = (run.path / "report.html").read_text()
+    assert "no interval" in page and "fewer than 10 problems" in page
     assert "100.0 to 100.0" not in page and ">nan" not in page and "nan" not in done.out
 
 

@@ -129,5 +129,5 @@ def test_numbers_are_written_for_people() -> None:
     assert (percent(0.0625), percent(None)) == ("6.2%", "undefined")
     assert points(Interval(value=-0.0125, low=-0.05, high=0.025)) == "−1.2 points [−5.0, 2.5]"
     assert (points(Interval(value=0.125)), points(Interval())) == ("12.5 points", "undefined")
-    assert (interval((0.25, 0.5)), interval((None, 0.5))) == ("25.0 to 50.0", "")
+    assert (interval((0.25, 0.5)), interval((None, 0.5))) == ("25.0 to 50.0", "no interval")
     assert (duration(59.4), duration(61), duration(3660)) == ("59 s", "1 min 1 s", "1 h 1 min")
