@@ -146,6 +146,18 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
 
 
 @app.command()
+def view(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders, finished or being played.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port (0: any free one).", min=0, max=65535)] = 8766,
+) -> None:
+    """Read every completion of runs on a local page, with steps, doubts and scores, while they play and after."""
+    from legibility.viewing import view as view_runs
+
+    view_runs(runs, host, port)
+
+
+@app.command()
 def ask(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     question: Annotated[str, typer.Argument(help="A word problem, or the id of one of the run's problems.")],

@@ -49,7 +49,20 @@ def earlier_folder(rounds: int) -> str:
     return f"{EARLIER}/rounds_{rounds:02d}"
 
 
-# --- Inside a prover phase -------------------------------------------------------------------------
+# --- Inside a phase that trains --------------------------------------------------------------------
+
+METRICS_LOG = "metrics.jsonl"
+"""Step metrics, a line a step, each line written as its step ends."""
+
+STEPS = "steps"
+"""In a prover phase under way: a parquet file of completions per step. They are in solutions.parquet in the end."""
+
+
+def step_file(work: Path, step: int) -> Path:
+    """Where a step's completions stand while the phase is under way; makes the folder."""
+    (work / STEPS).mkdir(exist_ok=True)
+    return work / STEPS / f"{step:05d}.parquet"
+
 
 _CHECKPOINT = "step_"
 

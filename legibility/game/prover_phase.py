@@ -11,6 +11,7 @@ roles: it too writes under the helpful prompt only, and ends where its accuracy 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from legibility.divergence import refuse_divergence
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
-from legibility.game.phases import arm_prover, checkpoint_name, round_prover
+from legibility.game.phases import METRICS_LOG, STEPS, arm_prover, checkpoint_name, round_prover, step_file
 from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, score_scale, verifier_rewards
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
@@ -137,7 +138,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     game.progress.phase(plan.title, plan.steps)
     training = _Training(game, plan)
     with game.run.phase(plan.phase) as work:
-        with training.together(), open(work / "metrics.jsonl", "w", encoding="utf-8") as log:
+        with training.together(), open(work / METRICS_LOG, "w", buffering=1, encoding="utf-8") as log:
             for step in range(1, plan.steps + 1):
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
                 drawn = training.sample(step, rng)
@@ -148,6 +149,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
                     training.check_gate(metrics)
                 metrics |= training.update(step, drawn, paid, rng)
                 metrics |= training.watch(step, metrics)
+                training.store_step(step, drawn, work)
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
                 training.show(step, metrics)
                 training.save_checkpoint(step, work)
@@ -227,6 +229,10 @@ class _Training:
         self.rows += drawn.rows
         return metrics
 
+    def store_step(self, step: int, drawn: Drawn, work: Path) -> None:
+        """Put the step's completions where whoever watches the run finds them; they go when the phase is stored."""
+        write_solutions(step_file(work, step), drawn.rows)
+
     def _at(self, step: int) -> str:
         return f"{self.plan.title}, step {step}"
 
@@ -261,6 +267,7 @@ class _Training:
 
     def store(self, steps: int, work: Path) -> None:
         """Weights, completions and training.json."""
+        shutil.rmtree(work / STEPS, ignore_errors=True)
         if self.plan.keep_weights:
             self.ppo.save(work)
         write_solutions(work / "solutions.parquet", self.rows)

@@ -19,7 +19,7 @@ from legibility.game.condition import BASE_ROLE, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.discrimination import discrimination, same_style
 from legibility.game.mixture import BASE, build_mixture, component
-from legibility.game.phases import round_verifier
+from legibility.game.phases import METRICS_LOG, round_verifier
 from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
 from legibility.metrics import number
@@ -137,7 +137,7 @@ def _train(
         parameters = verifier.parameter_count()
         with (
             game.team.together(verifier, gradients=parameters),
-            open(work / "metrics.jsonl", "w", encoding="utf-8") as log,
+            open(work / METRICS_LOG, "w", buffering=1, encoding="utf-8") as log,
         ):
 
             def on_update(step: int, metrics: dict[str, float]) -> None:

@@ -8,7 +8,6 @@ also gets a page of progress, which is as blind as the raters are.
 from __future__ import annotations
 
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,15 +22,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from legibility.errors import UserError
 from legibility.judging.invitations import INVITES, invitations
 from legibility.judging.progress_page import PROGRESS_POLICY, organiser_key, progress_of, progress_page
 from legibility.judging.rater_page import plain_marks, policy, served_page
 from legibility.judging.store import NotStored, RaterAnswer, Refused, Store
 from legibility.judging.study_folder import StudyFolder
+from legibility.local_server import accepted_hosts, listener, own_url
 from legibility.printable import printable
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_BODY = 16_384
 Short = Annotated[str, Field(max_length=200)]
 
@@ -202,14 +200,13 @@ def serve(
 
     store = Store(study, start_limit=start_limit)
     try:
-        with _listener(host, port) as listener:
-            shown = f"[{host}]" if ":" in host else host
-            own = f"http://{shown}:{listener.getsockname()[1]}/"
+        with listener(host, port) as listening:
+            own = own_url(host, listening)
             known = invitations(study.path, store.free_slots, url or own, wanted=invites)
             store.invites = None if known is None else {i.invite: i.slot - 1 for i in known}
             organiser = organiser_key(study.path)
             link = f"{(url or own).rstrip('/')}/progress?key={organiser}"
-            hosts = [*LOOPBACK, "[::1]"] if host in LOOPBACK else None
+            hosts = accepted_hosts(host)
             for line in _greeting(store, own, hosts is None, link):
                 print(printable(line), flush=True)
             server = uvicorn.Server(
@@ -217,25 +214,9 @@ def serve(
                     application(store, hosts, organiser), log_level="warning", access_log=False, server_header=False
                 )
             )
-            server.run(sockets=[listener])
+            server.run(sockets=[listening])
     finally:
         store.close()
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UserError where the address cannot be used."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(128)  # from here on a request waits rather than being refused
-    except OSError as error:
-        listener.close()
-        raise UserError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --port") from None
-    except UnicodeError:
-        listener.close()
-        raise UserError(f"--host {host}: not the name of a host; give one, or an address such as 127.0.0.1") from None
-    return listener
 
 
 def _greeting(store: Store, url: str, reachable: bool, progress: str) -> list[str]:

@@ -1,0 +1,215 @@
+"""One completion as the page shows it: question, marked solution, scores, and its neighbours.
+
+Model text has its control and direction characters made visible here; the page shows it as text and never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from legibility.game.condition import ARMS, Condition, Judge
+from legibility.problems.records import Problem
+from legibility.reporting.marked_solution import Line, printable, show
+from legibility.viewing.completion_index import CompletionIndex, CompletionRow
+from legibility.viewing.verifier_readings import LIGHT, JudgeReading, VerifierReadings
+
+SNIPPET = 220
+NEIGHBOURS, ELSEWHERE = 24, 120
+LEARNS = {"verifier": "verifier", "judge": "held_out_judge"}
+"""Who learns from a part's problems: a kind of judge has seen such a problem, with its answer."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """A completion in a list. `writer`: "round 2 sneaky"; `read`: (judge, share of its stored scores that are lower)."""
+
+    id: str
+    run: str
+    writer: str
+    arm: str
+    round: int
+    phase: str
+    split: str
+    step: int
+    problem_id: str
+    sample: int
+    role: str
+    verdict: str
+    score: float | None
+    reward: float | None
+    tokens: int
+    live: bool
+    fooled: float | None
+    disagreement: float | None
+    snippet: str
+
+
+@dataclass(frozen=True)
+class JudgeRow:
+    """A judge's line in an item's table. `own`: it is the verifier the prover was paid by; `learnt`: it was trained on this problem."""
+
+    judge: str
+    label: str
+    own: bool
+    learnt: bool
+    score: float | None
+    below: float | None
+    light: bool
+    available: bool
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Completions of the same problem by one writer, with how many of those shown are correct."""
+
+    writer: str
+    phase: str
+    correct: int
+    rows: list[Brief]
+
+
+@dataclass(frozen=True)
+class ViewedItem:
+    """Everything of a completion but what its judges are asked for now."""
+
+    brief: Brief
+    question: str
+    answer: str
+    reference: str
+    lines: list[Line]
+    note: str
+    truncated: bool
+    prompt_tokens: int
+    logprob_gap: float | None
+    below: float | None
+    judges: list[JudgeRow]
+    explains: bool
+    siblings: list[Brief]
+    elsewhere: list[Elsewhere]
+
+
+@dataclass(frozen=True)
+class ReadItem:
+    """A judge's reading of an item: its score and the marked lines with its doubt."""
+
+    judge: str
+    label: str
+    score: float | None
+    below: float | None
+    lines: list[Line]
+    doubt: str
+    note: str
+
+
+def briefs(index: CompletionIndex, rows: Sequence[CompletionRow]) -> list[Brief]:
+    """Rows with the beginning of their text, in the order given."""
+    texts = index.texts(rows)
+    return [_brief(row, texts.get((row.file, row.row), "")) for row in rows]
+
+
+def item(
+    index: CompletionIndex, readings: VerifierReadings, problem: Problem | None, row: CompletionRow
+) -> tuple[ViewedItem, str] | None:
+    """An item with its raw text; None where its file has gone meanwhile."""
+    text = index.texts([row]).get((row.file, row.row))
+    if text is None:
+        return None
+    known = problem or Problem(row.problem_id, "", "")
+    shown = show(known, text, row.verdict)
+    siblings = briefs(index, index.siblings(row, NEIGHBOURS))
+    made = ViewedItem(
+        brief=_brief(row, text),
+        question=printable(known.question) or "(the run's problems.jsonl does not have this problem)",
+        answer=printable(known.answer),
+        reference=printable(known.solution),
+        lines=[_clean(line) for line in shown.lines],
+        note=printable(shown.note),
+        truncated=row.truncated,
+        prompt_tokens=row.prompt_tokens,
+        logprob_gap=row.logprob_gap,
+        below=index.share_below(row),
+        judges=[_judge_row(readings, judge, row, text) for judge in readings.judges()],
+        explains=readings.config.verifier.score != "last_token",
+        siblings=siblings,
+        elsewhere=_elsewhere(briefs(index, index.same_problem(row, ELSEWHERE))),
+    )
+    return made, text
+
+
+def read_item(reading: JudgeReading, problem: Problem | None, row: CompletionRow, text: str) -> ReadItem:
+    """An item as a judge reads it."""
+    shown = show(problem or Problem(row.problem_id, "", ""), text, row.verdict, doubt=reading.doubt)
+    return ReadItem(
+        judge=str(reading.judge),
+        label=reading.judge.label,
+        score=reading.score,
+        below=reading.below,
+        lines=[_clean(line) for line in shown.lines],
+        doubt=printable(shown.doubt).replace("the verifier doubts", f"{reading.judge.label} doubts"),
+        note=printable(reading.note),
+    )
+
+
+def writer(arm: str, round_index: int, role: str) -> str:
+    """Who wrote a text, for people."""
+    if arm == "game" or arm in ARMS:
+        return Condition(arm, round_index, role).label
+    return f"{arm} on round {round_index} {role}"
+
+
+def _brief(row: CompletionRow, text: str) -> Brief:
+    short = text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
+    return Brief(
+        id=str(row.key),
+        run=row.run,
+        writer=printable(writer(row.arm, row.round, row.role)),
+        arm=row.arm,
+        round=row.round,
+        phase=row.phase,
+        split=row.split,
+        step=row.step,
+        problem_id=row.problem_id,
+        sample=row.sample,
+        role=row.role,
+        verdict=row.verdict,
+        score=row.score,
+        reward=row.reward,
+        tokens=row.completion_tokens,
+        live=row.live,
+        fooled=row.fooled,
+        disagreement=row.disagreement,
+        snippet=printable(short),
+    )
+
+
+def _judge_row(readings: VerifierReadings, judge: Judge, row: CompletionRow, text: str) -> JudgeRow:
+    own = judge.round is not None and judge.round == row.round and row.arm == "game"
+    score = readings.stored(judge, row.problem_id, text)
+    if score is None and own:
+        score = row.score
+    size = readings.size(judge)
+    return JudgeRow(
+        judge=str(judge),
+        label=judge.label,
+        own=own,
+        learnt=LEARNS.get(row.split) == judge.kind,
+        score=score,
+        below=None if score is None else readings.known(judge).below(score),
+        light=0 < size <= LIGHT,
+        available=size > 0,
+    )
+
+
+def _elsewhere(rows: Sequence[Brief]) -> list[Elsewhere]:
+    groups: dict[tuple[str, str], list[Brief]] = {}
+    for row in rows:
+        groups.setdefault((row.writer, row.phase), []).append(row)
+    return [
+        Elsewhere(name, phase, sum(r.verdict == "correct" for r in found), found)
+        for (name, phase), found in groups.items()
+    ]
+
+
+def _clean(line: Line) -> Line:
+    return Line([type(p)(printable(p.text), p.status, p.doubt) for p in line.pieces], line.mark, line.reason)

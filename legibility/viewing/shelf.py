@@ -1,0 +1,155 @@
+"""The runs of a page: their names, what is under way in them, their problems and judges, and the table over all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from legibility.config import Config
+from legibility.errors import UserError
+from legibility.game.phases import METRICS_LOG
+from legibility.game.run_folder import RunFolder
+from legibility.problems.records import Problem
+from legibility.problems.storage import read_problems
+from legibility.viewing.completion_index import CompletionIndex, CompletionRow
+from legibility.viewing.completion_key import CompletionKey
+from legibility.viewing.run_files import under_way
+from legibility.viewing.verifier_readings import VerifierReadings
+
+
+@dataclass(frozen=True)
+class Playing:
+    """A phase under way: its steps so far (0: none yet, or it counts none), the most it may take, seconds of silence."""
+
+    phase: str
+    steps: int
+    most: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A run as the head of the page has it."""
+
+    name: str
+    finished: bool
+    playing: Playing | None
+
+
+class Shelf:
+    """Runs by name. A name is the folder's, with a number behind it where two folders share it."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises UserError where a folder is not that of a run, or is given twice."""
+        self._runs: dict[str, RunFolder] = {}
+        for path in paths:
+            run = RunFolder.existing(path)
+            if any(run.path.resolve() == other.path.resolve() for other in self._runs.values()):
+                raise UserError(f"{path}: given twice; give each run once")
+            run.config(Config)  # not an experiment's folder, and of settings that can be read
+            name = run.path.resolve().name
+            number = 2
+            while name in self._runs:
+                name, number = f"{run.path.resolve().name} ({number})", number + 1
+            self._runs[name] = run
+        self.index = CompletionIndex({name: run.path for name, run in self._runs.items()}, self._matching_problems)
+        self.reading = True
+        self._readings = {name: VerifierReadings(run) for name, run in self._runs.items()}
+        self._problems: dict[str, dict[str, Problem]] = {}
+        self._compared: dict[str, object] = {}
+        self._comparing = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """The runs' names."""
+        return list(self._runs)
+
+    def read_all(self) -> None:
+        """Take in everything that is stored by now."""
+        try:
+            self.index.refresh(now=True)
+        finally:
+            self.reading = False
+
+    def run(self, name: str) -> RunFolder:
+        """Raises UserError for a run that is not shown."""
+        if name not in self._runs:
+            raise UserError(f"no run is called {name!r:.100}")
+        return self._runs[name]
+
+    def readings(self, name: str) -> VerifierReadings:
+        """The judges of a run. Raises UserError for one that is not shown."""
+        self.run(name)
+        return self._readings[name]
+
+    def row(self, key: CompletionKey) -> CompletionRow:
+        """The completion of that name. Raises UserError where there is none."""
+        self.index.refresh()
+        found = self.index.find(key)
+        if found is None:
+            raise UserError(f"{key}: no such completion in the runs shown")
+        return found
+
+    def problem(self, row: CompletionRow) -> Problem | None:
+        """The problem a completion is of, or None where the run does not have it."""
+        return self.problems(row.run).get(row.problem_id)
+
+    def problems(self, name: str) -> dict[str, Problem]:
+        """A run's problems by id; none where it has not written them yet, or they are damaged."""
+        if name not in self._problems:
+            try:
+                self._problems[name] = read_problems(self.run(name).problems_file)
+            except UserError:
+                return {}
+        return self._problems[name]
+
+    def shown(self) -> list[ShownRun]:
+        """The runs as the head of the page has them."""
+        return [self._shown(name, run) for name, run in self._runs.items()]
+
+    def fill_disagreement(self) -> None:
+        """Work out the verifiers' disagreement about what they have all scored, where it is not known yet."""
+        with self._comparing:
+            for name, readings in self._readings.items():
+                state = (readings.evaluated, self.index.version)
+                if self._compared.get(name) != state and len(readings.evaluated) > 1:
+                    frame = self.index.reported(name)
+                    frame["disagreement"] = readings.disagreement(frame)
+                    self.index.set_disagreement(frame[["file", "row", "disagreement"]])
+                    self._compared[name] = (readings.evaluated, self.index.version)
+
+    def _shown(self, name: str, run: RunFolder) -> ShownRun:
+        found = under_way(run.path)
+        playing = None
+        if found:
+            first = found[0]
+            try:
+                lines = (first.folder / METRICS_LOG).read_bytes().splitlines()
+            except OSError:
+                lines = []
+            steps = _last_step(lines)
+            most = self._readings[name].config.ppo.steps if first.phase.endswith("prover") else None
+            playing = Playing(first.phase, steps, most, first.seconds)
+        return ShownRun(name, (run.path / "summary.json").is_file(), playing)
+
+    def _matching_problems(self, text: str) -> list[tuple[str, str]]:
+        lowered = text.lower()
+        return [
+            (name, problem.id)
+            for name in self._runs
+            for problem in self.problems(name).values()
+            if lowered in problem.question.lower() or lowered == problem.id.lower()
+        ]
+
+
+def _last_step(lines: Sequence[bytes]) -> int:
+    """The step of the last whole line of a metrics log."""
+    for line in reversed(lines):
+        try:
+            return int(json.loads(line)["step"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return 0
