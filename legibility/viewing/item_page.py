@@ -108,17 +108,13 @@ def briefs(index: CompletionIndex, rows: Sequence[CompletionRow]) -> list[Brief]
     return [_brief(row, texts.get((row.file, row.row), "")) for row in rows]
 
 
-def item(
-    index: CompletionIndex, readings: VerifierReadings, problem: Problem | None, row: CompletionRow
-) -> tuple[ViewedItem, str] | None:
-    """An item with its raw text; None where its file has gone meanwhile."""
-    text = index.texts([row]).get((row.file, row.row))
-    if text is None:
-        return None
+def view_item(
+    index: CompletionIndex, readings: VerifierReadings, problem: Problem | None, row: CompletionRow, text: str
+) -> ViewedItem:
+    """An item with everything that is stored of it."""
     known = problem or Problem(row.problem_id, "", "")
     shown = show(known, text, row.verdict)
-    siblings = briefs(index, index.siblings(row, NEIGHBOURS))
-    made = ViewedItem(
+    return ViewedItem(
         brief=_brief(row, text),
         question=printable(known.question) or "(the run's problems.jsonl does not have this problem)",
         answer=printable(known.answer),
@@ -131,10 +127,9 @@ def item(
         below=index.share_below(row),
         judges=[_judge_row(readings, judge, row, text) for judge in readings.judges()],
         explains=readings.config.verifier.score != "last_token",
-        siblings=siblings,
+        siblings=briefs(index, index.siblings(row, NEIGHBOURS)),
         elsewhere=_elsewhere(briefs(index, index.same_problem(row, ELSEWHERE))),
     )
-    return made, text
 
 
 def read_item(reading: JudgeReading, problem: Problem | None, row: CompletionRow, text: str) -> ReadItem:

@@ -85,13 +85,15 @@ class Shelf:
         self.run(name)
         return self._readings[name]
 
-    def row(self, key: CompletionKey) -> CompletionRow:
-        """The completion of that name. Raises UserError where there is none."""
-        self.index.refresh()
-        found = self.index.find(key)
-        if found is None:
-            raise UserError(f"{key}: no such completion in the runs shown")
-        return found
+    def opened(self, key: CompletionKey) -> tuple[CompletionRow, str]:
+        """The completion of that name with its text. Raises UserError where there is none."""
+        for now in (False, True):  # its file may have gone since the last look: the phase has ended
+            self.index.refresh(now=now)
+            row = self.index.find(key)
+            text = None if row is None else self.index.texts([row]).get((row.file, row.row))
+            if row is not None and text is not None:
+                return row, text
+        raise UserError(f"{key}: no such completion in the runs shown")
 
     def problem(self, row: CompletionRow) -> Problem | None:
         """The problem a completion is of, or None where the run does not have it."""

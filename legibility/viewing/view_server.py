@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +33,7 @@ from legibility.printable import printable
 from legibility.viewing.completion_filter import FACETS, CompletionFilter, Values
 from legibility.viewing.completion_key import CompletionKey
 from legibility.viewing.curves import curves, metric_names
-from legibility.viewing.item_page import briefs, item, read_item
+from legibility.viewing.item_page import briefs, read_item, view_item
 from legibility.viewing.shelf import Shelf
 
 PAGE = 50
@@ -99,14 +99,6 @@ class StateQuery(_Query):
     """What there is, and what is under way."""
 
 
-@dataclass(frozen=True)
-class Refusal(Exception):
-    """A question that has no answer, with its status."""
-
-    status: int
-    message: str
-
-
 def application(shelf: Shelf, hosts: list[str] | None = None) -> Starlette:
     """The web application over some runs. `hosts`: Host headers to accept (None: any)."""
     index = shelf.index
@@ -137,18 +129,14 @@ def application(shelf: Shelf, hosts: list[str] | None = None) -> Starlette:
         }
 
     def one(query: ItemQuery) -> Any:
-        row = shelf.row(CompletionKey.parse(query.id))
-        found = item(index, shelf.readings(row.run), shelf.problem(row), row)
-        if found is None:
-            raise Refusal(404, "This completion is being moved; try again in a moment.")
-        return asdict(found[0])
+        row, text = shelf.opened(CompletionKey.parse(query.id))
+        return asdict(view_item(index, shelf.readings(row.run), shelf.problem(row), row, text))
 
     def read(query: ReadQuery) -> Any:
-        row = shelf.row(CompletionKey.parse(query.id))
-        text = index.texts([row]).get((row.file, row.row))
+        row, text = shelf.opened(CompletionKey.parse(query.id))
         problem = shelf.problem(row)
-        if text is None or problem is None:
-            raise Refusal(404, "This completion's text or problem cannot be read now.")
+        if problem is None:
+            raise UserError(f"{row.problem_id}: the run's problems.jsonl does not have this problem")
         reading = shelf.readings(row.run).read(Judge.parse(query.judge), problem, text)
         return asdict(read_item(reading, problem, row, text))
 
@@ -184,8 +172,6 @@ def _endpoint(kind: type[BaseModel], answer: Callable[[Any], Any]) -> Callable[[
             return _refused(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
         try:
             found = await run_in_threadpool(answer, query)
-        except Refusal as refusal:
-            return _refused(refusal.status, refusal.message)
         except UserError as error:
             return _refused(404, str(error))
         return Response(_json(found), media_type="application/json", headers=_HEADERS)

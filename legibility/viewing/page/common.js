@@ -1,11 +1,14 @@
 // What the page's parts share. Text reaches the page through textContent only, here and everywhere.
 export const $ = (id) => document.getElementById(id);
 
+/** Control and direction characters made visible: a name from a file must not turn the line around it. */
+const visible = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, (c) => (c === "\n" || c === "\t" ? c : "\uFFFD"));
+
 /** An element with a class, text and children. */
 export const make = (tag, className = "", content = "", ...children) => {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  if (content !== "") made.textContent = content;
+  if (content !== "") made.textContent = visible(String(content));
   made.append(...children);
   return made;
 };

@@ -77,7 +77,7 @@ const step = async (by) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || $("help").open) return;
   const typing = event.target.matches("input, select, textarea");
-  if (event.key === "Escape") { if (typing) event.target.blur(); else if (chosen) choose(null); return; }
+  if (event.key === "Escape") { event.preventDefault(); if (typing) event.target.blur(); else if (chosen) choose(null); return; }
   if (typing) return;
   const act = { j: () => step(1), k: () => step(-1), "/": () => $("text").focus(), "?": () => $("help").showModal(),
     "[": () => $("previous").click(), "]": () => $("next").click() }[event.key];

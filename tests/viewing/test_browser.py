@@ -1,0 +1,272 @@
+"""The page in a real headless Chromium, where chromium and chromedriver are installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from legibility.game.phases import step_file
+from legibility.game.solutions import write_solutions
+from tests.viewing.world import finish, new_run, small_run, solution, viewing
+
+selenium = pytest.importorskip("selenium")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.chrome.options import Options  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+SHOTS = os.environ.get("LEGIBILITY_SCREENSHOTS")
+PATIENCE = 60
+
+
+class Reader:
+    """Somebody with a browser."""
+
+    def __init__(self, profile) -> None:
+        options = Options()
+        options.binary_location = CHROMIUM
+        for flag in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={profile}",
+            "--disable-background-networking",
+            "--no-first-run",
+        ):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.size(1400, 900)
+
+    def size(self, width: int, height: int) -> None:
+        shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+
+    def media(self, **features: str) -> None:
+        found = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": found})
+
+    def run(self, script: str, *arguments):
+        return self.driver.execute_script(f"return {script}", *arguments)
+
+    def until(self, what) -> None:
+        WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(lambda d: what())
+
+    def open(self, url: str) -> Reader:
+        self.driver.get(url)
+        self.until(lambda: "completion" in self.text("total"))
+        return self
+
+    def text(self, id: str) -> str:
+        return self.run("document.getElementById(arguments[0])?.textContent ?? ''", id)
+
+    def total(self, number: int) -> None:
+        """Wait until so many completions are shown."""
+        self.until(lambda: self.text("total").startswith(f"{number} completion"))
+
+    def snippets(self) -> list[str]:
+        return self.run("[...document.querySelectorAll('.row .snippet')].map(s => s.textContent)")
+
+    def press(self, *keys: str) -> Reader:
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+        return self
+
+    def chip(self, facet: str, value: str) -> None:
+        self.driver.find_element(By.CSS_SELECTOR, f'[data-chip="{facet}={value}"]').click()
+
+    def asked_elsewhere(self, own: str) -> list[str]:
+        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
+        urls = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return [u for u in urls if not u.startswith((own, "data:", "blob:", "about:", "chrome"))]
+
+    def complaints(self) -> list[str]:
+        """What the console says; that the policy keeps out the style of Plotly's maps, which are not used, is meant."""
+        found = [e["message"] for e in self.driver.get_log("browser")]
+        return [m for m in found if not ("plotly.js" in m and "inline style" in m)]
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.driver.save_screenshot(f"{SHOTS}/{name}.png")
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    made = Reader(tmp_path_factory.mktemp("profile"))
+    yield made
+    made.driver.quit()
+
+
+@pytest.fixture(autouse=True)
+def afresh(reader):
+    reader.size(1400, 900)
+    reader.media(prefers_color_scheme="light")
+    reader.driver.get_log("browser")
+    reader.driver.get_log("performance")
+
+
+def test_filter_search_read_and_go_back(tmp_path, reader):
+    with viewing(small_run(tmp_path / "run")) as url:
+        reader.open(url + "/").total(34)
+        reader.chip("role", "sneaky")
+        reader.total(14)
+        reader.chip("phase", "collection")
+        reader.total(6)
+        reader.run("document.getElementById('sort').value = 'fooled'")
+        reader.run("document.getElementById('sort').dispatchEvent(new Event('change'))")
+        reader.until(lambda: reader.snippets()[0].startswith("5 + 4 = 10"))
+        address = parse_qs(urlparse(reader.driver.current_url).query)
+        assert address == {"role": ["sneaky"], "phase": ["collection"], "sort": ["fooled"]}
+
+        reader.press("j")  # by keyboard: the first, the second, and what is on it
+        reader.until(lambda: "Tom has 5" in reader.text("chosen"))
+        reader.press("j")
+        reader.until(lambda: "Tom has 4" in reader.text("chosen"))
+        ticks = reader.run("[...document.querySelectorAll('#solution .tick')].map(t => t.textContent)")
+        assert ticks == ["✗", ""] and "arithmetic does not hold" in reader.text("solution")
+        assert "gold answer 8" in reader.text("chosen") and "round 0 helpful" in reader.text("chosen")
+        link = reader.driver.current_url
+        reader.driver.back()
+        reader.until(lambda: reader.run("document.getElementById('chosen').hidden"))
+        reader.driver.get(link)  # a link of its own
+        reader.until(lambda: "Tom has 4" in reader.text("chosen"))
+        reader.press(Keys.ESCAPE)
+        reader.until(lambda: reader.run("document.getElementById('chosen').hidden"))
+
+        reader.driver.find_element(By.ID, "reset").click()
+        reader.total(34)
+        reader.press("/").press("3 + 4 = 8", Keys.ESCAPE)
+        reader.total(1)
+        assert "text=3" in reader.driver.current_url
+        reader.press("/").press(Keys.CONTROL + "a", "ANN HAS")  # in every question
+        reader.total(34)
+        assert reader.asked_elsewhere(url) == [] and reader.complaints() == []
+
+
+def test_a_point_of_the_curves_shows_the_completions_of_its_step(tmp_path, reader):
+    with viewing(small_run(tmp_path / "run")) as url:
+        reader.open(url + "/")
+        reader.until(lambda: reader.run("document.querySelectorAll('#chart .scatterlayer path.js-line').length") == 2)
+        place = reader.driver.find_element(By.CSS_SELECTOR, "#chart .nsewdrag")
+        mouse = ActionChains(reader.driver)
+        mouse.move_to_element_with_offset(place, place.size["width"] // 2 - 12, 10).perform()  # near the last step
+        reader.until(lambda: reader.run("document.querySelectorAll('#chart .hoverlayer text').length"))
+        mouse.click().perform()
+        reader.total(8)
+        assert "step_from=2&step_to=2" in reader.driver.current_url and reader.complaints() == []
+
+
+def test_a_game_that_is_played_is_followed(tmp_path, reader):
+    run = new_run(tmp_path / "run")
+    work = run / "rounds/00/.prover.tmp"
+    work.mkdir(parents=True)
+
+    def play(step: int) -> None:
+        rows = [solution(p, phase="ppo", split="prover", step=step, text=f"step {step}") for p in (0, 1, 2)]
+        write_solutions(step_file(work, step), rows)
+        with open(work / "metrics.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": step, "accuracy_helpful": 1.0, "accuracy_sneaky": 0.0}) + "\n")
+
+    with viewing(run) as url:
+        reader.driver.get(url + "/")
+        reader.until(lambda: "0 completions" in reader.text("total"))
+        play(1)
+        reader.total(3)
+        play(2)
+        reader.total(6)
+        reader.until(lambda: "rounds/00/prover, step 2 of at most" in reader.text("runs"))
+        assert reader.snippets()[0] == "step 2"
+        reader.until(lambda: reader.run("document.getElementById('chart').data?.[0].x.length") == 2)
+
+        reader.press("j")  # somebody reads: nothing moves under them
+        reader.until(lambda: not reader.run("document.getElementById('chosen').hidden"))
+        play(3)
+        reader.until(lambda: reader.driver.find_element(By.ID, "fresh").is_displayed())
+        assert reader.snippets()[0] == "step 2"
+        rows = [solution(p, phase="ppo", split="prover", step=s, text=f"step {s}") for s in (1, 2, 3) for p in (0, 1, 2)]  # fmt: skip
+        link = reader.driver.current_url
+        shutil.rmtree(work)  # the phase is whole
+        finish(run, "rounds/00/prover", rows)
+        reader.driver.get(link)
+        reader.until(lambda: "step 2" in reader.text("solution"))
+        reader.total(9)
+        assert reader.complaints() == []
+
+
+HOSTILE = (
+    '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2"><style>body { display: none }</style>'
+    "</textarea></script><script>window.hacked = 3</script>\n\u202eright to left\u202c \u200f\u05d0\n"
+    "</div><form action=https://example.org><input></form><a href=javascript:window.hacked=4>x</a>\n<svg onload=window.hacked=5>"
+)
+
+
+def test_hostile_text_neither_runs_nor_restyles(tmp_path, reader):
+    run = new_run(tmp_path / '<img src=x onerror="window.hacked = 6">'.replace("/", ""))
+    odd = f'p1"><img src=x onerror=window.hacked=7>{HOSTILE[:60]}'
+    rows = [solution(1, text=HOSTILE, problem_id=odd, role="x onclick=alert(1)", arm=HOSTILE, step=1), solution(2, text="z" * 60_000), solution(3)]  # fmt: skip
+    finish(run, "rounds/00/prover", metrics=[{"step": s, "accuracy_helpful": 1, "<b>m</b><a href='javascript:window.hacked=8'>": s} for s in (1, 2)])  # fmt: skip
+    finish(run, "rounds/00/collection", rows)
+    with viewing(run) as url:
+        reader.open(url + "/").total(3)
+        for number in range(3):
+            reader.run("document.querySelectorAll('.row')[arguments[0]].click()", number)
+            reader.until(lambda n=number: reader.run("document.querySelectorAll('.row')[arguments[0]].getAttribute('aria-current')", n) == "true")  # fmt: skip
+            reader.until(lambda: not reader.run("document.getElementById('chosen').hidden"))
+        reader.run("document.querySelectorAll('.row')[0].click()")
+        reader.until(lambda: "window.hacked = 1" in reader.text("solution"))
+        reader.shot("hostile")
+        metric = reader.run(
+            "[...document.getElementById('metric').options].map(o => o.value).find(v => v.includes('<b>'))"
+        )
+        reader.run("document.getElementById('metric').value = arguments[0]", metric)
+        reader.run("document.getElementById('metric').dispatchEvent(new Event('change'))")
+        reader.until(lambda: "‹b›" in (reader.run("document.getElementById('chart').data?.[0].name") or ""))
+        time.sleep(0.3)
+        assert reader.run("window.hacked ?? null") is None
+        own = "#list img, #item img, #item script, #item style, #item form, #item svg, #filters img, #top img, #list script, #chart a"
+        assert reader.run("document.querySelectorAll(arguments[0]).length", own) == 0
+        assert reader.run("getComputedStyle(document.body).display") == "block"
+        assert "\ufffdright to left\ufffd" in reader.text("solution")
+        assert reader.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert reader.asked_elsewhere(url) == [] and reader.complaints() == []
+
+
+def test_phone_dark_and_no_layout_shift(tmp_path, reader):
+    with viewing(small_run(tmp_path / "run")) as url:
+        reader.size(390, 844)
+        reader.media(prefers_color_scheme="dark")
+        reader.open(url + "/").total(34)
+        assert reader.run("document.documentElement.scrollWidth") <= 390
+        light = reader.run("getComputedStyle(document.body).backgroundColor")
+        assert light == "rgb(22, 25, 29)"
+        reader.run("document.querySelectorAll('.row')[0].click()")
+        reader.until(lambda: not reader.run("document.getElementById('chosen').hidden"))
+        assert reader.run("document.documentElement.scrollWidth") <= 390
+        assert not reader.driver.find_element(By.ID, "list").is_displayed()
+        back = reader.driver.find_element(By.CSS_SELECTOR, ".back")
+        assert back.size["height"] >= 38
+        back.click()
+        reader.until(lambda: reader.driver.find_element(By.ID, "list").is_displayed())
+
+        reader.size(1400, 900)
+        reader.driver.get(url + "/?role=sneaky")
+        watch = "new PerformanceObserver(l => l.getEntries().forEach(e => { if (!e.hadRecentInput) window.shift = (window.shift || 0) + e.value; })).observe({type: 'layout-shift', buffered: true})"
+        reader.run(watch)
+        reader.total(14)
+        reader.until(lambda: reader.run("document.querySelectorAll('#chart .scatterlayer path.js-line').length") == 2)
+        reader.run("document.querySelectorAll('.row')[0].click()")
+        reader.until(lambda: not reader.run("document.getElementById('chosen').hidden"))
+        time.sleep(0.5)
+        assert (reader.run("window.shift") or 0) < 0.1
