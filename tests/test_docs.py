@@ -30,7 +30,7 @@ PAGES = [*sorted(p for p in DOCS.glob("*.md") if p.name not in HISTORY), ROOT / 
 WRITTEN = [p for p in PAGES if p.name not in GENERATED]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "weak-to-strong"} | {
-    "export", "judge", "import", "analyze", "simulate-raters", "configs", "new",
+    "export", "judge", "import", "analyze", "simulate-raters", "configs", "view", "new",
 }  # fmt: skip
 
 
@@ -345,7 +345,7 @@ def test_readme_is_short():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 70 and len(readme) < 6500
     assert len(blocks(ROOT / "README.md", "")[0].splitlines()) == 2
-    assert len(blocks(ROOT / "README.md", "")[1].splitlines()) == 5
+    assert len(blocks(ROOT / "README.md", "")[1].splitlines()) == 6
     assert 'pip install -e ".[test]" && pytest' in readme
 
 
