@@ -259,7 +259,8 @@ def test_nothing_a_rater_can_reach_tells_the_condition(study):
         client.get("/")
         client.start(PROLIFIC_PID="abc", STUDY_ID="s", SESSION_ID="x")
         while not (item := client.show()).get("finished"):
-            assert set(item) == {"item_id", "problem", "solution", "number", "elapsed"}
+            assert set(item) == {"item_id", "problem", "solution", "number", "elapsed", "doubts"}
+            assert item["doubts"] is None  # the study is not assisted
             assert client.answer(item, True)[0] == 200
         for path in (
             "/key.jsonl",
