@@ -13,16 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field
 Sort = Literal[
     "newest", "oldest", "score_high", "score_low", "fooled", "disagreement", "reward_high", "reward_low", "longest"
 ]
+_GAME = "turn, place, phase <> 'ppo', step, file, row"  # the order of the game: a round's training, then its collection
 SORTS: dict[Sort, str] = {
-    "newest": "file desc, phase = 'ppo', step desc, row",  # a round's collection is newer than its training
-    "oldest": "file, row",
-    "score_high": "score desc nulls last, file, row",
-    "score_low": "score nulls last, file, row",
-    "fooled": "fooled desc nulls last, score desc nulls last, file, row",
-    "disagreement": "disagreement desc nulls last, file, row",
-    "reward_high": "reward desc nulls last, file, row",
-    "reward_low": "reward nulls last, file, row",
-    "longest": "completion_tokens desc, file, row",
+    "newest": "turn desc, place desc, phase = 'ppo', step desc, file, row",
+    "oldest": _GAME,
+    "score_high": f"score desc nulls last, {_GAME}",
+    "score_low": f"score nulls last, {_GAME}",
+    "fooled": f"fooled desc nulls last, score desc nulls last, {_GAME}",
+    "disagreement": f"disagreement desc nulls last, {_GAME}",
+    "reward_high": f"reward desc nulls last, {_GAME}",
+    "reward_low": f"reward nulls last, {_GAME}",
+    "longest": f"completion_tokens desc, {_GAME}",
 }
 assert set(SORTS) == set(get_args(Sort))
 

@@ -85,7 +85,7 @@ class CompletionIndex:
         self._database = duckdb.connect(":memory:")
         columns = ", ".join(f"{f.name} {_TYPES[f.type]}" for f in _STORED)
         self._database.execute(
-            f"create table completions (run varchar, place varchar, live boolean, file integer, row integer, {columns}, "
+            f"create table completions (run varchar, place varchar, live boolean, turn integer, file integer, row integer, {columns}, "
             "fooled float, disagreement float)"
         )
         self._known: dict[Path, tuple[int, CompletionFile]] = {}
@@ -113,7 +113,6 @@ class CompletionIndex:
             self._drop(gone)
             self._add(fresh)
             if gone or fresh:
-                self._number_in_order(list(found))
                 self.version += 1
             self._looked = time.monotonic()
             return self.version
@@ -142,24 +141,11 @@ class CompletionIndex:
                 )
                 names = ", ".join(_STORED.names)
                 cursor.execute(
-                    f"insert into completions select ?, ?, ?, ?, number, {names}, fooled, null from incoming",
-                    [run, file.place, file.live, self._numbers],
+                    f"insert into completions select ?, ?, ?, ?, ?, number, {names}, fooled, null from incoming",
+                    [run, file.place, file.live, file.turn, self._numbers],
                 )
             self._known[file.path] = self._numbers, file
             self.version += 1
-
-    def _number_in_order(self, order: Sequence[Path]) -> None:
-        """Give files numbers that grow in the order of the game, where a late one stands among earlier ones."""
-        known = [p for p in order if p in self._known]
-        numbers = [self._known[p][0] for p in known]
-        if numbers == sorted(numbers):
-            return
-        offset = self._numbers
-        renamed = {self._known[p][0]: offset + i for i, p in enumerate(known, start=1)}
-        for old, new in renamed.items():
-            self._database.execute("update completions set file = ? where file = ?", [new, old])
-        self._known = {p: (offset + i, self._known[p][1]) for i, p in enumerate(known, start=1)}
-        self._numbers = offset + len(known)
 
     def set_disagreement(self, rows: pd.DataFrame) -> None:
         """Fill in the verifiers' disagreement of rows (columns file, row, disagreement)."""
@@ -203,12 +189,24 @@ class CompletionIndex:
         made.add("not (file = ? and row = ?)", row.file, row.row)
         return self._rows(made, "order by sample, row limit ?", limit)
 
-    def same_problem(self, row: CompletionRow, limit: int) -> list[CompletionRow]:
-        """Completions of the same problem elsewhere: other rounds, arms, roles and steps of the same run."""
-        names = ("place", "phase", "step", "role")
+    def elsewhere(self, row: CompletionRow, limit: int) -> list[tuple[list[CompletionRow], int, int]]:
+        """Completions of the same problem of the same run but its siblings', by arm, round, phase and role.
+
+        Of each group: the first `limit` rows, how many there are, and how many of those are correct.
+        """
+        names, group = ("place", "phase", "step", "role"), "place, arm, round, phase, role"
         made = Where(["run = ?", "problem_id = ?"], [row.run, row.problem_id])
         made.add(f"not ({' and '.join(f'{n} = ?' for n in names)})", *(getattr(row, n) for n in names))
-        return self._rows(made, "order by file, role, step, sample limit ?", limit)
+        first = f"qualify row_number() over (partition by {group} order by step, sample, file, row) <= ? order by {SORTS['oldest']}"
+        groups: dict[tuple[Any, ...], list[CompletionRow]] = {}
+        for found in self._rows(made, first, limit):
+            groups.setdefault((found.place, found.arm, found.round, found.phase, found.role), []).append(found)
+        sql = f"select {group}, count(*), count(*) filter (verdict = 'correct') from completions where {made} group by all"
+        with self._database.cursor() as cursor:
+            counted = {
+                tuple(key): (number, right) for *key, number, right in cursor.execute(sql, made.values).fetchall()
+            }
+        return [(rows, *counted.get(key, (len(rows), 0))) for key, rows in groups.items()]
 
     def share_below(self, row: CompletionRow) -> float | None:
         """Share of the scored completions of the same arm, round and phase with a lower score (ties count half)."""

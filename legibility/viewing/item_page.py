@@ -15,7 +15,7 @@ from legibility.viewing.completion_index import CompletionIndex, CompletionRow
 from legibility.viewing.verifier_readings import LIGHT, JudgeReading, VerifierReadings
 
 SNIPPET = 220
-NEIGHBOURS, ELSEWHERE = 24, 120
+NEIGHBOURS, ELSEWHERE = 24, 12
 LEARNS = {"verifier": "verifier", "judge": "held_out_judge"}
 """Who learns from a part's problems: a kind of judge has seen such a problem, with its answer."""
 
@@ -61,10 +61,11 @@ class JudgeRow:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Completions of the same problem by one writer, with how many of those shown are correct."""
+    """Completions of the same problem by one writer: the first few, how many there are, and how many are correct."""
 
     writer: str
     phase: str
+    total: int
     correct: int
     rows: list[Brief]
 
@@ -128,7 +129,11 @@ def view_item(
         judges=[_judge_row(readings, judge, row, text) for judge in readings.judges()],
         explains=readings.config.verifier.score != "last_token",
         siblings=briefs(index, index.siblings(row, NEIGHBOURS)),
-        elsewhere=_elsewhere(briefs(index, index.same_problem(row, ELSEWHERE))),
+        elsewhere=[
+            Elsewhere(found[0].writer, found[0].phase, total, correct, found)
+            for rows, total, correct in index.elsewhere(row, ELSEWHERE)
+            if (found := briefs(index, rows))
+        ],
     )
 
 
@@ -194,16 +199,6 @@ def _judge_row(readings: VerifierReadings, judge: Judge, row: CompletionRow, tex
         light=0 < size <= LIGHT,
         available=size > 0,
     )
-
-
-def _elsewhere(rows: Sequence[Brief]) -> list[Elsewhere]:
-    groups: dict[tuple[str, str], list[Brief]] = {}
-    for row in rows:
-        groups.setdefault((row.writer, row.phase), []).append(row)
-    return [
-        Elsewhere(name, phase, sum(r.verdict == "correct" for r in found), found)
-        for (name, phase), found in groups.items()
-    ]
 
 
 def _clean(line: Line) -> Line:

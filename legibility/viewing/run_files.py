@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from legibility.files import is_temporary
-from legibility.game.phases import BASE, METRICS_LOG, STEPS, round_collection, round_folder, round_prover
+from legibility.game.phases import BASE, EARLIER, METRICS_LOG, STEPS, round_collection, round_folder, round_prover
 from legibility.game.run_records import DONE
 
 COMPLETIONS = "solutions.parquet"
@@ -33,6 +33,13 @@ class CompletionFile:
     live: bool
     stamp: tuple[int, int]
 
+    @property
+    def turn(self) -> int:
+        """The part of the game: base text, rounds, other arms, evaluation."""
+        tops = (BASE, "rounds", "arms", "evaluation")
+        top = self.place.split("/")[0]
+        return tops.index(top) if top in tops else len(tops)
+
 
 @dataclass(frozen=True)
 class PhaseUnderWay:
@@ -49,7 +56,7 @@ class PhaseUnderWay:
 def phase_folders(run: Path) -> Iterator[tuple[str, Path, bool]]:
     """Every phase's name, folder and whether it is under way, among the finished and the unfinished ones.
 
-    Only folders that may be phases are looked into: not weights, checkpoints or figures.
+    Only folders that may be phases are looked into: not weights, checkpoints, figures, or what a shorter game left aside.
     """
     for folder, names, files in os.walk(run):
         here = Path(folder)
@@ -58,7 +65,7 @@ def phase_folders(run: Path) -> Iterator[tuple[str, Path, bool]]:
             name = here.name.removeprefix(".").removesuffix(".tmp") if hidden else here.name
             yield (here.relative_to(run).parent / name).as_posix(), here, hidden
             names.clear()
-        names[:] = sorted(n for n in names if n not in ("figures", "scores", "tracking"))
+        names[:] = sorted(n for n in names if n not in (EARLIER, "figures", "scores", "trackers"))
 
 
 def completion_files(run: Path) -> list[CompletionFile]:
@@ -74,7 +81,7 @@ def completion_files(run: Path) -> list[CompletionFile]:
                 found += _file(path, place, live=True)
         elif place not in merged:
             found += _file(folder / COMPLETIONS, place, live=False)
-    return sorted(found, key=lambda f: (_order(f.place), f.live, str(f.path)))
+    return sorted(found, key=lambda f: (f.turn, f.place, f.live, str(f.path)))
 
 
 def under_way(run: Path) -> list[PhaseUnderWay]:
@@ -110,9 +117,3 @@ def _place(phase: str) -> str:
     ):
         return round_folder(int(parts[1]))
     return phase
-
-
-def _order(place: str) -> tuple[int, str]:
-    tops = (BASE, "rounds", "arms", "evaluation")
-    top = place.split("/")[0]
-    return tops.index(top) if top in tops else len(tops), place

@@ -59,7 +59,7 @@ class Shelf:
         self.reading = True
         self._readings = {name: VerifierReadings(run) for name, run in self._runs.items()}
         self._problems: dict[str, dict[str, Problem]] = {}
-        self._compared: dict[str, object] = {}
+        self._compared: object = None
         self._comparing = threading.Lock()
 
     @property
@@ -115,13 +115,15 @@ class Shelf:
     def fill_disagreement(self) -> None:
         """Work out the verifiers' disagreement about what they have all scored, where it is not known yet."""
         with self._comparing:
-            for name, readings in self._readings.items():
-                state = (readings.evaluated, self.index.version)
-                if self._compared.get(name) != state and len(readings.evaluated) > 1:
+            evaluated = tuple(readings.evaluated for readings in self._readings.values())
+            if (evaluated, self.index.version) == self._compared:
+                return
+            for (name, readings), judges in zip(self._readings.items(), evaluated, strict=True):
+                if len(judges) > 1:
                     frame = self.index.reported(name)
                     frame["disagreement"] = readings.disagreement(frame)
                     self.index.set_disagreement(frame[["file", "row", "disagreement"]])
-                    self._compared[name] = (readings.evaluated, self.index.version)
+            self._compared = (evaluated, self.index.version)
 
     def _shown(self, name: str, run: RunFolder) -> ShownRun:
         found = under_way(run.path)

@@ -8,7 +8,8 @@ import pytest
 from safetensors.torch import load_file
 
 from legibility import rewards
-from legibility.game.solutions import round_solutions
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import read_solutions, round_solutions
 from legibility.models.verifier import Verifier
 from legibility.problems.storage import read_problems
 from tests.support import metrics, play_with, ppo_rows, training
@@ -122,3 +123,22 @@ def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_
     assert min(gaps) <= 0 and done["steps_to_exploit"] is not None
     assert 2 <= done["steps_to_exploit"] == done["steps"] == len(lines) < 12
     assert training(run, "arms/correctness/prover")["steps"] == done["steps"]  # equal steps for the tax
+
+
+def test_whoever_watches_finds_every_step_as_it_ends(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
+    """Completions and metrics of the steps so far while the phase is under way; neither steps/ nor a row too many after."""
+    from legibility.progress import Progress
+    from legibility.viewing.curves import curves
+    from legibility.viewing.run_files import completion_files, under_way
+
+    run, seen = tmp_path / "run", []
+
+    def step(self, number, shown, tracked=None):
+        if [p.phase for p in under_way(run)] == ["rounds/00/prover"]:
+            (curve,) = [c for c in curves(RunFolder(run)) if c.live]
+            seen.append((number, curve.steps, [len(read_solutions(f.path)) for f in completion_files(run) if f.live]))
+
+    monkeypatch.setattr(Progress, "step", step)
+    made = play_with(tiny_config_file, tiny_overrides, run, "game.rounds=1", "ppo.steps=2")
+    assert seen == [(1, [1], [32]), (2, [1, 2], [32, 32])]
+    assert len(ppo_rows(made, 0)) == 64 and not list(run.rglob("steps"))

@@ -98,9 +98,22 @@ def test_neighbours(tmp_path):
     index = index_of(small_run(tmp_path / "run"))
     row = every(index, phase=("ppo",), step_from=1, step_to=1, role=("helpful",), problem="p1")[0]
     assert [(r.sample, r.role, r.step) for r in index.siblings(row, 9)] == [(1, "helpful", 1)]
-    elsewhere = [(r.phase, r.step, r.role) for r in index.same_problem(row, 99)]
-    assert ("base", 0, "base") in elsewhere and ("ppo", 1, "helpful") not in elsewhere and len(elsewhere) == 9
-    assert index.share_below(row) == pytest.approx(1 / 16 * sum({True: 0.5, False: 0}[i < 4] for i in range(16)))
+    found = [(rows[0].phase, rows[0].role, [r.step for r in rows], total, right) for rows, total, right in index.elsewhere(row, 3)]  # fmt: skip
+    assert sorted(found) == [
+        ("base", "base", [0], 1, 1),
+        ("collection", "helpful", [0], 1, 1),
+        ("collection", "sneaky", [0], 1, 0),
+        ("ppo", "helpful", [2, 2], 2, 2),
+        ("ppo", "sneaky", [1, 1, 2], 4, 0),  # three of four are shown
+    ]
+
+
+def test_the_share_below_a_score_is_among_its_phase(tmp_path):
+    """Training scores: 1, 1.1, 2 and 2.1, four texts each, two of the texts at 1 being the row and its equal."""
+    index = index_of(small_run(tmp_path / "run"))
+    row = every(index, phase=("ppo",), step_from=2, sort="score_low")[0]
+    assert row.score == 2.0 and index.share_below(row) == pytest.approx((8 + 4 / 2) / 16)
+    assert index.share_below(every(index, phase=("base",))[0]) is None
 
 
 def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):

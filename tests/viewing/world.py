@@ -18,10 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import uvicorn
 
-from legibility.game.phases import round_folder
+from legibility.game.phases import round_folder, round_verifier
+from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import DONE, Done
 from legibility.game.solutions import SCHEMA, Solution, write_solutions
 from legibility.local_server import accepted_hosts, listener, own_url
+from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem, Step
 from legibility.problems.storage import problem_record
 from legibility.stored import write_stored
@@ -56,10 +58,17 @@ def solution(problem: int = 1, verdict: str = "correct", **changes) -> Solution:
     return replace(made, **changes)
 
 
-def new_run(path: Path, problems: Sequence[Problem] = tuple(PROBLEMS.values())) -> Path:
-    """A run folder in which nothing is finished."""
+def new_run(
+    path: Path,
+    problems: Sequence[Problem] = tuple(PROBLEMS.values()),
+    *,
+    verifier: Path | None = None,
+    score: str = "likelihood",
+) -> Path:
+    """A run folder in which nothing is finished. verifier: what its verifiers start from."""
     path.mkdir(parents=True)
-    (path / "config.yaml").write_text("{verifier: {score: likelihood}}\n", encoding="utf-8")
+    settings = {"score": score} | ({"model": str(verifier)} if verifier else {})
+    (path / "config.yaml").write_text(json.dumps({"verifier": settings}), encoding="utf-8")
     lines = [json.dumps({"split": "test", **problem_record(p)}) + "\n" for p in problems]
     (path / "problems.jsonl").write_text("".join(lines), encoding="utf-8")
     return path
@@ -75,6 +84,13 @@ def finish(run: Path, phase: str, rows: Sequence[Solution] = (), metrics: Sequen
         (folder / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in metrics), encoding="utf-8")
     write_stored(folder / DONE, Done(phase=phase, seconds=1.0, peak_memory_mb=1.0, sha256={}))
     return folder
+
+
+def train_verifier(run: Path, index: int) -> None:
+    """A round's verifier, as its settings have it but never trained; each has a head of its own."""
+    folder = RunFolder(run)
+    with folder.phase(round_verifier(index)) as work:
+        Verifier.load(folder.config().verifier, "cpu", seed=index).save(work)
 
 
 def small_run(path: Path) -> Path:

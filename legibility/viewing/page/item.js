@@ -28,6 +28,7 @@ export const open = async (id, onOpen, onProblem) => {
     try { await navigator.clipboard.writeText(link); copy.textContent = "Copied"; } catch { prompt("The link of this completion", link); }
   });
   const back = make("button", "back", "Close");
+  back.title = "Esc";
   back.type = "button";
   back.addEventListener("click", () => onOpen(null));
   const title = make("div", "title", "", make("h2", "", "", mark(brief.verdict), ` ${brief.verdict} · `, make("span", known(brief.role, ["helpful", "sneaky", "base"]), brief.writer)), copy, back);
@@ -163,9 +164,10 @@ const neighbours = (rows, onOpen) => {
 
 const elsewhere = (groups, onOpen) => {
   if (!groups.length) return make("p", "muted", "Nowhere.");
-  const made = groups.map((group) => {
-    const summary = make("summary", "", `${group.writer} · ${PHASES[group.phase] ?? group.phase} `, make("span", "muted number", `${count(group.correct)} of ${count(group.rows.length)} correct`));
-    return make("details", "group", "", summary, neighbours(group.rows, onOpen));
-  });
-  return make("div", "", "", ...made);
+  return make("div", "", "", ...groups.map((group) => {
+    const head = make("span", "others-head", "", make("span", known(group.rows[0].role, ["helpful", "sneaky", "base"]), group.writer), ` · ${PHASES[group.phase] ?? group.phase} `);
+    const summary = make("summary", "", "", head, make("span", "muted number", `${count(group.correct)} of ${count(group.total)} correct `), make("span", "text first", oneLine(group.rows[0].snippet)));
+    const rest = group.total - group.rows.length;
+    return make("details", "group", "", summary, neighbours(group.rows, onOpen), ...(rest ? [make("p", "muted", `and ${count(rest)} more`)] : []));
+  }));
 };

@@ -5,7 +5,8 @@ import * as item from "./item.js";
 import * as list from "./list.js";
 
 const EVERY = 2000;
-let chosen = null;
+const NARROW = matchMedia("(max-width: 760px)");
+let chosen = null, listAt = 0;
 
 // --- the address ----------------------------------------------------------------------------------
 const load = async () => {
@@ -15,11 +16,21 @@ const changed = () => { history.replaceState(null, "", list.address(chosen)); cu
 
 const choose = async (id, { push = true } = {}) => {
   const before = chosen;
+  if (before === null) listAt = scrollY;
   chosen = id;
   if (push) history[before && id ? "replaceState" : "pushState"](null, "", list.address(id));
   list.markChosen(id);
-  if (id === null) { item.close(); document.title = "legibility view"; return; }
-  try { await item.open(id, choose, problem); trouble(null); } catch (error) { trouble(error); }
+  if (id === null) {
+    item.close();
+    document.title = "legibility view";
+    if (NARROW.matches) { scrollTo(0, listAt); [...$("rows").querySelectorAll(".row")].find((row) => row.dataset.id === before)?.focus({ preventScroll: true }); }
+    return;
+  }
+  try {
+    await item.open(id, choose, problem);
+    if (NARROW.matches) { scrollTo(0, 0); $("item").focus({ preventScroll: true }); }
+    trouble(null);
+  } catch (error) { trouble(error); }
 };
 const problem = (brief) => { list.only({ run: brief.run }, { problem: brief.problem_id }); };
 
