@@ -92,7 +92,7 @@ def test_only_assisted_items_come_with_doubts_and_the_table_says_which(tmp_path)
         client.start()
         shown = {}
         while not (item := client.show()).get("finished"):
-            shown[item["item_id"]] = item["doubts"]
+            shown[item["item_id"]] = item.get("doubts")
             judge_all(client, 1)
     assert {i for i, doubts in shown.items() if doubts is not None} == study.assisted[0]
     for item_id in study.assisted[0]:

@@ -273,6 +273,8 @@ def test_nothing_a_rater_can_reach_tells_the_condition(study):
             "/server.jsonl",
             "/static/key.jsonl",
             "/api/key",
+            "/progress",
+            "/progress?key=x",
             "/api/start",
             "//key.jsonl",
             "/?file=key.jsonl",
