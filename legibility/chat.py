@@ -6,14 +6,37 @@ Where a template does either, what would be the system message stands at the hea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from typing import Any
 
 from legibility.errors import UserError
 
 Message = dict[str, str]  # role and content, as chat templates take them
 SETTING = "prover.chat_template"
+
+
+class _OneDay(datetime):
+    """A clock that stands still, on the day that Llama's templates fall back to."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> _OneDay:
+        return cls(2024, 7, 26, tzinfo=tz)
+
+
+@contextmanager
+def _always_the_same_day() -> Iterator[None]:
+    """Templates that write today's date write one day: a game that goes on tomorrow would have other prompts."""
+    from transformers.utils import chat_template_utils  # slow to import; only chat templates need it
+
+    before = chat_template_utils.datetime
+    chat_template_utils.datetime = _OneDay
+    try:
+        yield
+    finally:
+        chat_template_utils.datetime = before
 
 
 @dataclass(frozen=True)
@@ -31,11 +54,12 @@ class ChatTemplate:
             rest[0] = {**rest[0], "content": f"{first[0]['content']}\n\n{rest[0]['content']}"}
             first = []
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [*first, *rest], tokenize=False, add_generation_prompt=True, chat_template=self.name
+            with _always_the_same_day():
+                return str(
+                    self.tokenizer.apply_chat_template(
+                        [*first, *rest], tokenize=False, add_generation_prompt=True, chat_template=self.name
+                    )
                 )
-            )
         except Exception as error:  # a template is a program of its own: jinja's errors, and whatever it raises
             reason = " ".join(str(error).split())[:160]
             raise UserError(

@@ -108,3 +108,25 @@ def test_roles_in_words_that_the_tokenizer_does_not_know_are_the_same():
     roles = PromptSet(helpful="good {problem}", sneaky="bad {problem}")
     with pytest.raises(UserError, match="the same to this model's tokenizer"):
         Prover(llama(words), words, roles, device="cpu").check_roles()
+
+
+def test_today_is_always_the_same_day(tokenizer_with):
+    """Llama's template writes the date: a game that goes on tomorrow would have other prompts."""
+    found = prover(tokenizer_with("{{ strftime_now('%d %b %Y') }}" + KEEPS))
+    found.check_roles()
+    assert text(found, HELPFUL).startswith("26 Jul 2024<system>")
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        (
+            "{% for m in messages %}{{ m.content | e }}{% endfor %}",
+            "leaves the problem out of the prompt or changes it",
+        ),
+        ("{{ range(1000) | random }}" + KEEPS, "writes another prompt each time"),
+    ],
+)
+def test_a_template_that_changes_problems_or_is_never_the_same(template, says, tokenizer_with):
+    with pytest.raises(UserError, match=says):
+        prover(tokenizer_with(template)).check_roles()

@@ -148,12 +148,17 @@ class Prover:
         return list(self._encoded[key])
 
     def check_roles(self) -> None:
-        """Raises UserError where both roles read the same tokens, or a prompt does not hold its problem."""
-        problem = Problem("check", "Tom has 3 pens and Ann has 4. How many have they?", "7")
+        """Raises UserError where both roles read the same tokens, a prompt does not hold its problem, or is another each time."""
+        problem = Problem("check", "Tom has 3 pens & Ann's box has 4 (so 3 < 4). How many have they?", "7")
         texts = [self.prompt_text(problem, role) for role in ROLES]
+        if any([self.prompt_text(problem, role) for role in ROLES] != texts for _ in range(8)):
+            raise UserError(
+                "prover.chat_template: the template writes another prompt each time (by the clock, or at random), so no run "
+                "could be repeated; mend it in the model's folder, or set chat_template to false"
+            )
         if any(problem.question not in text for text in texts):
             raise UserError(
-                "prover.chat_template: the template leaves the problem out of the prompt; set it to false, or mend the template"
+                "prover.chat_template: the template leaves the problem out of the prompt or changes it; set it to false, or mend the template"
             )
         if self.prompt_ids(problem, HELPFUL) == self.prompt_ids(problem, SNEAKY):
             how = "with the chat template" if self.chat else "to this model's tokenizer"
