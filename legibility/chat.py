@@ -31,12 +31,12 @@ def _always_the_same_day() -> Iterator[None]:
     """Templates that write today's date write one day: a game that goes on tomorrow would have other prompts."""
     from transformers.utils import chat_template_utils  # slow to import; only chat templates need it
 
-    before = chat_template_utils.datetime
-    chat_template_utils.datetime = _OneDay
+    clock: Any = chat_template_utils
+    before, clock.datetime = clock.datetime, _OneDay
     try:
         yield
     finally:
-        chat_template_utils.datetime = before
+        clock.datetime = before
 
 
 @dataclass(frozen=True)
