@@ -1,6 +1,6 @@
 """How long each command takes on the default game: one run of each, in a folder of its own.
 
-    python benchmarks/command_times.py                  # prints a table; about 25 minutes on two quiet cores
+    python benchmarks/command_times.py                  # prints a table; about 20 minutes on two quiet cores
     python benchmarks/command_times.py --write          # and puts it into docs/how-long.md
     python benchmarks/command_times.py --config tiny.yaml
 
@@ -38,6 +38,7 @@ class Step:
 
 
 STEPS = (
+    Step(("train", "{config}", "--quick", "--out", "{quick}")),
     Step(("train", "{config}", "--out", "{nano}")),
     Step(("report", "{nano}")),
     Step(("ask", "{nano}", QUESTION, "--samples", "1")),
@@ -46,8 +47,8 @@ STEPS = (
     Step(("analyze", "{study}", "--simulated")),
     Step(("attack", "{nano}", "--verifier", "0", "--reward", "src", "--quick")),
     Step(("evaluate", "{nano}", "--quick")),
-    Step(("train", "{config}", "--out", "{other}", "seed=1"), shown=False),
-    Step(("compare", "{nano}", "{other}", "--out", "{both}")),
+    Step(("train", "{config}", "--quick", "--out", "{other}", "seed=1"), shown=False),
+    Step(("compare", "{quick}", "{other}", "--out", "{both}")),
 )
 
 
