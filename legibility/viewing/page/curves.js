@@ -79,8 +79,8 @@ const draw = () => {
   if (!$("chart").classList.contains("js-plotly-plot")) $("chart").replaceChildren();
   const axis = { color: colour("muted"), gridcolor: colour("line"), zeroline: false, linecolor: colour("line"), tickfont: { size: 11 }, fixedrange: true };
   const layout = {
-    margin: { l: 44, r: 10, t: 24, b: 30 }, height: 210, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("text"), size: 12 },
-    showlegend: lines().length > 1, legend: { orientation: "h", x: 1, xanchor: "right", y: 1.2, bgcolor: "rgba(0,0,0,0)" }, hovermode: "x unified", shapes: [], annotations: [],
+    margin: { l: 44, r: 10, t: 42, b: 30 }, height: 226, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("text"), size: 12 },
+    showlegend: lines().length > 1, legend: { orientation: "h", x: 1, xanchor: "right", y: 1.16, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" }, hovermode: "x unified", shapes: [], annotations: [],
     hoverlabel: { bgcolor: colour("bg"), bordercolor: colour("line"), font: { color: colour("text") } }, yaxis: { ...axis }, uirevision: "kept",
   };
   const traces = [], gap = 0.02, width = (1 - gap * (shown.length - 1)) / shown.length;
