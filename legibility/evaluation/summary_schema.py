@@ -41,14 +41,14 @@ class PolicySummary(Stored):
     invalid: Number = Field(description="Share without a readable answer.")
 
 
-class StartSummary(PolicySummary):
+class StartSummary(Sparse, PolicySummary):
     """The base policy."""
 
     checkability: dict[str, Number] = Field(
         description="Same-problem pairwise accuracy by judge: `last_verifier`, `held_out_judge`."
     )
-    checkability_interval: dict[str, Bounds] = Field(
-        default_factory=dict, description="Bounds of the same. Empty in older files."
+    checkability_interval: dict[str, Bounds] | None = Field(
+        None, description="Bounds of the same. Absent in older files."
     )
 
 
@@ -57,7 +57,7 @@ class CorrectnessSummary(Sparse, PolicySummary):
 
     steps: int = Field(description="PPO steps done.")
     checkability: dict[str, Number] = Field(description="As of the base policy.")
-    checkability_interval: dict[str, Bounds] = Field(default_factory=dict, description="Likewise.")
+    checkability_interval: dict[str, Bounds] | None = Field(None, description="Likewise.")
     accuracy_at_half_steps: Number = Field(
         None, description="Accuracy at half the steps, where it has seen as many helpful samples as the game."
     )
@@ -118,7 +118,7 @@ class JudgeSummary(Stored):
     remarks: list[str] = Field(description="What it can and cannot do, for people.")
 
 
-class RoundSummary(Stored):
+class RoundSummary(Sparse):
     """A round of the game, on test text of its final prover."""
 
     round: int = Field(description="The round.")
@@ -137,7 +137,7 @@ class RoundSummary(Stored):
     score_helpful_correct: Number = Field(description="Mean V of helpful-correct text.")
     score_sneaky_incorrect: Number = Field(description="Mean V of sneaky-incorrect text.")
     checkability: dict[str, Number] = Field(description="Of the helpful text, as of the base policy.")
-    checkability_interval: dict[str, Bounds] = Field(default_factory=dict, description="Likewise.")
+    checkability_interval: dict[str, Bounds] | None = Field(None, description="Likewise.")
     verifier: VerifierSummary = Field(description="The round's verifier.")
 
 

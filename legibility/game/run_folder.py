@@ -27,7 +27,7 @@ from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
 from legibility.files import is_temporary, seen_from, sha256, sync_folder, write_atomic
 from legibility.folder_lock import LOCK, FolderLock
-from legibility.game.phases import EARLIER, round_collection
+from legibility.game.phases import BASE, EARLIER, WARM_START, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.pasted import own_command
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
@@ -191,7 +191,7 @@ class RunFolder:
         target = self.path / MANIFEST
         facts["base_dir"] = None if base_dir is None else seen_from(self.path, base_dir)
         if not target.exists():
-            if self.finished_phases():
+            if set(self.finished_phases()) - {WARM_START, BASE}:  # those may be taken over from another run
                 raise UserError(f"{target}: missing, though the run has finished phases; restore it from a copy")
             created = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             hashes = {name: sha256(self.path / name) for name in (CONFIG, PROBLEMS) if (self.path / name).is_file()}

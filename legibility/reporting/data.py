@@ -184,7 +184,7 @@ def _checks(
     found: dict[CheckedBy, Interval] = {}
     for who in MODELS:
         if who in row.checkability:
-            low, high = row.checkability_interval.get(who, (None, None))
+            low, high = (row.checkability_interval or {}).get(who, (None, None))
             arm = tax.arms.get(condition) if tax else None
             if low is None and arm is not None and who in arm.checkability:
                 low, high = arm.checkability[who].raw.low, arm.checkability[who].raw.high

@@ -18,10 +18,12 @@ UNSETTLED = {
     "peak_memory_mb",
     "last_session_seconds",
     "git_commit",
+    "command",
 }
-"""Keys of JSON files that name a time, a date or memory; and the commit, which git is asked for with a time limit."""
+"""Keys of JSON files that name a time, a date or memory; the commit, which git is asked for with a time limit; and the
+command that was typed, which names its folder."""
 _TIMES = re.compile(
-    rb"Took [^<]*peak memory [\d,]+ MB|<dt>commit</dt><dd>[^<]*|[\d.]+ CPU minutes in all cells, [\d,]+ MB"
+    rb"Took [^<]*peak memory [\d,]+ MB|<dt>commit</dt><dd>[^<]*|<dt>command</dt><dd><code>[^<]*|[\d.]+ CPU minutes in all cells, [\d,]+ MB"
 )
 
 

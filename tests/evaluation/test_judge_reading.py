@@ -128,7 +128,7 @@ def test_the_doubt_is_printed_and_stands_in_the_report(copied, monkeypatch, caps
     from legibility.reporting import write_report
     from tests.support import legibility
 
-    monkeypatch.setattr(Scorer, "__call__", lambda self, frame: np.zeros(len(frame), dtype=np.float32))
+    monkeypatch.setattr(Scorer, "__call__", lambda self, frame, done=None: np.zeros(len(frame), dtype=np.float32))
     summary = write_summary(copied)
     assert summary.held_out_judge.base_text.value == 0.5 and summary.judge_doubt
     page = write_report(copied).read_text()

@@ -49,7 +49,6 @@ def test_a_number_too_long_to_check_leaves_the_solution_alone():
     assert corrupt(Problem("p", f"3 of {'9' * 60} and 4?", "7", solution), np.random.default_rng(0)) is not None
 
 
-@needs_gsm8k
 def test_large_numbers_are_changed_exactly():
     solution = "12345678901234567 + 1 = 12345678901234568\n12345678901234568 + 2 = 12345678901234570"
     problem = Problem("p", "?", "12345678901234570", f"{solution}\n#### 12345678901234570")
@@ -59,6 +58,7 @@ def test_large_numbers_are_changed_exactly():
         assert 1 <= abs(final - 12345678901234570) <= 10
 
 
+@needs_gsm8k
 def test_twins_of_gsm8k(tmp_path):
     few = tmp_path / "gsm8k.jsonl"
     few.write_text("".join(GSM8K_TEST.read_text(encoding="utf-8").splitlines(keepends=True)[:120]), encoding="utf-8")
