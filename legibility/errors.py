@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import signal
+from importlib import metadata
 
 from legibility.printable import printable
 
@@ -103,6 +104,8 @@ def as_line(error: BaseException) -> str | None:
         return (
             "memory is short; smaller ppo.micro_batch_size and compute.rollout_batch, or compute.workers=1, need less"
         )
+    if isinstance(error, ModuleNotFoundError):
+        return _missing_extra(error.name or "")
     refused = as_os_error(error)
     if refused is None:
         return None
@@ -111,6 +114,18 @@ def as_line(error: BaseException) -> str | None:
     what = (refused.strerror or os.strerror(refused.errno)).lower()
     where = " -> ".join(str(name) for name in (refused.filename, refused.filename2) if name is not None)
     return printable(f"{where or 'a file'}: {what}; {FIXES.get(refused.errno, 'check the path and the disk')}")
+
+
+def _missing_extra(module: str) -> str | None:
+    """What to install for a library that an extra of this package brings; None for any other module."""
+    package = module.partition(".")[0].replace("_", "-")
+    try:
+        requirements = metadata.requires("legibility") or []
+    except metadata.PackageNotFoundError:  # run from its source alone
+        return None
+    found = [re.match(r"([A-Za-z0-9.-]+).*extra == ['\"](\w+)", line) for line in requirements]
+    extras = [m[2] for m in found if m and m[1].lower() == package and m[2] not in ("dev", "docs", "test")]
+    return f'{package} is not installed; pip install "legibility[{extras[0]}]"' if extras else None
 
 
 def _one_line(error: BaseException) -> str:

@@ -52,6 +52,8 @@ def section(name: str, function: Callable[..., Any]) -> str:
     hints = get_type_hints(function, include_extras=True)
     usage, rows = [f"legibility {name}"], []
     for parameter in inspect.signature(function).parameters.values():
+        if hints[parameter.name] is typer.Context:  # what was typed, and nothing to type
+            continue
         kind, info = get_args(hints[parameter.name])[:2]
         default = parameter.default
         if isinstance(info, ArgumentInfo):

@@ -30,6 +30,17 @@ def test_a_full_disk_says_how_to_go_on():
     assert "--resume" in as_line(OSError(errno.ENOSPC, "No space left on device", "run"))
 
 
+def test_a_library_of_an_extra_that_is_missing_says_what_to_install():
+    assert as_line(ModuleNotFoundError("no", name="uvicorn.config")) == (
+        'uvicorn is not installed; pip install "legibility[judge]"'
+    )
+    assert as_line(ModuleNotFoundError("no", name="inspect_ai")) == (
+        'inspect-ai is not installed; pip install "legibility[inspect]"'
+    )
+    assert as_line(ModuleNotFoundError("no", name="torch")) is None  # a broken installation: whoever mends it needs all
+    assert as_line(ModuleNotFoundError("no", name="legibility.nothing")) is None
+
+
 def test_an_error_in_the_code_is_no_line():
     assert as_line(ValueError("bug")) is None and as_line(KeyError("x")) is None
 

@@ -28,7 +28,14 @@ def _say(line: str, *, err: bool = False) -> None:
     typer.echo(printable(line), err=err)
 
 
+def _typed_options(context: typer.Context) -> set[str]:
+    """Names of the options that were typed, not left at their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
 def export(
+    context: typer.Context,
     run: Annotated[
         Path,
         typer.Argument(
@@ -74,6 +81,9 @@ def export(
     if format != "study":
         from legibility.sharing import share
 
+        if given := sorted(_typed_options(context) - {"run", "out", "format", "weights"}):
+            option = f"--{given[0].replace('_', '-')}"
+            raise UserError(f"{option}: goes with --format study, not with {format}; leave it out")
         for line in share(run, out, format, weights=weights):
             _say(line)
         return

@@ -108,6 +108,8 @@ def test_inspect_view_serves_them(logs, read, tmp_path):
 def test_a_run_without_a_round_has_nothing_to_share(tmp_path):
     refused = legibility("export", tmp_path / "nowhere", "--out", tmp_path / "out", "--format", "inspect")
     assert refused.code == 2 and refused.err.count("\n") == 1 and not list(tmp_path.iterdir())
+    refused = legibility("export", tmp_path, "--out", tmp_path / "out", "--format", "inspect", "--length-match")
+    assert refused.code == 2 and "--length-match: goes with --format study, not with inspect" in refused.err
     refused = legibility("export", tmp_path, "--out", tmp_path / "out", "--weights")
     assert refused.code == 2 and "--format hub" in refused.err
 
