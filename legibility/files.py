@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -47,6 +48,12 @@ def write_new(path: Path, text: str, *, private: bool = False) -> None:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raise OSError for a pipe, a socket or a device: nobody may ever write there, and what is read is gone."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
 
 
 def is_temporary(path: Path) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from legibility.errors import UserError
+from legibility.files import refuse_pipe
 from legibility.yaml_text import parse_yaml
 
 
@@ -43,6 +44,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        refuse_pipe(path)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the path of a YAML file of settings") from None

@@ -8,6 +8,10 @@ import os
 import pytest
 
 from legibility import files
+from legibility.errors import UserError
+from legibility.judging.tool_text import members_of, text_of
+from legibility.problems.record_files import read_file
+from legibility.settings import read_yaml
 
 
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch):
@@ -79,3 +83,21 @@ def test_a_folder_is_named_as_seen_from_another(tmp_path):
     (tmp_path / "runs" / "nano").mkdir(parents=True)
     assert files.seen_from(tmp_path / "runs" / "nano", tmp_path / "configs") == "../../configs"
     assert files.seen_from(tmp_path, tmp_path) == "."
+
+
+READERS = {
+    "settings": (read_yaml, "pipe.yaml"),
+    "problems": (lambda path: list(read_file(path)), "pipe.jsonl"),
+    "packed problems": (lambda path: list(read_file(path)), "pipe.csv.gz"),
+    "an export of a judging tool": (text_of, "pipe.csv"),
+    "a zipped export": (lambda path: members_of(path, ".json"), "pipe.zip"),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_pipe_is_refused_not_waited_for(reader, tmp_path):
+    """Nobody writes to this one: reading it would never end."""
+    read, name = READERS[reader]
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: cannot be read \(a pipe or device, not a file\); "):
+        read(tmp_path / name)

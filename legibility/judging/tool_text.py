@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from legibility.errors import UserError
+from legibility.files import refuse_pipe
 
 MAX_UNPACKED = 2**26  # bytes of judgments in a zip: a study of 10,000 items has a few
 _COPY = re.compile(r"( ?\(\d+\)| - copy| copy( \d+)?)$", re.IGNORECASE)  # what browsers and desktops add to a name
@@ -26,6 +27,7 @@ class Member(NamedTuple):
 def text_of(path: Path) -> str:
     """A file as UTF-8 text, without a byte order mark. Raises UserError where it is none, or cannot be read."""
     try:
+        refuse_pipe(path)
         return path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a file that you may read") from None
@@ -54,6 +56,7 @@ def members_of(path: Path, suffix: str) -> list[Member] | None:
     Raises UserError for an archive that is damaged, encrypted or too large, holds no such file, or one not in UTF-8.
     """
     try:
+        refuse_pipe(path)
         if not zipfile.is_zipfile(path):
             return None
         with zipfile.ZipFile(path) as archive:

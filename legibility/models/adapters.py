@@ -15,7 +15,7 @@ from typing import Any
 from transformers.utils import find_adapter_config_file
 
 from legibility.errors import UserError
-from legibility.models.pretrained import ADAPTER, hub_options, readable_errors
+from legibility.models.pretrained import ADAPTER, hub_options, readable_errors, refuse_broken_weights
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,11 @@ def _check_chain(source: str, base: str, role: str) -> None:
 def merged(model: Any, adapter: Adapter, role: str) -> Any:
     """The base `model` with the adapter's change added to its weights; its name is then the adapter's.
 
-    (A fresh adapter names what it was trained on by that, so that the two are found together again.) Raises UserError where the adapter does not fit, or cannot be merged (prompts and prefixes are no weights).
+    (A fresh adapter names what it was trained on by that, so that the two are found together again.) Raises UserError where the adapter does
+    not fit, is broken, or cannot be merged (prompts and prefixes are no weights).
     """
-    from peft import PeftModel  # slow to import; only adapters need it
+    from peft import PeftModel, get_peft_model_state_dict  # slow to import; only adapters need it
+    from peft.utils import load_peft_weights
 
     with readable_errors(adapter.place, role):
         with warnings.catch_warnings(record=True) as said:
@@ -105,7 +107,14 @@ def merged(model: Any, adapter: Adapter, role: str) -> Any:
                 f"{role}.model: the adapter in {adapter.place} ({getattr(kind, 'value', kind)}) cannot be merged into weights; "
                 "use a LoRA adapter or a whole model"
             )
+        surplus = sorted(set(load_peft_weights(_folder(adapter), device="cpu")) - set(get_peft_model_state_dict(tuned)))
+        if surplus:
+            raise UserError(
+                f"{role}.model: the adapter in {adapter.place} has {len(surplus)} weights that {adapter.base} has no place "
+                f"for ({surplus[0]}, say); it is of another model, or of another version of it"
+            )
         whole = tuned.merge_and_unload()
+        refuse_broken_weights(whole, adapter.place, role)
         whole.name_or_path = str(Path(adapter.place).resolve()) if Path(adapter.place).is_dir() else adapter.place
         return whole
 

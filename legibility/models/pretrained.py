@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from torch.nn import ModuleList
 from transformers.utils import cached_file, extract_commit_hash
 from transformers.utils import logging as hf_logging
 
+from legibility.divergence import all_finite
 from legibility.errors import UserError
 from legibility.hub import hub_reachable, only_what_answers, switched_off
 
@@ -40,7 +42,8 @@ def pretrained_model(
 ) -> Any:
     """`pretrained` for a model, all of whose weights are in its files but those it `may_lack` (model, name).
 
-    Transformers draws what a file lacks at random, which nobody would notice. Raises UserError as `pretrained` does.
+    Transformers draws what a file lacks at random and drops what its config.json has no place for, and nobody would
+    notice. Raises UserError for both, for weights that are no finite numbers, and as `pretrained` does.
     """
     model, found = pretrained(kind, source, role, revision, output_loading_info=True, **options)
     lacking = sorted(name for name in found["missing_keys"] if not may_lack(model, name))
@@ -49,7 +52,45 @@ def pretrained_model(
             f"{role}.model: {source} lacks {len(lacking)} of the weights of {type(model).__name__} ({lacking[0]}, say), "
             "which would be random; its files are incomplete, its config.json is of another model, or it has no such head"
         )
+    surplus = sorted(name for name in found["unexpected_keys"] if _is_cut(model, name))
+    if surplus:
+        raise UserError(
+            f"{role}.model: {source} has {len(surplus)} weights that its config.json leaves no place for ({surplus[0]}, "
+            "say), so they would be dropped; give the config.json that belongs to these weights"
+        )
+    refuse_broken_weights(model, source, role)
     return model
+
+
+def _is_cut(model: Any, name: str) -> bool:
+    """Whether a weight that a model did not take belongs to it: to a layer beyond its last, or to a module it has.
+
+    What is of another head or another task (a language model's head in a classifier's file) is left aside rightly.
+    """
+    prefix = f"{model.base_model_prefix}."
+    return any(_has_owner(model, known) for known in (name, prefix + name, name.removeprefix(prefix)))
+
+
+def _has_owner(model: Any, name: str) -> bool:
+    owner = model
+    *path, _ = name.split(".")
+    for part in path:
+        if isinstance(owner, ModuleList) and part.isdigit() and int(part) >= len(owner):
+            return True
+        owner = owner._modules.get(part)
+        if owner is None:
+            return False
+    return bool(owner._parameters)
+
+
+def refuse_broken_weights(model: Any, source: str, role: str) -> None:
+    """Raises UserError for a model with weights that are nan or infinite: every number it gives would be, too."""
+    broken = [name for name, weight in model.named_parameters() if not all_finite([weight])]
+    if broken:
+        raise UserError(
+            f"{role}.model: {source} has weights that are no finite numbers ({broken[0]}, say); its training has diverged "
+            "or its files are damaged; use another checkpoint"
+        )
 
 
 def hub_options(source: str, revision: str | None) -> dict[str, Any]:

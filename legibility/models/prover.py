@@ -248,7 +248,13 @@ def lora_config(settings: ProverSettings) -> Any:
 
 
 def add_lora(model: Any, settings: ProverSettings, seed: int) -> Any:
-    """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules."""
+    """Wrap a model with fresh adapters, initialised from `seed`. Raises UserError for unknown modules or too high a rank."""
+    width = model.get_input_embeddings().weight.shape[1]
+    if settings.lora is not None and settings.lora.r > width:
+        raise UserError(
+            f"prover.lora.r: {settings.lora.r} is beyond the {width} that the model is wide, where an adapter is larger than "
+            "what it adapts; give less, or train full weights (prover.lora=null)"
+        )
     try:
         return adapted(model, lora_config(settings), seed)
     except ValueError as error:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from legibility.errors import UserError
+from legibility.files import refuse_pipe
 
 Row = Mapping[Any, Any]
 Located = tuple[str, Row]  # ("file.jsonl line 7", the record there)
@@ -69,6 +70,7 @@ def read_file(path: Path) -> Iterator[Located]:
     try:
         if not path.exists():
             raise UserError(f"{path}: no such file; check path: in the problem source")
+        refuse_pipe(path)
         if kind == ".parquet":
             if packing:
                 raise UserError(f"{path}: a Parquet file is packed inside; unpack it and give the .parquet file")

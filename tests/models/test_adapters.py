@@ -116,6 +116,26 @@ def test_an_adapter_of_another_model_is_one_line(tiny_prover_dir, tiny_verifier_
         Prover.load(ProverSettings(model=str(tmp_path)), "cpu")
 
 
+def test_an_adapter_of_a_deeper_model_is_one_line(tiny_prover_dir, tmp_path):
+    """Its matrices for layers that the base has not would be left out without a word."""
+    adapter(tiny_prover_dir, tmp_path / "adapter")
+    shutil.copytree(tiny_prover_dir, tmp_path / "shallow")
+    shallow = AutoModelForCausalLM.from_pretrained(tiny_prover_dir, num_hidden_layers=1)
+    shallow.save_pretrained(tmp_path / "shallow")
+    facts = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    facts["base_model_name_or_path"] = str(tmp_path / "shallow")
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        UserError, match=r"^prover\.model: the adapter in .* has 14 weights that .*shallow has no place"
+    ):
+        Prover.load(ProverSettings(model=str(tmp_path / "adapter")), "cpu")
+
+
+def test_a_rank_beyond_the_models_width_is_one_line(tiny_prover_dir):
+    with pytest.raises(UserError, match=r"^prover\.lora\.r: 100000 is beyond the \d+ that the model is wide"):
+        Prover.load(ProverSettings(model=str(tiny_prover_dir), lora=LoraSettings(r=100_000, alpha=4)), "cpu")
+
+
 def test_an_adapter_trained_on_an_adapter_names_it(tiny_prover_dir, tmp_path):
     """What a game with fresh adapters saves is found on the tuned weights again, not on the raw base."""
     adapter(tiny_prover_dir, tmp_path / "tuned")

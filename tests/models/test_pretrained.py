@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from legibility.config import ProverSettings, VerifierSettings
 from legibility.errors import UserError
@@ -159,18 +160,61 @@ def test_there_is_one_way_to_from_pretrained():
 
 
 @pytest.fixture
-def incomplete(tiny_prover_dir, tmp_path):
-    """A model folder whose configuration asks for a layer more than there is."""
-    shutil.copytree(tiny_prover_dir, tmp_path / "model")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
-    return tmp_path / "model"
+def edited(tiny_prover_dir, tmp_path):
+    """A model folder with other settings in its config.json, or other weights."""
+
+    def make(settings=None, change=None):
+        folder = tmp_path / "model"
+        shutil.copytree(tiny_prover_dir, folder)
+        if change is not None:
+            model = AutoModelForCausalLM.from_pretrained(tiny_prover_dir)
+            with torch.no_grad():
+                change(model)
+            model.save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | (settings or {})))
+        return str(folder)
+
+    return make
 
 
-@pytest.mark.parametrize("score", ["last_token", "likelihood"])
-def test_weights_that_are_not_there_are_not_drawn_at_random(score, incomplete):
-    lacks = r"lacks 9 of the weights of LlamaFor\w+ \(model\.layers\.2\."
-    with pytest.raises(UserError, match=rf"^prover\.model: .* {lacks}"):
-        Prover.load(ProverSettings(model=str(incomplete)), "cpu")
-    with pytest.raises(UserError, match=rf"^verifier\.model: .* {lacks}"):
-        Verifier.load(VerifierSettings(model=str(incomplete), score=score), "cpu")
+def refused_by_both(folder, match):
+    with pytest.raises(UserError, match=rf"^prover\.model: .* {match}"):
+        Prover.load(ProverSettings(model=folder), "cpu")
+    for score in ("last_token", "likelihood"):
+        with pytest.raises(UserError, match=rf"^verifier\.model: .* {match}"):
+            Verifier.load(VerifierSettings(model=folder, score=score), "cpu")
+
+
+def test_weights_that_are_not_there_are_not_drawn_at_random(edited):
+    """Two layers, where the configuration asks for three."""
+    refused_by_both(edited({"num_hidden_layers": 3}), r"lacks 9 of the weights of LlamaFor\w+ \(model\.layers\.2\.")
+
+
+def test_layers_beyond_the_last_are_not_dropped(edited):
+    folder = edited({"num_hidden_layers": 1})
+    refused_by_both(folder, r"has 9 weights that its config\.json leaves no place for \(model\.layers\.1\.")
+
+
+def test_biases_that_the_config_denies_are_not_dropped(tiny_prover_dir, edited, tmp_path):
+    config = AutoConfig.from_pretrained(tiny_prover_dir, attention_bias=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "biased")
+    folder = edited()
+    shutil.copy(tmp_path / "biased" / "model.safetensors", folder)
+    refused_by_both(folder, r"has 8 weights .* \(model\.layers\.0\.self_attn\.k_proj\.bias")
+
+
+def test_a_head_of_another_task_is_left_aside(tiny_verifier_dir, tmp_path):
+    """A language model's head in a classifier, and a classifier's language model without one."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_verifier_dir)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    shutil.copytree(tiny_verifier_dir, tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    Verifier.load(VerifierSettings(model=str(tmp_path / "model"), score="last_token"), "cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_told_at_the_start(value, edited):
+    folder = edited(change=lambda model: model.model.layers[1].mlp.up_proj.weight[0, 0].fill_(value))
+    refused_by_both(folder, r"no finite numbers \(model\.layers\.1\.mlp\.up_proj\.weight, say\)")
