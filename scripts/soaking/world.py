@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from soaking.commands import Ended, call, fixed_secrets, legibility
 
 ATTACK = ["attack.rewards=[src,cgc]", "attack.seeds=1", "attack.max_steps=2", "attack.steps=2"]
 """Overrides of a short suite of attacks."""
+PATIENCE = 30.0  # seconds for what outlives a killed command to end
 LIGHT = ["evaluation.bootstrap=20", "evaluation.best_of_n_problems=4", "evaluation.best_of_n_samples=4"]
 
 
@@ -151,7 +153,13 @@ def _judgments(world: World) -> None:
 
 
 def copy(source: Path, target: Path) -> Path:
-    """A fresh copy of a folder in place of whatever stands there."""
-    shutil.rmtree(target, ignore_errors=True)
+    """A fresh copy of a folder in place of whatever stands there.
+
+    Helpers of a killed command live on for a moment and may write a file while the folder is taken away: then it is
+    taken away again. Raises OSError where that does not end.
+    """
+    until = time.monotonic() + PATIENCE
+    while target.exists():
+        shutil.rmtree(target, ignore_errors=time.monotonic() < until)
     shutil.copytree(source, target, symlinks=True)
     return target
