@@ -6,7 +6,6 @@ it, and shows how far it is. The sections find every score made.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,11 +76,7 @@ def seconds(run: EvaluationRun, work: Workload) -> float:
     waiting = {judge: frame for judge, frame in work.texts.items() if len(frame)}
     if waiting:
         judge, frame = max(waiting.items(), key=lambda pair: len(pair[1]))
-        run.scorer(judge).verifier()  # loading it is no part of what a text takes
-        first = frame.sort_values("problem_id", kind="stable").head(PROBE)
-        started = time.monotonic()
-        run.scores(judge, first)
-        each = (time.monotonic() - started) / len(first)
+        each = run.scorer(judge).seconds_a_text(frame.sort_values("problem_id", kind="stable").head(PROBE))
         total += each * (sum(map(len, waiting.values())) + work.completions)
     if work.completions:
         file = run.folder.folder(BASE) / "solutions.parquet"

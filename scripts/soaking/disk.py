@@ -7,8 +7,10 @@ has to end with the folder of a run that always had it. The disk is a tmpfs of i
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,13 +159,13 @@ def _finish(
 
 
 def _pages(folder: Path) -> int:
-    """Pages that the files under a folder take on a tmpfs."""
+    """Pages that the files under a folder take on a tmpfs. Somebody may be writing there, and taking folders away."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += -(-path.stat().st_size // PAGE) if path.is_file() else 1
-        except FileNotFoundError:
-            continue
+    for where, folders, files in os.walk(folder):
+        total += len(folders)
+        for name in files:
+            with suppress(FileNotFoundError):
+                total += -(-os.stat(os.path.join(where, name)).st_size // PAGE)
     return total
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from legibility.evaluation.attacks.attack import Attack
 from legibility.evaluation.evaluate import SECTIONS, evaluate
 from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.scores import FOLDER
 from legibility.evaluation.workload import announce, score_ahead, seconds, workload
 from legibility.models.verifier import Verifier
 from legibility.progress import Progress
@@ -83,3 +84,12 @@ def test_quick_draws_and_rewrites_less_unless_that_was_done_or_asked_for(copied,
 def test_announcing_takes_a_quiet_display(copied):
     run = EvaluationRun(copied.path, SMALL, quick=True)
     announce(run, workload(run))
+
+
+def test_what_is_tried_for_the_announcement_is_not_kept(copied):
+    """Or a resumed evaluation would read the rest in other company, and get other last digits."""
+    run = EvaluationRun(copied.path, SMALL, quick=True)
+    work = workload(run)
+    kept = {file.name: file.read_bytes() for file in (copied.path / FOLDER).iterdir()}
+    announce(run, work)
+    assert kept and {file.name: file.read_bytes() for file in (copied.path / FOLDER).iterdir()} == kept
