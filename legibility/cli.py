@@ -277,7 +277,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
     try:
         with _interruptible():
-            app()
+            app(prog_name=own_command())
     except Interrupted as stop:
         print(f"{as_line(stop)}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
         sys.exit(stop.exit_code)
@@ -290,6 +290,15 @@ def main() -> None:
             raise
         print(f"error: {line}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
+
+
+def as_command(name: str) -> None:
+    """Be `python -m legibility NAME` with this process's arguments: what the scripts of these commands are.
+
+    What it prints to be pasted begins like that too, since there is not a script for every command.
+    """
+    sys.argv = [str(Path(legibility.__file__).with_name("__main__.py")), name, *sys.argv[1:]]
+    main()
 
 
 @contextmanager
