@@ -226,7 +226,12 @@ def compare(
     """Runs side by side: seeds of one setting merged (mean, interval, paired tests), different settings compared."""
     from legibility.reporting import write_comparison
 
-    typer.echo(f"report: {write_comparison(legibility.compare(runs, out), out)}")
+    compared = legibility.compare(runs, out)
+    if compared.quick:
+        typer.echo(
+            f"quick: small games to look at, their numbers measure nothing: {', '.join(compared.quick)}", err=True
+        )
+    typer.echo(f"report: {write_comparison(compared, out)}")
 
 
 @app.command("weak-to-strong")

@@ -67,6 +67,8 @@ LEAST_UNITS = 10
 Of fewer, a percentile interval holds the truth clearly less often than it says: an interval of 95 % holds a mean over 5
 units in 85 % of draws, over 8 in 89 to 91 %, over 10 in 91 to 93 %, over 20 in 92 to 94 % (normal values, and shares).
 """
+NO_INTERVAL = "no interval"
+"""What pages and commands say beside a number without one."""
 
 
 def bootstrap(

@@ -16,7 +16,7 @@ import torch
 
 from legibility.errors import UserError
 from legibility.evaluation import short_arm
-from legibility.evaluation.attack_schema import AttackRecord
+from legibility.evaluation.attack_schema import AttackRecord, SurvivalRow
 from legibility.evaluation.attacks.robustness import false_positive_rates
 from legibility.evaluation.attacks.suite import make_attacks, plan_suite
 from legibility.evaluation.attacks.survival import MOST_CENSORED, survival
@@ -29,6 +29,7 @@ from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.evaluation.workload import announce, score_ahead, workload
 from legibility.game.run_folder import RunFolder
+from legibility.metrics import NO_INTERVAL
 from legibility.pasted import own_command
 from legibility.progress import Progress
 
@@ -120,7 +121,7 @@ def write_attacks(run: EvaluationRun) -> dict[str, Section]:
     for row in medians:
         run.progress.note(
             f"{row.reward} attacks on verifier {row.verifier}: median {_steps(row.median)} steps "
-            f"[{_steps(row.low)}, {_steps(row.high)}], {row.censored:.0%} of {row.n} not exploited by step {row.cap}"
+            f"{_bounds(row)}, {row.censored:.0%} of {row.n} not exploited by step {row.cap}"
         )
         if row.censored is not None and row.censored > MOST_CENSORED:
             run.progress.warn(
@@ -136,6 +137,11 @@ def write_attacks(run: EvaluationRun) -> dict[str, Section]:
     for name, section in found.items():
         write_section(run.folder, name, section)
     return found
+
+
+def _bounds(row: SurvivalRow) -> str:
+    known = (row.low, row.high) != (None, None)
+    return f"[{_steps(row.low)}, {_steps(row.high)}]" if known else f"({NO_INTERVAL})"
 
 
 def _steps(value: float | None) -> str:

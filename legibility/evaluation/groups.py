@@ -77,6 +77,11 @@ class GroupComparison(Stored):
     tests: int = Field(description="Differences with a p: what Holm's adjustment is over.")
     differences: list[GroupDifference] = Field(description="Every two groups, number by number.")
 
+    @property
+    def quick(self) -> list[str]:
+        """The runs of all groups that train --quick made too small to measure anything."""
+        return [run for group in self.groups for run in group.seeds.quick]
+
     def between(self, first: str, second: str) -> list[GroupDifference]:
         """The differences of two groups."""
         return [d for d in self.differences if (d.first, d.second) == (first, second)]

@@ -67,6 +67,10 @@ class Comparison(Stored):
     settings_differ: list[str] = Field(
         default_factory=list, description="Settings other than the seed in which the runs differ from the first."
     )
+    quick: list[str] = Field(
+        default_factory=list,
+        description="The runs among them that train --quick made too small to measure anything. Absent in older files.",
+    )
 
     @property
     def rounds(self) -> list[int]:
@@ -95,6 +99,7 @@ def merge(
         robustness=rates_over_seeds(summaries, confidence_level),
         claims=claims(summaries, confidence_level),
         settings_differ=list(settings_differ),
+        quick=[s.run for s in summaries if s.quick],
     )
 
 

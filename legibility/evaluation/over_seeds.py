@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from scipy import stats
 
+from legibility.metrics import NO_INTERVAL
 from legibility.stored import Number, Stored
 
 
@@ -28,8 +29,8 @@ class OverSeeds(Stored):
         """The mean and its interval, for people; a dash where no seed has the number."""
         if self.mean is None:
             return "–"
-        interval = "" if self.low is None else f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{self.mean:.{digits}f}{interval}"
+        interval = f"({NO_INTERVAL})" if self.low is None else f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.mean:.{digits}f} {interval}"
 
 
 class Difference(Stored):

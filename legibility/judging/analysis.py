@@ -33,7 +33,7 @@ from legibility.judging.results_schema import (
 from legibility.judging.study_folder import SIMULATION_FOLDER, StudyFolder
 from legibility.judging.study_schema import ATTENTION, STUDY
 from legibility.judging.table import SIMULATION, TABLE, read_table
-from legibility.metrics import number
+from legibility.metrics import NO_INTERVAL, number
 from legibility.pasted import own_command
 from legibility.stored import Interval, write_stored
 
@@ -210,9 +210,11 @@ def _assisted_line(found: AssistedResults) -> str:
 
 def _shown(number: Interval, form: str = ".3f") -> str:
     shown = "undefined" if number.value is None else f"{number.value:{form}}"
-    if number.value is not None and number.low is not None:
-        shown += f" [{number.low:{form}}, {number.high:{form}}]"
-    return shown
+    if number.value is None:
+        return shown
+    return (
+        f"{shown} [{number.low:{form}}, {number.high:{form}}]" if number.low is not None else f"{shown} ({NO_INTERVAL})"
+    )
 
 
 def _run_folder(study: StudyFolder, run: Path | None) -> Path | None:

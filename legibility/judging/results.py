@@ -19,7 +19,7 @@ from legibility.judging.results_schema import ConditionResult, RaterResult, Stud
 from legibility.judging.spreadsheet import inert_csv
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
 from legibility.reporting.images import save_image
-from legibility.reporting.page import accuracy_bounds, environment
+from legibility.reporting.page import environment
 from legibility.stored import Interval, Stored, write_stored
 
 WATERMARK = "SIMULATED RATERS, NOT PEOPLE"
@@ -36,7 +36,7 @@ def write_results(folder: Path, rules: Protocol, results: StudyResults) -> Path:
     for name, draw in (("accuracy", accuracy_figure), ("errors", errors_figure)):
         images[name] = save_image(folder / "figures" / f"{name}.png", draw(results, LIGHT), draw(results, DARK))
     templates = environment("legibility.judging")
-    templates.filters.update(bounds=accuracy_bounds, judge=_judge, condition=_condition, term=_term, by_name=by_name)
+    templates.filters.update(judge=_judge, condition=_condition, term=_term, by_name=by_name)
     page = templates.get_template("results.html.j2").render(r=results, rules=rules, images=images)
     write_atomic(folder / "results.html", page)
     return folder / "results.html"

@@ -73,8 +73,7 @@ def rounds_figure(comparison: Comparison, theme: Theme) -> Figure:
                 for name, label, colour in lines
             ]
             ax.set_title(title, loc="left")
-            ax.set_xlabel("round")
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _round_axis(ax, rounds)
             ax.set_ylim(low, high)
             if len(lines) > 1:
                 end_labels(ax, ends)
@@ -104,13 +103,20 @@ def groups_figure(comparison: GroupComparison, theme: Theme) -> Figure:
                     colour = colours[k % len(colours)]
                     ends.append(_line(ax, entries, [r + shift for r in group.seeds.rounds], group.name, colour, style))
             ax.set_title(title if len(numbers) == 1 else f"{title}: helpful, sneaky dashed", loc="left")
-            ax.set_xlabel("round")
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            _round_axis(ax, sorted({r for seeds in merged for r in seeds.rounds}))
             ax.set_ylim(low, high)
             end_labels(ax, ends)
         for ax in list(axes)[len(panels) :]:
             ax.set_visible(False)
         return figure
+
+
+def _round_axis(ax: Axes, rounds: Sequence[int]) -> None:
+    """Whole rounds, with room beside them: a single one would be spread over fractions."""
+    ax.set_xlabel("round")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if rounds:
+        ax.set_xlim(rounds[0] - 0.3, rounds[-1] + 0.3)
 
 
 def _line(

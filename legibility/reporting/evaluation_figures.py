@@ -246,9 +246,9 @@ def soundness_figure(rows: Sequence[SoundnessRow], theme: Theme) -> Figure:
         ([r.worst_case for r in rows], "problems with an accepted incorrect attempt", theme.text, 0.15),
     )
     for shares, label, colour, shift in kinds:
-        known = [(i, e) for i, e in enumerate(shares) if e and e.low is not None]
+        known = [(i, e) for i, e in enumerate(shares) if e and e.value is not None]
         for i, e in known:
-            left.plot([i + shift] * 2, [e.low, e.high], color=colour, linewidth=4, alpha=0.3)
+            left.plot([i + shift] * 2, [or_nan(e.low), or_nan(e.high)], color=colour, linewidth=4, alpha=0.3)
         left.plot(
             [i + shift for i, _ in known], [e.value for _, e in known], "o", color=colour, markersize=6, label=label
         )

@@ -15,6 +15,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
+from legibility.metrics import LEAST_UNITS, NO_INTERVAL
 from legibility.pasted import pasted
 from legibility.reporting.contents import anchored
 from legibility.reporting.data import ReportData, read_run
@@ -27,7 +28,6 @@ from legibility.reporting.robustness_figure import last_rates
 from legibility.stored import Interval
 
 HERE, UNDEFINED = "legibility.reporting", "undefined"
-NO_INTERVAL = "no interval"
 
 
 def write_report(run: RunFolder) -> Path:
@@ -78,7 +78,7 @@ def environment(package: str = HERE) -> Environment:
     made.filters["anchored"] = anchored
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, points=points)
     made.filters.update(printable=printable, text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
-    made.globals.update(pasted=pasted)
+    made.globals.update(pasted=pasted, least_units=LEAST_UNITS)
     return made
 
 
@@ -123,21 +123,21 @@ def cards(data: ReportData) -> list[Card]:
         Card(
             "legibility tax",
             signed(tax.value, 100, " points"),
-            _range(tax, 100),
+            _range(tax),
             "text",
             "Accuracy given up for being checkable: correctness-only minus game, at equal PPO steps.",
         ),
         Card(
             "tax at equal helpful samples",
             signed(equal.value, 100, " points"),
-            _range(equal, 100),
+            _range(equal),
             "text",
             f"The same with the correctness-only arm after as many helpful training samples as the game's last round{_samples(data)}.",
         ),
         Card(
             "retained gain",
             percent(retained.value),
-            _range(retained, 100, "%"),
+            _range(retained, "%"),
             "text",
             "Share of the correctness-only arm's gain over the start that the game keeps.",
         ),
@@ -200,10 +200,12 @@ def percent(value: float | None) -> str:
     return UNDEFINED if value is None else f"{100 * value:.1f}%".replace("-", "−")
 
 
-def interval(bounds: Sequence[float | None]) -> str:
-    """Bounds of an accuracy, in percent; too few problems, or resamples that all agree, give none, and it says so."""
+def interval(bounds: Sequence[float | None], factor: float = 100, digits: int = 1) -> str:
+    """Bounds times `factor`; too few units, or resamples that all agree, give none, and it says so."""
     low, high = bounds
-    return NO_INTERVAL if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
+    if low is None or high is None:
+        return NO_INTERVAL
+    return f"{factor * low:.{digits}f} to {factor * high:.{digits}f}".replace("-", "−")
 
 
 def accuracy_bounds(accuracy: Interval) -> str:
@@ -211,16 +213,18 @@ def accuracy_bounds(accuracy: Interval) -> str:
     return interval((accuracy.low, accuracy.high))
 
 
-def _range(estimate: Interval, factor: float, unit: str = "") -> str:
-    if estimate.low is None or estimate.high is None:
-        return "" if estimate.value is None else NO_INTERVAL
-    return f"{factor * estimate.low:.1f} to {factor * estimate.high:.1f}{unit}".replace("-", "−")
+def _range(estimate: Interval, unit: str = "") -> str:
+    if estimate.value is None:
+        return ""
+    found = accuracy_bounds(estimate)
+    return found if found == NO_INTERVAL else found + unit
 
 
 def points(difference: Interval) -> str:
-    """A difference of accuracies in points, with its interval where that is known."""
-    bounds = "" if difference.low is None else f" [{_points(difference.low)}, {_points(difference.high)}]"
-    return UNDEFINED if difference.value is None else f"{_points(difference.value)} points{bounds}"
+    """A difference of accuracies in points, with its interval."""
+    known = difference.low is not None
+    bounds = f"[{_points(difference.low)}, {_points(difference.high)}]" if known else f"({NO_INTERVAL})"
+    return UNDEFINED if difference.value is None else f"{_points(difference.value)} points {bounds}"
 
 
 def _points(share: float | None) -> str:

@@ -30,6 +30,7 @@ from legibility.evaluation.summary_schema import (
 )
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, VerifierTraining
+from legibility.metrics import NO_INTERVAL
 from legibility.printable import printable
 from legibility.problems.sources import GeneratedSource, GSM8KSource
 from legibility.prompts import HELPFUL, SNEAKY, PromptSet, load_prompts
@@ -226,7 +227,7 @@ def _card(template: str, head: dict[str, Any], facts: CardFacts, **values: Any) 
 
 def _bounds(bounds: Iterable[float | None]) -> str:
     low, high = bounds
-    return "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+    return f" ({NO_INTERVAL})" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
 
 
 def _fenced(text: str) -> str:

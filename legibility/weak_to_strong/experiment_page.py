@@ -6,9 +6,10 @@ from pathlib import Path
 
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
+from legibility.metrics import NO_INTERVAL
 from legibility.reporting.drawing import DARK, LIGHT
 from legibility.reporting.images import save_image
-from legibility.reporting.page import UNDEFINED, Card, accuracy_bounds, environment, number, percent
+from legibility.reporting.page import UNDEFINED, Card, accuracy_bounds, environment, interval, number, percent
 from legibility.stored import Interval
 from legibility.weak_to_strong.experiment_figures import figures
 from legibility.weak_to_strong.experiment_schema import ExperimentSummary, read_summary
@@ -58,8 +59,7 @@ def headline(summary: ExperimentSummary) -> list[Card]:
         )
     ]
     gap_recovered = number(student.pgr.value)
-    low, high = number(student.pgr.low), number(student.pgr.high)
-    bounds = "" if student.pgr.low is None else f"{low} to {high}"
+    bounds = "" if student.pgr.value is None else interval((student.pgr.low, student.pgr.high), 1, 2)
     meaning = student.pgr.undefined or "Share of the gap between weak model and ceiling that the student recovers."
     return [*found, Card("gap recovered (PGR)", gap_recovered, bounds, "text", f"{meaning.rstrip('.')}.")]
 
@@ -76,9 +76,9 @@ def gap(estimate: Interval) -> str:
 
 def _shown(estimate: Interval, scale: int, digits: int) -> str:
     """The value and, in brackets, its interval, times `scale` and with a typographic minus."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    if estimate.value is None:
         return UNDEFINED
-    value, low, high = (
-        f"{scale * x:.{digits}f}".replace("-", "−") for x in (estimate.value, estimate.low, estimate.high)
-    )
-    return f"{value} [{low}, {high}]"
+    value = number(scale * estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return f"{value} ({NO_INTERVAL})"
+    return f"{value} [{number(scale * estimate.low, digits)}, {number(scale * estimate.high, digits)}]"

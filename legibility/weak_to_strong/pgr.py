@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from pydantic import Field
 
+from legibility.metrics import LEAST_UNITS, varies
 from legibility.stored import Interval, Number, Sparse, Stored
 
 NO_GAP = 1e-9
@@ -56,7 +57,7 @@ def crossed_bootstrap(
     tables: name -> (seeds, items) of 0/1 (or any number), paired: one resample serves all of them.
     groups: the problem of every item; items of a problem are drawn together.
     Returns the estimate, and the share of resamples in which the statistic is nan (they are left out of
-    the interval).
+    the interval). There is no interval over fewer than `LEAST_UNITS` problems, nor where all resamples agree.
     """
     _, owner = np.unique(np.asarray(groups), return_inverse=True)
     count = np.bincount(owner).astype(float)  # items per problem
@@ -79,7 +80,8 @@ def crossed_bootstrap(
     draws = np.concatenate([at(*_counts(rng, size, seeds, len(count))) for size in blocks])
     known = draws[~np.isnan(draws)]
     tail = (1 - confidence_level) / 2
-    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (math.nan, math.nan)
+    enough = len(count) >= LEAST_UNITS and varies(known)
+    low, high = np.quantile(known, [tail, 1 - tail]) if enough else (math.nan, math.nan)
     return Interval(value=float(value), low=float(low), high=float(high)), 1 - len(known) / len(draws)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def test_a_comparison_merges_runs_into_a_file_and_a_page(seeds, tmp_path):
     assert last.title == "round 1: helpful accuracy" and last.values == pytest.approx([0.5, 0.52, 0.54])
     (test,) = (t for t in found.paired_tests if t.name == "accuracy_correctness_against_game")
     assert test.n == 3 and test.difference == pytest.approx(np.mean([0.1, 0.09, 0.08]))
+    assert "quick" not in result.err
     page = (out / "compare.html").read_text()
     assert "seed 2" in page and "<script" not in page and "http" not in page.replace("http-equiv", "")
     again = legibility("compare", *seeds, "--out", out)
@@ -106,3 +108,10 @@ def test_a_figure_is_told_by_name_round_and_verifier():
 def test_steps_by_seed_show_what_was_never_fooled():
     merged = merge([summary_of(0, steps=(20, 21), length=21), summary_of(1, steps=(20, None), length=80)])
     assert steps_by_seed(merged, 1) == "21, > 80"
+
+
+def test_quick_games_are_named_beside_the_page(seeds, tmp_path):
+    summary = json.loads((seeds[1] / "summary.json").read_text())
+    (seeds[1] / "summary.json").write_text(json.dumps({**summary, "quick": True}))
+    result = legibility("compare", *seeds, "--out", tmp_path / "compared")
+    assert result.code == 0 and "measure nothing: " + summary["run"] in result.err

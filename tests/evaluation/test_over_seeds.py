@@ -20,7 +20,7 @@ def test_interval_over_seeds_is_student_s():
 
 def test_a_number_is_written_with_its_interval_where_that_is_known():
     assert over_seeds([0.5, 0.5], 0.95).text() == "0.500 [0.500, 0.500]"
-    assert over_seeds([0.25, None], 0.95).text(2) == "0.25" and over_seeds([None], 0.95).text() == "–"
+    assert over_seeds([0.25, None], 0.95).text(2) == "0.25 (no interval)" and over_seeds([None], 0.95).text() == "–"
 
 
 def test_paired_test_uses_the_seeds_that_have_both():

@@ -7,7 +7,7 @@ from legibility.evaluation.attacks_over_seeds import RateOverSeeds, SurvivalOver
 from legibility.evaluation.claims import Claim
 from legibility.evaluation.groups import ComparedRun, GroupComparison, compare_groups, grouped
 from legibility.evaluation.headline import BEST_OF_16, FALSE_POSITIVE_RATE, ROLE_PROBE_AUC, SNEAKY_ACCURACY, STEPS
-from legibility.evaluation.merged_seeds import ComparedFigure, Comparison, PairedTest
+from legibility.evaluation.merged_seeds import ComparedFigure, Comparison, PairedTest, merge
 from legibility.evaluation.over_seeds import over_seeds
 from legibility.reporting import write_comparison
 from legibility.reporting.comparison import groups_figure, rounds_figure
@@ -99,6 +99,25 @@ def test_groups_stand_side_by_side(tmp_path, browser: Browser) -> None:
     assert browser.faults(page) == []
 
 
+def test_a_quick_run_among_them_is_named(tmp_path) -> None:
+    small = summary_of(0).model_copy(update={"quick": True, "run": "small"})
+    runs = [ComparedRun(small, {"verifier": {"updates": 1}}), ComparedRun(summary_of(0), {"verifier": {"updates": 2}})]
+    found = Page(write_comparison(compare_groups(grouped(runs), 0.9), tmp_path / "groups").read_text(encoding="utf-8"))
+    assert "A quick game among them: small, which" in found.text
+    of_one = merge([small, summary_of(1)])
+    assert of_one.quick == ["small"]
+    assert (
+        "A quick game among them: small" in Page(write_comparison(of_one, tmp_path / "seeds").read_text("utf-8")).text
+    )
+
+
+def test_a_number_of_one_seed_says_that_it_has_no_interval(tmp_path) -> None:
+    shown = Page(write_comparison(comparison(), tmp_path / "seeds").read_text(encoding="utf-8")).text
+    assert shown.count("no interval") == 4  # the reason, the robustness row, sneaky accuracy of two rounds
+    assert "fewer than two seeds have the number" in shown
+    assert "no interval" in Page(write_comparison(groups(), tmp_path / "groups").read_text(encoding="utf-8")).text
+
+
 def test_every_group_has_its_line() -> None:
     panel = groups_figure(groups(), LIGHT).axes[0]
     assert panel.get_title(loc="left") == "accuracy: helpful, sneaky dashed"
@@ -125,3 +144,8 @@ def test_the_page_has_every_figure_and_test(tmp_path) -> None:
     assert "35.0" in page.text and "2 nats" in page.text and "20.0%" in page.text
     for shown in ("it is so", "mean ≥ 0.5, interval above 0", "0.625", "too few seeds", "Fewer than 5 seeds"):
         assert shown in page.text
+
+
+def test_a_single_round_has_one_tick() -> None:
+    one = comparison().model_copy(update={"figures": [f for f in comparison().figures if f.round in (None, 0)]})
+    assert [t for t in rounds_figure(one, LIGHT).axes[0].get_xticks() if -0.3 <= t <= 0.3] == [0]

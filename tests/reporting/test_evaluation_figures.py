@@ -192,6 +192,8 @@ def test_soundness_draws_what_is_known() -> None:
     assert [t.get_text() for t in left.get_xticklabels()] == ["verifier 0", "held-out judge"]
     dots = {line.get_label(): list(line.get_ydata()) for line in left.lines if line.get_marker() == "o"}
     assert list(dots.values()) == [[0.5], [], [0.9]]
+    alone, _ = soundness_figure([soundness(verifier(0), fpr=Interval(value=0.5))], LIGHT).axes
+    assert [0.5] in [list(line.get_ydata()) for line in alone.lines]  # without an interval it is drawn all the same
     assert [list(line.get_ydata()) for line in right.lines[1:]] == [[0.5, 0.625]] * 2
     assert [t.get_text() for t in right.texts] == ["verifier 0", "held-out judge"]
 

@@ -128,6 +128,19 @@ def test_numbers_are_written_for_people() -> None:
     assert (signed(0.125, 100, " points"), signed(-0.5), signed(None)) == ("+12.5 points", "−0.5", "undefined")
     assert (percent(0.0625), percent(None)) == ("6.2%", "undefined")
     assert points(Interval(value=-0.0125, low=-0.05, high=0.025)) == "−1.2 points [−5.0, 2.5]"
-    assert (points(Interval(value=0.125)), points(Interval())) == ("12.5 points", "undefined")
+    assert (points(Interval(value=0.125)), points(Interval())) == ("12.5 points (no interval)", "undefined")
     assert (interval((0.25, 0.5)), interval((None, 0.5))) == ("25.0 to 50.0", "no interval")
+    assert interval((-0.25, 0.5), 1, 3) == "−0.250 to 0.500"
     assert (duration(59.4), duration(61), duration(3660)) == ("59 s", "1 min 1 s", "1 h 1 min")
+
+
+def test_an_evaluation_of_a_few_problems_says_where_it_has_no_interval(run: RunFolder) -> None:
+    assert legibility("evaluate", run.path, "--quick", "--no-report", *SMALL).code == 0
+    summary = json.loads((run.path / "summary.json").read_text())
+    row = summary["evaluation"]["soundness"][0]
+    for name in ("recall", "fpr", "worst_case"):
+        row[name] = {**row[name], "value": 0.625, "low": None, "high": None}
+    (run.path / "summary.json").write_text(json.dumps(summary))
+    page = render(read_run(run), {})
+    assert page.count('62.5%<span class="interval">no interval</span>') == 3
+    assert Page(page).text.count("fewer than 10 problems stand behind the number") == 1  # the reason, once

@@ -21,12 +21,17 @@ def table(right: int, of: int = 100) -> np.ndarray:
 def test_accuracy_is_the_mean_and_its_interval_holds_it():
     found = ESTIMATOR.accuracy(table(70))
     assert found.value == pytest.approx(0.7) and found.low < 0.7 < found.high
-    assert ESTIMATOR.accuracy(table(100)).low == 1
+    assert ESTIMATOR.accuracy(table(100)).low is None  # all resamples agree: nothing says how sure it is
+
+
+def test_a_few_problems_have_no_interval():
+    few = Estimator([f"p{i}" for i in range(9)], 200, 0.9).accuracy(table(5, of=9))
+    assert few.value == pytest.approx(5 / 9) and few.low is None and few.high is None
 
 
 def test_differences_are_paired():
     found = ESTIMATOR.difference(table(70), table(70))
-    assert (found.value, found.low, found.high) == (0, 0, 0)  # the same items right: no spread
+    assert (found.value, found.low) == (0, None)  # the same items right: no spread
     assert ESTIMATOR.difference(table(80), table(70)).value == pytest.approx(0.1)
 
 

@@ -41,6 +41,8 @@ def kaplan_meier_median(
     censored = float(1 - events.mean())
     if not events.any():
         return KaplanMeier(None, None, None, len(durations), censored)
+    if len(durations) == 1:  # one attack says nothing of how far another would be from it
+        return KaplanMeier(float(durations[0]), None, None, 1, censored)
     fitter = KaplanMeierFitter(alpha=1 - confidence_level).fit(durations, events)
     low, high = median_survival_times(fitter.confidence_interval_survival_function_).to_numpy().ravel()
     survival = fitter.survival_function_.iloc[:, 0]

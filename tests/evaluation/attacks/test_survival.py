@@ -38,6 +38,7 @@ def test_median_beyond_the_cap_is_not_invented():
     found = kaplan_meier_median([10, 60, 60], [True, False, False])
     assert found.median is None and found.high is None
     assert kaplan_meier_median([], []).median is None
+    assert kaplan_meier_median([10], [True]) == KaplanMeier(10, None, None, 1, 0.0)  # one attack has no interval
 
 
 def test_median_interval_covers():
