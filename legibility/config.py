@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from legibility.compute_settings import ComputeSettings
 from legibility.player_settings import ProverSettings, VerifierSettings
 from legibility.problems.problem_settings import ProblemSettings
 from legibility.settings import Settings
@@ -338,32 +339,6 @@ class GradingSettings(Settings):
                 f"must be visible and stand on one line, since an answer line starts with it (got {marker!r})"
             )
         return marker
-
-
-class VLLMSettings(Settings):
-    """The vLLM sampling engine, which shares the GPU with the trainer."""
-
-    memory: float = Field(0.4, gt=0, lt=1, description="Share of the GPU's memory that vLLM takes.")
-    max_length: int = Field(4096, ge=2, description="Longest prompt plus completion, in tokens.")
-
-
-class ComputeSettings(Settings):
-    """Where and how to compute."""
-
-    device: str = Field("auto", description='"cpu", "cuda", "cuda:1", "mps" or "auto".')
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="CPU threads (null: all cores); results are byte-equal only at equal counts."
-    )
-    workers: int = Field(
-        1,
-        ge=1,
-        le=1024,
-        description="Processes of one thread each that share the work of every phase on a CPU (Linux only). For small models this is faster than threads. Results are byte-equal only at equal counts.",
-    )
-    engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
-    vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
-    rollout_batch: int = Field(128, ge=1, description="Completions decoded together; a GPU can take more.")
-    score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")
 
 
 class TrackingSettings(Settings):

@@ -37,21 +37,23 @@ class WorkerDied(RuntimeError):
 class Interrupted(BaseException):
     """Ctrl-C or SIGTERM. No `KeyboardInterrupt`, which libraries catch and turn into something else.
 
-    phase: what was being made, and is not kept; None between phases.
+    phase: what was being made; None between phases. step: to where it is kept; None: it is not.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
-        self.signum, self.phase = signum, None
+        self.signum, self.phase, self.step = signum, None, None
         self.exit_code = 128 + signum
 
     phase: str | None
+    step: int | None
 
     def __str__(self) -> str:
         by = "stopped by Ctrl-C" if self.signum == signal.SIGINT else f"stopped by {signal.Signals(self.signum).name}"
         if self.phase is None:
             return f"{by}: what was finished is kept"
-        return f"{by} in {self.phase}: its work so far is gone, every finished phase is kept"
+        kept = "its work so far is gone" if self.step is None else f"it is kept to step {self.step}"
+        return f"{by} in {self.phase}: {kept}, every finished phase is kept"
 
 
 FIXES = {

@@ -50,6 +50,7 @@ class Progress:
         self._bar: RichProgress | None = None
         self._task: Any = None
         self._phase, self._name, self._total, self._last_line, self._started = "", "", 0, 0.0, 0.0
+        self._done_before = 0  # steps of the phase that another session made
         self.trackers = Trackers()
 
     def close(self) -> None:
@@ -59,6 +60,7 @@ class Progress:
 
     def phase(self, name: str, total: int, detail: str = "") -> None:
         """Begin showing a phase of `total` steps; `detail` stands behind its name on screen, not in trackers."""
+        self._done_before = 0
         self._stop_bar()
         self._phase, self._name = name, f"{name} ({detail})" if detail else name
         self._total, self._started, self._last_line = total, time.time(), time.time()
@@ -67,6 +69,14 @@ class Progress:
             self._bar.start()
             self._task = self._bar.add_task(printable(self._name), total=total, shown="")
 
+    def resumed(self, step: int) -> None:
+        """The phase goes on at this step: those before it were made in another session."""
+        self._done_before = step - 1
+        self._started = time.time()
+        if self._bar is not None:
+            self._bar.reset(self._task, completed=step - 1)
+        self.note(f"{self._name}: resumed at step {step}")
+
     def step(self, step: int, shown: Mapping[str, float], tracked: Mapping[str, float] | None = None) -> None:
         """Report progress inside the phase: `shown` on screen, `tracked` (default the same) to trackers."""
         text = format_numbers(shown)
@@ -74,7 +84,7 @@ class Progress:
             self._bar.update(self._task, completed=step, shown=printable(text))
         if time.time() - self._last_line > self.plain_every:
             self._last_line = time.time()
-            rate = (time.time() - self._started) / max(step, 1)
+            rate = (time.time() - self._started) / max(step - self._done_before, 1)
             left = f", {rate * (self._total - step):.0f} s left" if self._total else ""
             self._line(_shown(f"  {self._name} {step}/{self._total}  {text}{left}"), show=self._bar is None)
         self.trackers.numbers({f"{self._phase}/{k}": v for k, v in (tracked or shown).items()})

@@ -262,7 +262,7 @@ class ScoreScale:
     def __init__(self, kind: str) -> None:
         if kind not in ("calibrated", "running", "none"):
             raise ValueError(f"unknown scale {kind!r}")
-        self.kind, self.value, self._least = kind, 1.0, 0.0
+        self.kind, self.value, self.least = kind, 1.0, 0.0
 
     def update(self, scores: ArrayLike, group: Groups, first: bool) -> float:
         """Take in one batch, scores (n,) and group (n,), and return the scale for it."""
@@ -271,7 +271,7 @@ class ScoreScale:
         spread = within_group_std(scores, group)
         if first:
             self.value = max(spread, 1e-6)
-            self._least = self.value / 20
+            self.least = self.value / 20
         else:
-            self.value = max(self._least, self.value + 0.2 * (spread - self.value))
+            self.value = max(self.least, self.value + 0.2 * (spread - self.value))
         return self.value

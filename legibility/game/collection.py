@@ -19,7 +19,7 @@ from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.mixture import component, component_weights
-from legibility.game.phases import arm_collection, checkpoints, round_collection
+from legibility.game.phases import arm_collection, round_collection, saved_provers
 from legibility.game.prover_phase import phase_name
 from legibility.game.solutions import Solution, merge_round, read_solutions, round_solutions, write_solutions
 from legibility.models.verifier import Verifier
@@ -51,7 +51,7 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
         folder = game.run.verified(phase_name(GAME, index))
         provers = [(0, folder)]  # the step each was saved at; 0: the end
         if game.config.mixture.checkpoints == "all":
-            provers = [*checkpoints(folder), *provers]
+            provers = [*saved_provers(folder), *provers]
         samples, sizes = game.config.evaluation.samples, collection_sizes(game.config, index)
         jobs = [
             _Job(place, step, "verifier", role, max(1, sizes[role] // len(provers)))

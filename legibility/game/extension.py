@@ -18,7 +18,7 @@ from legibility.files import sync_folder
 from legibility.game.collection import collection_sizes
 from legibility.game.condition import CORRECTNESS
 from legibility.game.phases import arm_collection, arm_prover, earlier_folder, round_collection
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder, changed_settings
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
 from legibility.stored import read_stored
 
@@ -45,8 +45,7 @@ def begun_with(out: Path, config: Config) -> Config:
         return config
     stored = run.config()
     begun, wanted = stored.game.rounds, config.game.rounds
-    changed = different_settings(stored.model_dump(mode="json"), config.model_dump(mode="json"))
-    if [c.name for c in changed] != [ROUNDS]:
+    if [c.name for c in changed_settings(stored, config)] != [ROUNDS]:
         return config
     if wanted < begun:
         raise UserError(

@@ -40,6 +40,9 @@ def arm_collection(arm: str) -> str:
     return f"arms/{arm}/collection"
 
 
+EVALUATION = "evaluation"
+"""Folder of what was made of the finished game: phases of its own, no part of the game."""
+
 EARLIER = "earlier"
 """Folder of what was moved aside when a run got more rounds. Nothing in it is a phase of the run."""
 
@@ -54,7 +57,7 @@ def earlier_folder(rounds: int) -> str:
 METRICS_LOG = "metrics.jsonl"
 """Step metrics, a line a step, each line written as its step ends."""
 
-STEPS = "steps"
+STEPS = ".steps.tmp"
 """In a prover phase under way: a parquet file of completions per step. They are in solutions.parquet in the end."""
 
 
@@ -64,14 +67,14 @@ def step_file(work: Path, step: int) -> Path:
     return work / STEPS / f"{step:05d}.parquet"
 
 
-_CHECKPOINT = "step_"
+_SAVED = "step_"
 
 
-def checkpoint_name(step: int) -> str:
+def saved_prover_name(step: int) -> str:
     """The folder of an intermediate prover, inside its prover phase."""
-    return f"{_CHECKPOINT}{step:05d}"
+    return f"{_SAVED}{step:05d}"
 
 
-def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+def saved_provers(folder: Path) -> list[tuple[int, Path]]:
     """Step and folder of every intermediate prover saved in a prover phase, in order."""
-    return [(int(p.name.removeprefix(_CHECKPOINT)), p) for p in sorted(folder.glob(f"{_CHECKPOINT}*"))]
+    return [(int(p.name.removeprefix(_SAVED)), p) for p in sorted(folder.glob(f"{_SAVED}*"))]

@@ -11,8 +11,7 @@ roles: it too writes under the helpful prompt only, and ends where its accuracy 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,16 +19,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
+from legibility.checkpoint_files import put_back, trained_tensors
+from legibility.checkpoints import Restored
 from legibility.divergence import refuse_divergence
 from legibility.game import gates
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Drawn, Game
-from legibility.game.phases import METRICS_LOG, STEPS, arm_prover, checkpoint_name, round_prover, step_file
+from legibility.game.phase_checkpoints import ProverSoFar, phase_checkpoints
+from legibility.game.phases import METRICS_LOG, arm_prover, round_prover, saved_prover_name, step_file
 from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, score_scale, verifier_rewards
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
-from legibility.game.solutions import Solution, write_solutions
+from legibility.game.solutions import Solution, read_rows, write_solutions
 from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
 from legibility.metrics import number
 from legibility.models.prover import Prover
@@ -138,25 +141,33 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     game.progress.phase(plan.title, plan.steps)
     training = _Training(game, plan)
     with game.run.phase(plan.phase) as work:
-        with training.together(), open(work / METRICS_LOG, "w", buffering=1, encoding="utf-8") as log:
-            for step in range(1, plan.steps + 1):
+        checkpoints = phase_checkpoints(game, plan.phase, work, steps=plan.steps)
+        training.go_on_from(checkpoints.restore(ProverSoFar), work)
+        with (
+            training.together(),
+            open(work / METRICS_LOG, "a", buffering=1, encoding="utf-8") as log,
+            checkpoints.during(training.so_far),
+        ):
+            for step in training.steps_left:
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
                 drawn = training.sample(step, rng)
-                rollouts = Rollouts.of(drawn.rows)
-                paid = training.pay(rollouts, step)
-                metrics = training.measure(rollouts, paid)
-                if step == 1:
-                    training.check_gate(metrics)
-                metrics |= training.update(step, drawn, paid, rng)
-                metrics |= training.watch(step, metrics)
-                training.store_step(step, drawn, work)
-                log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
-                training.show(step, metrics)
-                training.save_checkpoint(step, work)
-                if training.ends(step):
+                with checkpoints.step(step):
+                    rollouts = Rollouts.of(drawn.rows)
+                    paid = training.pay(rollouts, step)
+                    metrics = training.measure(rollouts, paid)
+                    if step == 1:
+                        training.check_gate(metrics)
+                    metrics |= training.update(step, drawn, paid, rng)
+                    metrics |= training.watch(step, metrics)
+                    training.store_step(step, drawn.rows, work)
+                    log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
+                    training.show(step, metrics)
+                    training.save_prover(step, work)
+                    training.end_step(step, drawn.rows, work)
+                if training.stopped:
                     break
-        training.store(step, work)
-    training.show_end(step)
+        training.store(work)
+    training.show_end()
 
 
 class _Training:
@@ -168,8 +179,45 @@ class _Training:
         self.ppo = PPO(self.prover, game.config.ppo, game.team)
         self.scale = ScoreScale(plan.scale)
         self.rows: list[Solution] = []
-        self.stopped = "all steps done"
+        self.done = 0
+        self.stopped: str | None = None
         self.shown: dict[str, float] = {}
+
+    @property
+    def steps_left(self) -> range:
+        """The steps still to be made, unless the stop rule ends the phase before."""
+        return range(self.done + 1, 1 if self.stopped else self.plan.steps + 1)
+
+    def so_far(self) -> tuple[dict[str, torch.Tensor], ProverSoFar]:
+        """What a checkpoint holds: tensors, and numbers. The completions are in the step files."""
+        tracker = self.plan.tracker
+        facts = ProverSoFar(
+            scale=self.scale.value,
+            least_scale=self.scale.least,
+            tracker=None if tracker is None else tracker.so_far(),
+            stopped=self.stopped,
+            shown=self.shown,
+        )
+        return self._tensors(), facts
+
+    def go_on_from(self, found: Restored[ProverSoFar] | None, work: Path) -> None:
+        """Be as the phase was when a checkpoint was written; None: it begins."""
+        if found is None:
+            return
+        seen, tracker = found.state, self.plan.tracker
+        put_back(found.tensors, self._tensors())
+        self.scale.value, self.scale.least = seen.scale, seen.least_scale
+        if tracker is not None and seen.tracker is not None:
+            tracker.go_on_from(seen.tracker)
+        self.rows = [row for step in range(1, found.step + 1) for row in read_rows(step_file(work, step))]
+        self.done, self.stopped, self.shown = found.step, seen.stopped, seen.shown
+        self.game.progress.resumed(found.step + 1)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Everything the optimizer changes, and what it keeps of each."""
+        networks = {"policy": self.prover.model, "value_head": self.ppo.value_head, "critic": self.ppo.critic}
+        trained = torch.nn.ModuleDict({name: network for name, network in networks.items() if network is not None})
+        return trained_tensors(trained, self.ppo.optimizer)
 
     def together(self) -> AbstractContextManager[None]:
         """The team's processes, each with the models of the phase."""
@@ -229,9 +277,9 @@ class _Training:
         self.rows += drawn.rows
         return metrics
 
-    def store_step(self, step: int, drawn: Drawn, work: Path) -> None:
-        """Put the step's completions where whoever watches the run finds them; they go when the phase is stored."""
-        write_solutions(step_file(work, step), drawn.rows)
+    def store_step(self, step: int, rows: Sequence[Solution], work: Path) -> None:
+        """Put the step's completions where a resume, and whoever watches the run, find them."""
+        write_solutions(step_file(work, step), rows)
 
     def _at(self, step: int) -> str:
         return f"{self.plan.title}, step {step}"
@@ -246,47 +294,53 @@ class _Training:
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
         """The step on screen and in the trackers."""
-        self.shown = {name: metrics[key] for key, name in SHOWN.items() if not np.isnan(metrics[key])}
+        self.shown = {name: metrics[key] for key, name in SHOWN.items() if np.isfinite(metrics[key])}
         self.game.progress.step(step, self.shown, metrics)
 
-    def save_checkpoint(self, step: int, work: Path) -> None:
+    def save_prover(self, step: int, work: Path) -> None:
         """Save the prover as it is now, every `ppo.save_every` steps."""
         every = self.game.config.ppo.save_every
         if self.plan.keep_weights and every and step % every == 0 and step < self.plan.steps:
-            self.prover.save(work / checkpoint_name(step))
+            self.prover.save(work / saved_prover_name(step))
 
-    def ends(self, step: int) -> bool:
-        """Whether the stop rule ends the phase here. What the plan wants drawn after the step is drawn first."""
+    def end_step(self, step: int, rows: Sequence[Solution], work: Path) -> None:
+        """See whether the stop rule ends the phase here, and draw what the plan wants drawn after the step."""
         tracker = self.plan.tracker
-        fooled = tracker is not None and tracker.should_stop(step)
-        if self.plan.extra is not None:
-            self.rows += self.plan.extra(self.prover, step, fooled or step == self.plan.steps)
-        if tracker is not None and fooled:
+        if tracker is not None and tracker.should_stop(step):
             self.stopped = tracker.reason
-        return fooled
+        if self.plan.extra is not None:
+            more = self.plan.extra(self.prover, step, bool(self.stopped) or step == self.plan.steps)
+            if more:
+                self.rows += more
+                self.store_step(step, [*rows, *more], work)
+        self.done = step
 
-    def store(self, steps: int, work: Path) -> None:
+    def store(self, work: Path) -> None:
         """Weights, completions and training.json."""
-        shutil.rmtree(work / STEPS, ignore_errors=True)
         if self.plan.keep_weights:
             self.ppo.save(work)
         write_solutions(work / "solutions.parquet", self.rows)
         facts = self.plan.record(
             arm=self.plan.arm,
             round=self.plan.index,
-            steps=steps,
-            stopped=self.stopped,
+            steps=self.done,
+            stopped=self._ending,
             score_scale=self.scale.value,
             steps_to_exploit=self._exploited_at,
         )
         write_stored(work / TRAINING, facts)
 
-    def show_end(self, steps: int) -> None:
+    def show_end(self) -> None:
         """The phase's last line on screen."""
         exploited = f", fooled at step {self._exploited_at}" if self._exploited_at else ""
         self.game.progress.done(
-            f"{steps} steps ({self.stopped}{exploited})  " + ", ".join(f"{k} {v:.2f}" for k, v in self.shown.items())
+            f"{self.done} steps ({self._ending}{exploited})  "
+            + ", ".join(f"{k} {v:.2f}" for k, v in self.shown.items())
         )
+
+    @property
+    def _ending(self) -> str:
+        return self.stopped or "all steps done"
 
     @property
     def _exploited_at(self) -> int | None:

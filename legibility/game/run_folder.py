@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, overload
 import torch
 import yaml
 
+from legibility.checkpoint_files import newest_step, seconds_so_far
 from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
 from legibility.files import is_temporary, seen_from, sha256, sync_folder, write_atomic
@@ -99,8 +100,7 @@ class RunFolder:
 
     def check_settings(self, config: Settings) -> None:
         """Raises UserError where the run has other settings. What it did not know counts as today's default."""
-        stored = self.config(type(config)).model_dump(mode="json")
-        different = different_settings(stored, config.model_dump(mode="json"))
+        different = changed_settings(self.config(type(config)), config)
         if different:
             raise UserError(
                 f"{self.path}: settings changed since the run began ({', '.join(map(str, different[:3]))}); "
@@ -110,11 +110,20 @@ class RunFolder:
     def lock(self) -> None:
         """Become the folder's one writer until `close`, and sweep away what a killed one left unfinished.
 
-        Raises UserError where another process writes in it.
+        A phase that holds a checkpoint stays, to be gone on with. Raises UserError where another process writes in it.
         """
         self._locks.append(FolderLock(self.path))
-        for stale in [p for p in self.path.rglob(".*.tmp") if is_temporary(p)]:
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
+        hidden = sorted(p for p in self.path.rglob(".*.tmp") if is_temporary(p))
+        kept = {p for p in hidden if self._can_go_on(p)}
+        for stale in hidden:
+            if kept.isdisjoint((stale, *stale.parents)):
+                shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+    def _can_go_on(self, hidden: Path) -> bool:
+        """Whether a hidden folder is that of a phase to be gone on with: not finished meanwhile, nor of a shorter game."""
+        final = hidden.with_name(hidden.name.removeprefix(".").removesuffix(".tmp"))
+        aside = hidden.relative_to(self.path).parts[0] == EARLIER
+        return newest_step(hidden) is not None and not final.exists() and not aside
 
     def close(self) -> None:
         """Let other processes write in the folder again. It can still be read."""
@@ -242,6 +251,8 @@ class RunFolder:
     def phase(self, phase: str) -> Iterator[Path]:
         """Work in a temporary folder that becomes `phase` if the block ends without error.
 
+        Hidden folders in it (.NAME.tmp) are no part of the phase and go when it is finished. Where it ends by an error it
+        goes, unless it holds a checkpoint (legibility.checkpoints): then the next try finds it as it was.
         Raises UserError where something else stands in its place, OSError for what cannot be written.
         """
         final = self.folder(phase)
@@ -250,28 +261,33 @@ class RunFolder:
             raise UserError(f"{final}: no finished phase (no {DONE}), and in the way of one; move it away or delete it")
         if work.is_symlink():
             raise UserError(f"{work}: a link stands where the phase would work; remove it")
-        if work.exists():
+        if work.exists() and newest_step(work) is None:
             shutil.rmtree(work)
-        work.mkdir(parents=True)
-        started = time.time()
+        work.mkdir(parents=True, exist_ok=True)
+        started = time.time() - seconds_so_far(work)
         try:
             yield work
             self._seal(phase, work, time.time() - started)
             os.replace(work, final)
         except BaseException as error:
-            shutil.rmtree(work, ignore_errors=True)
+            kept = newest_step(work)
+            if kept is None:
+                shutil.rmtree(work, ignore_errors=True)
             if isinstance(error, Interrupted) and error.phase is None:
-                error.phase = str(final)
+                error.phase, error.step = str(final), kept
             refused = None if isinstance(error, UserError) else as_os_error(error, final)
             if refused is not None and refused is not error:
                 raise refused from error
             raise
         sync_folder(final.parent)
+        for spent in final.glob(".*.tmp"):
+            shutil.rmtree(spent)
 
     @staticmethod
     def _seal(phase: str, work: Path, seconds: float) -> None:
         """Write DONE, the last file of a phase, and flush everything."""
-        hashes = {str(p.relative_to(work)): sha256(p) for p in sorted(work.rglob("*")) if p.is_file()}
+        names = [p.relative_to(work) for p in sorted(work.rglob("*")) if p.is_file()]
+        hashes = {str(name): sha256(work / name) for name in names if not any(map(is_temporary, name.parents))}
         done = Done(phase=phase, seconds=seconds, peak_memory_mb=peak_memory_mb(), sha256=hashes)
         write_stored(work / DONE, done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
@@ -349,6 +365,16 @@ class ChangedSetting(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.before!r} -> {self.after!r}"
+
+
+CHANGEABLE = ("compute.checkpoint_every",)
+"""Settings that may change while a run is played: nothing that it makes depends on them."""
+
+
+def changed_settings(old: Settings, new: Settings) -> list[ChangedSetting]:
+    """The settings in which two configurations differ, but for those that may change."""
+    found = different_settings(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    return [changed for changed in found if changed.name not in CHANGEABLE]
 
 
 def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[ChangedSetting]:

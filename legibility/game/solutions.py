@@ -85,6 +85,11 @@ def read_solutions(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read ({reason}); restore it from a copy") from None
 
 
+def read_rows(path: Path) -> list[Solution]:
+    """All rows as `write_solutions` was given them, but for what float32 drops. Raises OSError, ArrowException."""
+    return [Solution(**row) for row in pq.read_table(path, schema=SCHEMA).to_pylist()]
+
+
 def merge_round(run: RunFolder, index: int) -> None:
     """Join the round's parts into rounds/NN/solutions.parquet and drop the parts. Safe to repeat."""
     folder = run.folder(round_folder(index))

@@ -19,7 +19,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
+from pydantic import Field
+
 from legibility.config import StopSettings
+from legibility.stored import Number, Stored
+
+
+class AverageSoFar(Stored):
+    """A `Smoothed` figure in a checkpoint."""
+
+    value: Number = Field(description="The average; null before its first batch.")
+    samples: float = Field(description="How many equally weighted samples stand behind it.")
+
+
+class TrackerSoFar(Stored):
+    """What a tracker has seen, in a checkpoint."""
+
+    averages: dict[str, AverageSoFar] = Field(description="Smoothed figures by name.")
+    exploited_at: int | None = Field(description="Step at which the verifier was fooled; null: it was not.")
+    fixed_exploited_at: int | None = Field(
+        None, description="The same of an attack against round 0's text; null elsewhere."
+    )
 
 
 class Tracker(Protocol):
@@ -37,6 +57,12 @@ class Tracker(Protocol):
 
     def should_stop(self, step: int) -> bool:
         """Whether the phase ends after this step."""
+
+    def so_far(self) -> TrackerSoFar:
+        """What it has seen."""
+
+    def go_on_from(self, seen: TrackerSoFar) -> None:
+        """Be as the tracker was whose `so_far` this is."""
 
 
 class Smoothed:
@@ -98,6 +124,18 @@ class SmoothedTracker(ABC):
             self.averages[name].update(mean, samples)
         if self.exploited_at is None and self.enough(step) and self.exploited:
             self.exploited_at = step
+
+    def so_far(self) -> TrackerSoFar:
+        """As in `Tracker`."""
+        averages = {name: AverageSoFar(value=a.value, samples=a.samples) for name, a in self.averages.items()}
+        return TrackerSoFar(averages=averages, exploited_at=self.exploited_at)
+
+    def go_on_from(self, seen: TrackerSoFar) -> None:
+        """As in `Tracker`."""
+        self.exploited_at = seen.exploited_at
+        for name, average in seen.averages.items():
+            value = math.nan if average.value is None else average.value
+            self.averages[name].value, self.averages[name].samples = value, average.samples
 
     def enough(self, step: int) -> bool:
         """Whether a criterion that holds after this step may count: `min_steps` and `min_samples` are reached."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from legibility.config import VLLMSettings
+from legibility.compute_settings import VLLMSettings
 from legibility.randomness import uniforms
 from legibility.rollouts.choice import DRAW, EVEN, usable_engine
 from legibility.rollouts.completion import Completion

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from legibility.config import VLLMSettings
+from legibility.compute_settings import VLLMSettings
 from legibility.errors import UserError
 from legibility.models.routes import Route, attention_window, is_listed
 from legibility.models.self_check import agree, at_rest, check_texts, dtype_of, kind_of, plain_logprobs, remembered

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from legibility.config import VLLMSettings
+from legibility.compute_settings import VLLMSettings
 from legibility.errors import UserError
 from legibility.randomness import derive_seed
 from legibility.rollouts.completion import Completion

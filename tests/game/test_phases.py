@@ -27,7 +27,7 @@ def test_a_finished_game_stands_at_these_paths(tiny_run):
 
 def test_checkpoints_are_found_by_step_in_order(tmp_path):
     for step in (20, 5, 12345):
-        (tmp_path / phases.checkpoint_name(step)).mkdir()
+        (tmp_path / phases.saved_prover_name(step)).mkdir()
     (tmp_path / "critic").mkdir()
-    assert phases.checkpoint_name(5) == "step_00005"
-    assert phases.checkpoints(tmp_path) == [(s, tmp_path / f"step_{s:05d}") for s in (5, 20, 12345)]
+    assert phases.saved_prover_name(5) == "step_00005"
+    assert phases.saved_provers(tmp_path) == [(s, tmp_path / f"step_{s:05d}") for s in (5, 20, 12345)]

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from legibility import rewards
+from legibility.game.phases import STEPS
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.models.verifier import Verifier
@@ -126,7 +127,7 @@ def test_a_fooled_verifier_ends_the_round(tiny_config_file, tiny_overrides, tmp_
 
 
 def test_whoever_watches_finds_every_step_as_it_ends(tiny_config_file, tiny_overrides, tmp_path, monkeypatch):
-    """Completions and metrics of the steps so far while the phase is under way; neither steps/ nor a row too many after."""
+    """Completions and metrics of the steps so far while the phase is under way; neither step files nor a row too many after."""
     from legibility.progress import Progress
     from legibility.viewing.curves import curves
     from legibility.viewing.run_files import completion_files, under_way
@@ -141,4 +142,4 @@ def test_whoever_watches_finds_every_step_as_it_ends(tiny_config_file, tiny_over
     monkeypatch.setattr(Progress, "step", step)
     made = play_with(tiny_config_file, tiny_overrides, run, "game.rounds=1", "ppo.steps=2")
     assert seen == [(1, [1], [32]), (2, [1, 2], [32, 32])]
-    assert len(ppo_rows(made, 0)) == 64 and not list(run.rglob("steps"))
+    assert len(ppo_rows(made, 0)) == 64 and not list(run.rglob(STEPS))

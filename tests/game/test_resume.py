@@ -134,7 +134,8 @@ def train_command(*arguments: object) -> list[str]:
 def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tiny_run, tiny_config_file, tiny_overrides, tmp_path, number):
     """And while it runs, a second process is refused and changes nothing."""
     out = tmp_path / "tiny"
-    command = train_command(tiny_config_file, *tiny_overrides, "--out", out, "--no-report", "compute.workers=2")
+    more = ("compute.workers=2", "compute.checkpoint_every=null")
+    command = train_command(tiny_config_file, *tiny_overrides, "--out", out, "--no-report", *more)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "ascii"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -145,7 +146,7 @@ def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tiny_run, tiny_config_
             assert time.monotonic() < deadline
             time.sleep(0.005)
         process.send_signal(signal.SIGSTOP)  # in the middle of the phase
-        other = legibility("train", tiny_config_file, *tiny_overrides, "compute.workers=2", "--out", out, "--resume")
+        other = legibility("train", tiny_config_file, *tiny_overrides, *more, "--out", out, "--resume")
         assert other.code == 2 and other.err.count("\n") == 1
         assert f"process {process.pid}" in other.err and "at work in this folder" in other.err
         assert (out / "rounds/00/.prover.tmp/metrics.jsonl").exists()

@@ -12,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from legibility.config import PPOSettings, VLLMSettings
+from legibility.compute_settings import VLLMSettings
+from legibility.config import PPOSettings
 from legibility.errors import UserError
 from legibility.models.prover import add_lora
 from legibility.player_settings import LoraSettings, ProverSettings

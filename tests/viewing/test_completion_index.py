@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from legibility.game.phases import step_file
+from legibility.game.phases import STEPS, step_file
 from legibility.game.solutions import write_solutions
 from legibility.viewing.completion_filter import CompletionFilter
 from legibility.viewing.completion_index import CompletionIndex
@@ -77,7 +77,7 @@ def test_a_completion_keeps_its_name_from_step_to_phase_to_round(tmp_path):
     for path in work.rglob("*.parquet"):  # the phase ends
         path.unlink()
     finish(run, "rounds/00/prover", rows)
-    work.joinpath("steps").rmdir()
+    work.joinpath(STEPS).rmdir()
     work.rmdir()
     assert index.texts([row]) == {}  # asked for before the page has looked: nothing, not another's text
     index.refresh(now=True)

@@ -33,7 +33,7 @@ from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
 from legibility.game.rollout_columns import attack_reward, score_scale, verifier_rewards
 from legibility.game.run_records import AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions
-from legibility.game.stop import SmoothedTracker
+from legibility.game.stop import SmoothedTracker, TrackerSoFar
 from legibility.models.prover import Prover
 from legibility.prompts import HELPFUL, SNEAKY
 
@@ -103,6 +103,15 @@ class AttackTracker(SmoothedTracker):
         super().observe(step, metrics)
         if self.fixed_exploited_at is None and self.enough(step) and self._reaches(self.fixed_reference):
             self.fixed_exploited_at = step
+
+    def so_far(self) -> TrackerSoFar:
+        """As in `Tracker`."""
+        return super().so_far().model_copy(update={"fixed_exploited_at": self.fixed_exploited_at})
+
+    def go_on_from(self, seen: TrackerSoFar) -> None:
+        """As in `Tracker`."""
+        super().go_on_from(seen)
+        self.fixed_exploited_at = seen.fixed_exploited_at
 
     @property
     def gap(self) -> float:
