@@ -258,12 +258,14 @@ def weak_to_strong(
     from legibility.weak_to_strong.experiment_page import write_report
     from legibility.weak_to_strong.experiment_run import weak_to_strong as run_experiment
     from legibility.weak_to_strong.experiment_settings import ExperimentSettings
+    from legibility.weak_to_strong.quick_experiment import quick_experiment
 
-    settings = load_config(config, overrides or (), ExperimentSettings)
+    given = overrides or ()
+    settings = quick_experiment(config, given) if quick else load_config(config, given, ExperimentSettings)
     folder = out or Path("runs") / (config.stem + ("-quick" if quick else ""))
     with command_output(quiet, log_file) as progress:
         run = run_experiment(
-            settings.quick() if quick else settings,
+            settings,
             folder,
             resume=resume,
             base_dir=base_dir_of_run(config) or find_config(config).base_dir,

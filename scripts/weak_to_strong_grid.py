@@ -26,6 +26,7 @@ from legibility.weak_to_strong.experiment_run import weak_to_strong
 from legibility.weak_to_strong.experiment_schema import ExperimentSummary, read_summary
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 from legibility.weak_to_strong.experiment_tables import experiment_tables
+from legibility.weak_to_strong.quick_experiment import quick_experiment
 
 BEGIN, END = "<!-- weak-to-strong: begin (scripts/weak_to_strong_grid.py) -->", "<!-- weak-to-strong: end -->"
 FIGURE = "weak_to_strong.png"
@@ -46,13 +47,9 @@ def main(
     """Run the configs, then join their tables and figures with those of finished experiments."""
     folders = list(experiments or ())
     for config in configs or ():
-        experiment = load_config(config, settings or (), ExperimentSettings)
-        run = weak_to_strong(
-            experiment.quick() if quick else experiment,
-            out / config.stem,
-            resume=True,
-            base_dir=config.resolve().parent,
-        )
+        given = settings or ()
+        experiment = quick_experiment(config, given) if quick else load_config(config, given, ExperimentSettings)
+        run = weak_to_strong(experiment, out / config.stem, resume=True, base_dir=config.resolve().parent)
         write_report(run)
         folders.append(run.path)
     if not folders:

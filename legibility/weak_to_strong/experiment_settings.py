@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,6 @@ from legibility.problems.problem_settings import ProblemSettings
 from legibility.settings import Settings
 from legibility.weak_to_strong.task_settings import PartSizes, SolutionsTask, Task, TextTask
 
-QUICK_SHARE = 0.4  # of the items, with --quick
 Objective = Literal["xent", "confidence", "product", "bootstrapping", "probe"]
 SINGLE, ALONE = "single", "none"  # the plain teacher, and the teacher without help: always defined
 
@@ -333,50 +332,6 @@ class ExperimentSettings(Settings):
         """The students of all blocks, once each, in order."""
         every = (product(b.weak, b.strong, b.objectives, b.teachers, b.oversight) for b in self.grid)
         return list(dict.fromkeys(Combination(*c) for block in every for c in block))
-
-    def quick(self) -> ExperimentSettings:
-        """The same experiment at its smallest.
-
-        One seed, the first weak model and the strongest student (and one in between for bootstrapping); every
-        objective on the plain teacher, every teacher and oversight once with the first objective.
-        """
-        students = {s for b in self.grid for s in b.strong}
-        weak, strong = self.grid[0].weak[0], max(students, key=list(self.models).index)
-        middle = [n for n in self.models if n in students - {weak, strong}][-1:]
-        kept = [weak, *middle, strong]
-        objectives = list(dict.fromkeys(o for b in self.grid for o in b.objectives))
-        used = {k: list(dict.fromkeys(n for b in self.grid for n in getattr(b, k))) for k in ("teachers", "oversight")}
-        blocks: list[dict[str, Any]] = [
-            {"objectives": objectives},
-            *({"teachers": [t]} for t in used["teachers"]),
-            *({"oversight": [o]} for o in used["oversight"]),
-        ]
-        small = self.model_dump()
-        small.update(
-            seeds=self.seeds[:1],
-            models={k: small["models"][k] for k in kept},
-            parts={k: max(4, round(v * QUICK_SHARE)) for k, v in small["parts"].items()},
-            grid=[{"weak": [weak], "strong": [strong], **b} for b in blocks],
-            steps_between=middle,
-            bootstrap=min(self.bootstrap, 200),
-            generation=None,
-        )
-        if self.auto_aligner:
-            small["auto_aligner"]["generations"] = kept
-        if self.in_context:
-            steps = round(QUICK_SHARE * self.in_context.format_steps)
-            small["in_context"].update(
-                weak=weak, queries=min(20, self.in_context.queries), confidence=[True], format_steps=steps
-            )
-        if self.game_teacher:
-            small["game_teacher"].update(student=strong, items=max(4, round(self.game_teacher.items * QUICK_SHARE)))
-        for teacher in small["teachers"].values():
-            teacher["members"] = min(3, teacher["members"])
-        problems = small["task"].get("problems")
-        if problems and small["task"].get("run") is None:
-            for part in ("verifier", "validation", "test_size"):
-                problems[part] = problems[part] and max(4, round(problems[part] * QUICK_SHARE))
-        return ExperimentSettings.model_validate(small)
 
 
 def _known(field: str, names: Sequence[str], known: Sequence[str], section: str) -> None:
