@@ -1,7 +1,7 @@
 """Write docs/cli.md from the command line itself: every command, argument and option with its help.
 
-python scripts/cli_reference.py            # rewrite the page
-python scripts/cli_reference.py --check    # exit 1 if the page is out of date
+python scripts/cli_reference.py            # show what differs; exit 1 if anything does
+python scripts/cli_reference.py --write    # rewrite the page
 
 It reads the signatures that typer reads, so it needs no terminal and does not depend on its width.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
+from generated.pages import settle
 from typer.models import ArgumentInfo, OptionInfo
 
 from legibility.cli import app
@@ -28,12 +29,11 @@ complete commands, options and shipped configs. A mistake ends with one line on 
 """
 
 
-def main(check: Annotated[bool, typer.Option(help="Only compare.")] = False) -> None:
-    """Write the page of the command line."""
-    text = render(app)
-    if check:
-        raise typer.Exit(0 if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text else 1)
-    PAGE.write_text(text, encoding="utf-8")
+def main(
+    write: Annotated[bool, typer.Option("--write", help="Write what differs; otherwise it is only shown.")] = False,
+) -> None:
+    """The page of the command line: what differs from it, or the page written again."""
+    settle({PAGE: render(app)}, write=write)
 
 
 def render(commands: typer.Typer) -> str:

@@ -1,7 +1,7 @@
 """Write docs/configuration.md and docs/weak-to-strong-configuration.md from the settings themselves.
 
-python scripts/config_reference.py            # rewrite the pages
-python scripts/config_reference.py --check    # exit 1 if a page is out of date
+python scripts/config_reference.py            # show what differs; exit 1 if anything does
+python scripts/config_reference.py --write    # rewrite the pages
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from generated.pages import settle
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -30,14 +31,10 @@ PAGES: dict[str, tuple[str, type[BaseModel], str]] = {
 
 
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a page is out of date.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write what differs; otherwise it is only shown.")] = False,
 ) -> None:
-    """Write the reference pages of all settings."""
-    texts = {DOCS / name: render(*page) for name, page in PAGES.items()}
-    if check:
-        raise typer.Exit(0 if all(p.exists() and p.read_text(encoding="utf-8") == t for p, t in texts.items()) else 1)
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+    """The reference pages of all settings: what differs from them, or the pages written again."""
+    settle({DOCS / name: render(*page) for name, page in PAGES.items()}, write=write)
 
 
 def render(title: str, schema: type[BaseModel], what: str) -> str:

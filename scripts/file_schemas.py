@@ -1,7 +1,7 @@
 """Write docs/schemas/: a JSON Schema of every JSON file the package writes, and a page that lists them.
 
-python scripts/file_schemas.py            # write them anew
-python scripts/file_schemas.py --check    # write nothing; exit 1 where one is out of date
+python scripts/file_schemas.py            # show what differs; exit 1 if anything does
+python scripts/file_schemas.py --write    # write them anew
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from generated.pages import settle
 from pydantic import BaseModel, RootModel
 
 from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
@@ -91,19 +92,11 @@ FILES: dict[str, list[File]] = {
 
 
 def main(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where one is out of date.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write what differs; otherwise it is only shown.")] = False,
 ) -> None:
-    """Write the schemas and the page that lists them."""
+    """The schemas and the page that lists them: what differs from them, or all of them written again."""
     texts = {DOCS / name: text for name, text in pages().items()}
-    if check:
-        stale = [p for p, t in texts.items() if not p.is_file() or p.read_text(encoding="utf-8") != t]
-        stale += [p for p in DOCS.glob("*") if p not in texts]
-        for path in stale:
-            typer.echo(f"out of date: {path.relative_to(DOCS.parents[1])}; run python scripts/file_schemas.py")
-        raise typer.Exit(1 if stale else 0)
-    DOCS.mkdir(exist_ok=True)
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
+    settle(texts, write=write, stale=[path for path in DOCS.glob("*") if path not in texts])
 
 
 def pages() -> dict[str, str]:

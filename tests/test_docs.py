@@ -86,7 +86,7 @@ def test_configuration_references_are_up_to_date():
     module = script("config_reference")
     for name, page in module.PAGES.items():
         assert (DOCS / name).read_text(encoding="utf-8") == module.render(*page), (
-            f"run scripts/config_reference.py: {name}"
+            f"run scripts/config_reference.py --write: {name}"
         )
 
 

@@ -7,6 +7,7 @@ import runpy
 import sys
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from tests.support import ROOT, script
@@ -66,9 +67,33 @@ def test_the_sample_is_written_only_when_asked(tmp_path, monkeypatch, capsys):
         sample.main(out=target)
 
 
-def test_model_families_refuses_unknown_names():
-    import typer
+@pytest.mark.parametrize("name", ["config_reference", "cli_reference", "file_schemas"])
+def test_generated_pages_are_written_only_when_asked(name, tmp_path, monkeypatch, capsys):
+    made = script(name)
+    for place in ("DOCS", "PAGE"):
+        if hasattr(made, place):
+            monkeypatch.setattr(made, place, tmp_path / "page")
+    with pytest.raises(typer.Exit) as differs:
+        made.main()
+    shown = capsys.readouterr()
+    assert differs.value.exit_code == 1 and not list(tmp_path.iterdir())
+    assert "+++" in shown.out and "run again with --write" in shown.err
+    made.main(write=True)
+    assert list(tmp_path.iterdir())
+    capsys.readouterr()
+    made.main()
+    assert "up to date" in capsys.readouterr().out
 
+
+def test_writing_schemas_removes_those_that_are_none_any_more(tmp_path, monkeypatch):
+    schemas = script("file_schemas")
+    monkeypatch.setattr(schemas, "DOCS", tmp_path)
+    (tmp_path / "Gone.json").write_text("{}")
+    schemas.main(write=True)
+    assert not (tmp_path / "Gone.json").exists() and (tmp_path / "index.md").is_file()
+
+
+def test_model_families_refuses_unknown_names():
     families = script("model_families")
     app = typer.Typer()
     app.command()(families.main)
