@@ -12,7 +12,6 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ import yaml
 from legibility.config import Config, GateSettings
 from legibility.config_file import load_config
 from legibility.settings import models_in
-from tests.support import ROOT, legibility
+from tests.support import ROOT, legibility, script
 
 DOCS = ROOT / "docs"
 HISTORY = {"log.md"}  # tells what was called how at the time; never edited
@@ -32,26 +31,6 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "weak-to-strong"} | {
     "export", "judge", "import", "analyze", "simulate-raters", "configs", "view", "new",
 }  # fmt: skip
-
-
-def script(name: str) -> ModuleType:
-    """A file of scripts/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
-    return FENCE.sub("", page.read_text(encoding="utf-8"))
-
-
-def blocks(page: Path, *languages: str) -> list[str]:
-    """The fenced blocks of a page in one of the languages ("" for none named)."""
-    found = FENCE.findall(page.read_text(encoding="utf-8"))
-    return [text for language, text in found if language in languages]
 
 
 def ids(pages: list[Path]) -> dict[str, Any]:
