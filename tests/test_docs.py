@@ -33,6 +33,17 @@ COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "weak-to-
 }  # fmt: skip
 
 
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of a page in one of the languages ("" for none named)."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [text for language, text in found if language in languages]
+
+
 def ids(pages: list[Path]) -> dict[str, Any]:
     return {"argvalues": pages, "ids": [p.name for p in pages]}
 
