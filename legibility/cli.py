@@ -20,8 +20,9 @@ import typer
 
 import legibility
 from legibility.command_output import LogFile, Quiet, command_output
-from legibility.errors import Interrupted, as_line
+from legibility.errors import Interrupted, UserError, as_line
 from legibility.judging.commands import add_commands
+from legibility.launch import launch
 from legibility.pasted import own_command
 from legibility.shipped_configs import SHIPPED, find_config
 
@@ -31,6 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+SHARED = ("train",)
+"""Commands whose work the ranks of a launcher share."""
 
 
 def _config_names(start: str) -> list[tuple[str, str]]:
@@ -46,11 +51,18 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Prover-verifier legibility games."""
+    place = launch()
+    if place is not None and context.invoked_subcommand not in SHARED:
+        raise UserError(
+            f"{context.invoked_subcommand}: runs in one process, and was started as {place.size} ranks; start it without "
+            "torchrun"
+        )
 
 
 @app.command()
@@ -282,8 +294,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
+    place = launch()
+    if place is not None and place.rank > 0:
+        from legibility.launched_team import LaunchedTeam
+
+        os._exit(
+            LaunchedTeam.serve(place)
+        )  # it has nothing to finish, and a broken group's threads could not be joined
     try:
-        with _interruptible():
+        with _interruptible(), _ranks_go_home():
             app(prog_name=own_command())
     except Interrupted as stop:
         print(f"{as_line(stop)}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
@@ -306,6 +325,19 @@ def as_command(name: str) -> None:
     """
     sys.argv = [str(Path(legibility.__file__).with_name("__main__.py")), name, *sys.argv[1:]]
     main()
+
+
+@contextmanager
+def _ranks_go_home() -> Iterator[None]:
+    """A launcher's other ranks wait for this one's word: whatever the command was, they have its last one."""
+    try:
+        yield
+    finally:
+        place = launch()
+        if place is not None:
+            from legibility.launched_team import LaunchedTeam
+
+            LaunchedTeam.dismiss(place)
 
 
 @contextmanager

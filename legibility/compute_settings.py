@@ -48,6 +48,9 @@ class ComputeSettings(Settings):
         le=1024,
         description="Processes of one thread each that share the work of every phase on a CPU (Linux only). For small models this is faster than threads. Results are byte-equal only at equal counts.",
     )
+    rank_timeout: float = Field(
+        1800, gt=0, le=86400, description="Seconds after which a rank of torchrun that does not answer is given up."
+    )
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
     checkpoint_every: Annotated[int | str | None, BeforeValidator(_steps_or_time)] = Field(

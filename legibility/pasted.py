@@ -11,6 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from legibility.launch import launch
 from legibility.printable import printable
 
 
@@ -35,6 +36,9 @@ def typed_command() -> str | None:
 def _start() -> list[str]:
     if not _is_own() or Path(sys.argv[0]).stem == "legibility":
         return ["legibility"]
+    place = launch()
+    if place is not None and place.size == place.local_size:  # of several machines each has a command of its own
+        return ["torchrun", "--nproc-per-node", str(place.size), "-m", "legibility"]
     return [Path(sys.orig_argv[0]).name or "python", "-m", "legibility"]
 
 

@@ -7,17 +7,18 @@ goes through the same lines. `legibility train` is this function behind a comman
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from legibility.config import Config, ProverSettings, VerifierSettings
+from legibility.config import ComputeSettings, Config, ProverSettings, VerifierSettings
 from legibility.errors import UserError
 from legibility.evaluation.doubts import write_doubts
 from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
+from legibility.forked_team import ForkedTeam
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
 from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
@@ -29,6 +30,8 @@ from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
 from legibility.game.solutions import round_solutions
 from legibility.game.tracked_completions import completions_table
+from legibility.launch import Launch, launch
+from legibility.launched_team import LaunchedTeam
 from legibility.models.loading import pick_device
 from legibility.models.prover import Prover
 from legibility.models.self_check import notice
@@ -64,12 +67,29 @@ def train(
     base_dir: where relative paths in the config start (default: the working directory).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
     """
-    out = Path(out)
-    progress = progress or Progress()
+    out, progress, place = Path(out), progress or Progress(), launch()
+    if place is not None and place.rank > 0:
+        LaunchedTeam.serve(place)
+        return RunFolder(out)
     score_scale(config.reward)  # refuses what cannot be paid
     check_counts(config.compute)
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
+    with _team(config.compute, place, progress.warn) as team:
+        return _train(config, out, resume, force, quick, base_dir, progress, team)
+
+
+def _train(
+    config: Config,
+    out: Path,
+    resume: bool,
+    force: bool,
+    quick: Sequence[str] | None,
+    base_dir: Path | None,
+    progress: Progress,
+    team: Team,
+) -> RunFolder:
+    """`train` with the processes that share its work."""
     begun = begun_with(out, config) if resume else config
     if resume and begun == config and finished(out, config):
         progress.note(f"{out}: this run is finished; nothing to do")
@@ -106,11 +126,9 @@ def train(
             base_dir=base_dir,
             problems=facts,
             models=checked.models,
+            **({"ranks": team.workers} if isinstance(team, LaunchedTeam) else {}),
             **({} if quick is None else {"quick": list(quick)}),
         )
-        team = Team(config.compute.workers)
-        if team.workers < config.compute.workers:
-            progress.warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
         try:
             settings = pinned(config, run.manifest().models)
             _play(
@@ -130,6 +148,27 @@ def train(
         finally:
             progress.close()
     return run
+
+
+def _team(compute: ComputeSettings, place: Launch | None, warn: Callable[[str], None]) -> Team:
+    """The processes that share the work: the launcher's ranks, or forked helpers.
+
+    Raises UserError where the ranks do not belong together.
+    """
+    if place is not None:
+        if ":" in compute.device:
+            raise UserError(
+                f"compute.device: {compute.device} is one card for {place.size} ranks; give cuda, and each takes its own"
+            )
+        if compute.workers > 1:
+            warn(
+                f"compute.workers: the work is shared by the {place.size} ranks of the launcher, without forked helpers"
+            )
+        return LaunchedTeam.join(place, compute.rank_timeout)
+    team = ForkedTeam(compute.workers)
+    if team.workers < compute.workers:
+        warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")
+    return team
 
 
 def _play(game: Game) -> None:

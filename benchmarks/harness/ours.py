@@ -20,12 +20,13 @@ from harness.clock import Clock, resident_mb
 from harness.reward import Reward
 from harness.task import Task
 from legibility.config import ComputeSettings, PPOSettings, ProverSettings
+from legibility.forked_team import ForkedTeam
 from legibility.models.prover import Prover
 from legibility.packing import PackedBatch, pack
 from legibility.ppo import PPO, Batch
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
-from legibility.team import Team, workers_peak_mb
+from legibility.team import workers_peak_mb
 
 
 class PlainPPO(PPO):
@@ -45,7 +46,7 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     torch.set_num_threads(task.threads)
     plain = kind == "plain"
     prover = Prover.load(ProverSettings(model=task.model, prompts=task.prompt_set), "cpu")
-    team = Team(1 if plain else task.workers)
+    team = ForkedTeam(1 if plain else task.workers)
     reward = Reward(task, prover.tokenizer, prover.end_ids, team)
     ppo = (PlainPPO if plain else PPO)(
         prover,

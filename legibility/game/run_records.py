@@ -57,6 +57,9 @@ class Manifest(Versioned):
     platform: str = Field(description="Operating system and processor.")
     cpu_count: int | None = Field(description="CPU cores of the machine.")
     torch_threads: int = Field(description="Threads torch computed with.")
+    ranks: int | None = Field(
+        None, description="Processes of a launcher (torchrun) that the work was shared by. Absent: one process."
+    )
     gpu: str | None = Field(description="Name of the GPU; null: none.")
     command: str | None = Field(
         None, description="The command that was typed; null: called from Python. Older folders have its name alone."

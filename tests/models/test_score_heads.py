@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from legibility.config import Config, VerifierSettings
 from legibility.errors import UserError
+from legibility.forked_team import ForkedTeam
 from legibility.models.score_heads import (
     EMPTY,
     HEAD_SETTINGS,
@@ -30,7 +31,6 @@ from legibility.models.score_heads import (
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
 from legibility.randomness import stream
-from legibility.team import Team
 from legibility.verifier_training import LabelledSolution, train_verifier
 from tests.support import ARCHITECTURES, tiny_model
 
@@ -326,7 +326,7 @@ def test_two_workers_train_the_same_verifier(tiny_verifier_dir):
     scores = []
     for workers in (1, 2):
         torch.set_num_threads(1)
-        verifier, team = load(tiny_verifier_dir), Team(workers)
+        verifier, team = load(tiny_verifier_dir), ForkedTeam(workers)
         settings = VerifierSettings(**SETTINGS, lm_weight=0.2, score="likelihood")
         with team.together(verifier, gradients=verifier.parameter_count()):
             metrics = train_verifier(verifier, items(), settings, stream(0, "test"), team=team)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
+from legibility.forked_team import ForkedTeam
 from legibility.models.verifier import Verifier
 from legibility.models.verifier_ensemble import ENSEMBLE, VerifierEnsemble, load_verifier, pooled
 from legibility.problems.records import Problem
@@ -108,7 +109,7 @@ def test_parts_of_an_explanation_add_up_to_the_score(tiny_prover_dir):
 
 
 def test_workers_change_nothing_but_rounding(settings):
-    assert scores(trained(settings, Team(2))) == pytest.approx(scores(trained(settings)), abs=2e-3)
+    assert scores(trained(settings, ForkedTeam(2))) == pytest.approx(scores(trained(settings)), abs=2e-3)
 
 
 def test_a_missing_member_is_named(settings, tmp_path):

@@ -1,0 +1,208 @@
+"""Ranks of torchrun: the same words as forked helpers, the same text as one process, and a clear end of all together."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import read_solutions
+from legibility.launched_team import Fingerprint
+from tests.support import ROOT
+
+WORK = """
+import os, sys
+import torch
+from legibility.errors import UserError
+from legibility.launch import launch
+from legibility.launched_team import LaunchedTeam
+from legibility.team import Team
+
+class Counter:
+    def __init__(self, team):
+        self.count, self.team = 0, team
+        self.weight = torch.nn.Parameter(torch.arange(3.0))
+        self.same = self.weight
+
+def up(counter, by):
+    counter.count += by
+    with torch.no_grad():
+        counter.weight += by
+    return counter.count, counter.same.tolist(), counter.team.rank, counter.team.size
+
+def summed(team):
+    tensors = [torch.full((2, 2), float(team.rank)), torch.tensor([10.0 ** team.rank], dtype=torch.bfloat16)]
+    team.add(tensors)
+    return tensors[0][1, 1].item(), tensors[1].item()
+
+def dealt(team, items):
+    return team.share(items)
+
+def gathered(team):
+    return team.gather("abc"[team.rank])
+
+def sees_a_launcher():
+    return sorted({"RANK", "WORLD_SIZE", "MASTER_ADDR"} & set(os.environ))
+
+def fails(team):
+    if team.rank == 1:
+        raise UserError("no such thing on rank 1")
+    team.gather(None)
+
+def works(team):
+    counter = Counter(team)
+    for _ in range(2):  # twice: a team can be used again
+        with team.together(counter):
+            assert team.knows(counter) and team.knows(team, counter) and not team.knows(Counter(team))
+            found = team.run(up, counter, 2)
+            assert [x[0] for x in found] == [counter.count] * team.size, found
+            assert all(x[1] == [counter.count, 1 + counter.count, 2 + counter.count] for x in found), found
+            assert [x[2:] for x in found] == [(rank, team.size) for rank in range(team.size)], found
+            assert team.run(gathered, team) == [list("abc"[: team.size])] * team.size
+            total = sum(range(team.size)), sum(10.0**rank for rank in range(team.size))
+            assert team.run(summed, team) == [total] * team.size
+            assert sorted(x for part in team.run(dealt, team, list(range(8))) for x in part) == list(range(8))
+            assert team.run(sees_a_launcher) == [[]] * team.size
+    assert counter.count == 4 and team.size == 1 and not team.knows(counter)
+    print("all well", flush=True)
+
+def main(how):
+    place = launch()
+    if place.rank > 0:
+        sys.exit(LaunchedTeam.serve(place))
+    try:
+        with LaunchedTeam.join(place, 60) as team:
+            if how == "work":
+                works(team)
+            else:
+                with team.together():
+                    team.run(fails, team)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+def torchrun(ranks: int, *command: object, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", ranks, *command]
+    return subprocess.Popen(
+        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environment
+    )
+
+
+def output(process: subprocess.Popen[str], timeout: float = 240) -> str:
+    try:
+        return process.communicate(timeout=timeout)[0]
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A script of its own, whose functions every rank finds by name."""
+    (tmp_path / "work.py").write_text("import rank_work\nrank_work.main(__import__('sys').argv[1])\n")
+    (tmp_path / "rank_work.py").write_text(WORK)
+    return tmp_path
+
+
+def test_three_ranks_are_a_team(work):
+    process = torchrun(3, "work.py", "work", folder=work)
+    said = output(process)
+    assert "all well" in said and process.returncode == 0, said
+
+
+def test_an_error_on_a_rank_is_raised_by_rank_0(work):
+    said = output(torchrun(2, "work.py", "raise", folder=work))
+    assert said.count("UserError: no such thing on rank 1") == 1, said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"versions": {"torch": "1.0"}}, r"has torch 1\.0 and rank 0 has 2\.0; install the same versions"),
+        ({"code": "b"}, "has another source of legibility"),
+        ({"command": ["train", "other"]}, "was started with other arguments"),
+        ({}, None),
+    ],
+)
+def test_ranks_that_do_not_belong_together(change, said):
+    mine = Fingerprint("a", {"torch": "2.0"}, ["train", "nano"])
+    other = Fingerprint(**{"code": "a", "versions": {"torch": "2.0"}, "command": ["train", "nano"], **change})
+    found = mine.difference(other)
+    assert found is None if said is None else found is not None and re.search(said, found)
+
+
+def test_a_game_of_two_ranks(tiny_run, tiny_config_file, tiny_overrides, tmp_path):
+    """The same text as one process while the weights are the same; rank 0 alone writes."""
+    process = torchrun(
+        2, "-m", "legibility", "train", tiny_config_file, *tiny_overrides, "--out", tmp_path / "run", "--no-report",
+        folder=tmp_path,
+    )  # fmt: skip
+    said = output(process)
+    assert process.returncode == 0, said
+    assert said.count("✓ round 1 collection") == 1, "every line is told once"
+    run = RunFolder(tmp_path / "run")
+    assert run.manifest().ranks == 2 and (run.manifest().command or "").startswith("torchrun --nproc-per-node 2 -m")
+    base = [read_solutions(r.folder("base") / "solutions.parquet") for r in (tiny_run, run)]
+    assert list(base[0].text) == list(base[1].text) and list(base[0].verdict) == list(base[1].verdict)
+    first = [
+        read_solutions(r.path / "rounds/00/solutions.parquet").query("phase == 'ppo' and step == 1")
+        for r in (tiny_run, run)
+    ]
+    assert len(first[0]) and list(first[0].text) == list(first[1].text)
+    assert first[0].score.to_numpy() == pytest.approx(first[1].score.to_numpy(), abs=1e-3)
+
+
+def test_a_killed_rank_ends_the_game_within_seconds(tiny_config_file, tiny_overrides, tmp_path):
+    process = torchrun(
+        2, "-m", "legibility", "train", tiny_config_file, *tiny_overrides, "ppo.steps=2000", "--out", tmp_path / "run",
+        folder=tmp_path,
+    )  # fmt: skip
+    try:
+        log, until = tmp_path / "run/rounds/00/.prover.tmp/metrics.jsonl", time.monotonic() + 120
+        while not log.is_file() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert log.is_file()
+        ranks = {rank_of(pid): pid for pid in children(process.pid)}
+        os.kill(ranks["1"], signal.SIGKILL)
+        began = time.monotonic()
+        said = output(process, timeout=60)
+        assert time.monotonic() - began < 30
+        assert said.count("error: a rank ended early") == 1 and process.returncode != 0, said
+    finally:
+        process.kill()
+    assert (tmp_path / "run/rounds/00/verifier/DONE").is_file(), "finished phases stay"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        (["evaluate", "somewhere"], 1, "error: evaluate: runs in one process, and was started as 2 ranks"),
+        (["--version"], 0, "legibility "),
+    ],
+)
+def test_what_ends_before_the_ranks_meet_leaves_nobody_waiting(command, code, line, tmp_path):
+    process = torchrun(2, "-m", "legibility", *command, folder=tmp_path)
+    said = output(process, timeout=120)
+    assert said.count(line) == 1 and process.returncode == code, said
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def rank_of(pid: int) -> str | None:
+    """The rank that a launcher gave a process."""
+    found = dict(x.partition("=")[::2] for x in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    return found.get("RANK")
