@@ -174,7 +174,8 @@ class LaunchedTeam(Team):
         try:
             content = io.BytesIO()
             torch.save(self._members[1:], content)
-            self._send(MEMBERS, content.getbuffer())
+            with self._said_why():
+                self._send(MEMBERS, content.getbuffer())
             yield
             remember_memory(sum(self.run(_memory_mb)[1:]))
             self._tell(APART)
@@ -188,15 +189,21 @@ class LaunchedTeam(Team):
         """Call a function everywhere, as `Team.run` says."""
         if self.size == 1:
             return [function(*arguments, **(here or {}))]
-        self._send(RUN, memoryview(self.pack((function, arguments))))
-        try:
+        with self._said_why():
+            self._send(RUN, memoryview(self.pack((function, arguments))))
             own = function(*arguments, **(here or {}))
             answers: list[Any] = [None] * self.size
             with self._collective():
                 dist.gather_object(own, answers)
+        return answers
+
+    @contextmanager
+    def _said_why(self) -> Iterator[None]:
+        """Where another rank is lost in the block, the reason is raised instead."""
+        try:
+            yield
         except Lost:
             raise self._why_lost() from None
-        return answers
 
     def _send(self, what: str, content: memoryview) -> None:
         self._tell(what, str(len(content)))
