@@ -25,6 +25,17 @@ SORTS: dict[Sort, str] = {
     "reward_low": f"reward nulls last, {_GAME}",
     "longest": f"completion_tokens desc, {_GAME}",
 }
+_FIRST = "min(turn), min(step), same_text"
+GROUPED: dict[Sort, str] = {
+    "score_high": f"max(score) desc nulls last, {_FIRST}",
+    "score_low": f"min(score) nulls last, {_FIRST}",
+    "fooled": f"max(fooled) desc nulls last, max(score) desc nulls last, {_FIRST}",
+    "disagreement": f"max(disagreement) desc nulls last, {_FIRST}",
+    "reward_high": f"max(reward) desc nulls last, {_FIRST}",
+    "reward_low": f"min(reward) nulls last, {_FIRST}",
+    "longest": f"max(completion_tokens) desc, {_FIRST}",
+}
+"""Orders in which a text that a writer repeats stands once, with its number; the others follow the game."""
 assert set(SORTS) == set(get_args(Sort))
 
 FACETS = ("run", "arm", "round", "phase", "split", "role", "verdict")
@@ -65,6 +76,11 @@ class CompletionFilter(BaseModel):
         return CompletionFilter(
             step_from=self.step_from, step_to=self.step_to, problem=self.problem, text=self.text.lower()
         )
+
+    @property
+    def unordered(self) -> CompletionFilter:
+        """The same completions, whatever their order and page."""
+        return CompletionFilter(**{**self.model_dump(include=set(CompletionFilter.model_fields)), "sort": "newest"})
 
     def admits(self, values: dict[str, Any], besides: str = "") -> bool:
         """Whether a combination of facet values is asked for, whatever is chosen of the facet `besides`."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from legibility.game.solutions import SCHEMA
-from legibility.viewing.completion_filter import FACETS, SORTS, CompletionFilter, Where, where
+from legibility.game.solutions import SCHEMA, Solution
+from legibility.viewing.completion_filter import FACETS, GROUPED, SORTS, CompletionFilter, Where, where
 from legibility.viewing.completion_key import CompletionKey
 from legibility.viewing.run_files import CompletionFile, completion_files
 
@@ -34,32 +34,21 @@ _REPEATED = [f.name for f in _STORED if f.type == pa.string()]
 _TYPES = {pa.string(): "varchar", pa.int32(): "integer", pa.float32(): "float", pa.bool_(): "boolean"}
 
 
-@dataclass(frozen=True)
-class CompletionRow:
-    """One completion of the table; the text is fetched by `texts`. `fooled` and `disagreement`: docs/view.md."""
+@dataclass(kw_only=True)
+class CompletionRow(Solution):
+    """One completion of the table. `text` is empty until it is fetched by `texts`. `fooled`, `disagreement`: docs/view.md.
+
+    copies: how many completions with this text, by the same writer of the same problem, stand behind the row.
+    """
 
     run: str
     place: str
     live: bool
     file: int
     row: int
-    arm: str
-    round: int
-    phase: str
-    split: str
-    step: int
-    problem_id: str
-    sample: int
-    role: str
-    verdict: str
-    score: float | None
-    reward: float | None
-    prompt_tokens: int
-    completion_tokens: int
-    truncated: bool
-    logprob_gap: float | None
     fooled: float | None
     disagreement: float | None
+    copies: int = 1
 
     @property
     def key(self) -> CompletionKey:
@@ -69,7 +58,9 @@ class CompletionRow:
         )
 
 
-_COLUMNS = ", ".join(CompletionRow.__dataclass_fields__)
+_COLUMNS = [f.name for f in fields(CompletionRow) if f.name not in ("text", "copies")]
+_SAME_TEXT = ["run", "arm", "round", "role", "problem_id", "verdict", "text"]
+"""What completions have in common of which one is shown with their number."""
 
 
 class CompletionIndex:
@@ -86,7 +77,7 @@ class CompletionIndex:
         columns = ", ".join(f"{f.name} {_TYPES[f.type]}" for f in _STORED)
         self._database.execute(
             f"create table completions (run varchar, place varchar, live boolean, turn integer, file integer, row integer, {columns}, "
-            "fooled float, disagreement float)"
+            "same_text ubigint, fooled float, disagreement float)"
         )
         self._known: dict[Path, tuple[int, CompletionFile]] = {}
         self._numbers = 0
@@ -94,6 +85,7 @@ class CompletionIndex:
         self._refreshing, self._searching = threading.Lock(), threading.Lock()
         self._looked = 0.0
         self._cube = lru_cache(maxsize=64)(self._count)
+        self._different = lru_cache(maxsize=64)(self._count_different)
 
     # ---- following the folders ------------------------------------------------------------------
 
@@ -127,7 +119,7 @@ class CompletionIndex:
     def _add(self, files: Sequence[tuple[str, CompletionFile]]) -> None:
         for run, file in files:
             try:
-                table = pq.read_table(file.path, schema=_STORED, read_dictionary=_REPEATED)
+                table = pq.read_table(file.path, schema=SCHEMA, read_dictionary=_REPEATED)
             except (OSError, pa.ArrowException) as error:
                 if file.path.exists() and not file.live:  # a step may still be on its way to the disk
                     self.notes[file.path] = " ".join(str(error).split())[:120]
@@ -140,9 +132,11 @@ class CompletionIndex:
                     "incoming", incoming.append_column("number", pa.array(np.arange(len(table)), pa.int32()))
                 )
                 names = ", ".join(_STORED.names)
+                same = ", ".join(name if name != "run" else "?" for name in _SAME_TEXT)
                 cursor.execute(
-                    f"insert into completions select ?, ?, ?, ?, ?, number, {names}, fooled, null from incoming",
-                    [run, file.place, file.live, file.turn, self._numbers],
+                    f"insert into completions select ?, ?, ?, ?, ?, number, {names}, "
+                    f"hash({same}), fooled, null from incoming",
+                    [run, file.place, file.live, file.turn, self._numbers, run],
                 )
             self._known[file.path] = self._numbers, file
             self.version += 1
@@ -160,9 +154,24 @@ class CompletionIndex:
     # ---- asking ---------------------------------------------------------------------------------
 
     def page(self, asked: CompletionFilter, first: int, count: int) -> list[CompletionRow]:
-        """`count` rows from the one numbered `first` (from 0), in the order asked for."""
-        order = f"order by {SORTS[asked.sort]} limit ? offset ?"
-        return self._rows(where(asked), order, count, first, source=self._source(asked))
+        """`count` rows from the one numbered `first` (from 0), in the order asked for; in `GROUPED` ones a text once."""
+        made, source = where(asked), self._source(asked)
+        if asked.sort not in GROUPED:
+            return self._rows(made, f"order by {SORTS[asked.sort]} limit ? offset ?", count, first, source=source)
+        sql = f"select same_text, count(*) from {source} where {made} group by same_text order by {GROUPED[asked.sort]}"
+        with self._database.cursor() as cursor:
+            found = cursor.execute(f"{sql} limit ? offset ?", [*made.values, count, first]).fetchall()
+        copies = dict(found)
+        if not copies:
+            return []
+        made.add(f"same_text in ({', '.join('?' * len(copies))})", *copies)
+        one = f"qualify row_number() over (partition by same_text order by {SORTS[asked.sort]}) = 1"
+        rows = self._rows(made, f"{one} order by list_position(?, same_text)", list(copies), source=source)
+        return [replace(row, copies=number) for row, number in zip(rows, copies.values(), strict=True)]
+
+    def distinct(self, asked: CompletionFilter) -> int:
+        """How many texts are asked for, each counted once for its writer and problem."""
+        return self._different(self.version, asked.unordered)
 
     def counts(self, asked: CompletionFilter) -> tuple[int, dict[str, dict[Any, int]]]:
         """How many completions are asked for; and by facet, how many each of its values has under the other facets."""
@@ -253,8 +262,9 @@ class CompletionIndex:
 
     def _rows(self, made: Where, rest: str, *values: Any, source: str = "completions") -> list[CompletionRow]:
         with self._database.cursor() as cursor:
-            sql = f"select {_COLUMNS} from {source} where {made} {rest}"
-            return [CompletionRow(*found) for found in cursor.execute(sql, [*made.values, *values]).fetchall()]
+            sql = f"select {', '.join(_COLUMNS)} from {source} where {made} {rest}"
+            found = cursor.execute(sql, [*made.values, *values]).fetchall()
+        return [CompletionRow(**dict(zip(_COLUMNS, row, strict=True)), text="") for row in found]
 
     def _source(self, asked: CompletionFilter) -> str:
         return f"completions semi join {self._search(asked.text)} using (file, row)" if asked.text else "completions"
@@ -264,6 +274,12 @@ class CompletionIndex:
         with self._database.cursor() as cursor:
             sql = f"select {names}, count(*) from {source} where {made} group by {names}"
             return cursor.execute(sql, made.values).fetchall()
+
+    def _count_different(self, version: int, asked: CompletionFilter) -> int:
+        made, source = where(asked), self._source(asked)
+        with self._database.cursor() as cursor:
+            sql = f"select count(distinct same_text) from {source} where {made}"
+            return int(cursor.execute(sql, made.values).fetchall()[0][0])
 
     def _search(self, text: str) -> str:
         """The name of a table of the rows (file, row) whose text or question holds `text`, kept for the next pages."""

@@ -20,29 +20,12 @@ LEARNS = {"verifier": "verifier", "judge": "held_out_judge"}
 """Who learns from a part's problems: a kind of judge has seen such a problem, with its answer."""
 
 
-@dataclass(frozen=True)
-class Brief:
-    """A completion in a list. `writer`: "round 2 sneaky"; `read`: (judge, share of its stored scores that are lower)."""
+@dataclass(kw_only=True)
+class Brief(CompletionRow):
+    """A completion in a list, with the beginning of its text. `writer`: "round 2 sneaky"."""
 
     id: str
-    run: str
     writer: str
-    arm: str
-    round: int
-    phase: str
-    split: str
-    step: int
-    problem_id: str
-    sample: int
-    role: str
-    verdict: str
-    score: float | None
-    reward: float | None
-    tokens: int
-    live: bool
-    fooled: float | None
-    disagreement: float | None
-    snippet: str
 
 
 @dataclass(frozen=True)
@@ -160,27 +143,8 @@ def writer(arm: str, round_index: int, role: str) -> str:
 
 def _brief(row: CompletionRow, text: str) -> Brief:
     short = text if len(text) <= SNIPPET else text[:SNIPPET] + "…"
-    return Brief(
-        id=str(row.key),
-        run=row.run,
-        writer=printable(writer(row.arm, row.round, row.role)),
-        arm=row.arm,
-        round=row.round,
-        phase=row.phase,
-        split=row.split,
-        step=row.step,
-        problem_id=row.problem_id,
-        sample=row.sample,
-        role=row.role,
-        verdict=row.verdict,
-        score=row.score,
-        reward=row.reward,
-        tokens=row.completion_tokens,
-        live=row.live,
-        fooled=row.fooled,
-        disagreement=row.disagreement,
-        snippet=printable(short),
-    )
+    shown = {"text": printable(short), "writer": printable(writer(row.arm, row.round, row.role))}
+    return Brief(**{**vars(row), **shown}, id=str(row.key))
 
 
 def _judge_row(readings: VerifierReadings, judge: Judge, row: CompletionRow, text: str) -> JudgeRow:

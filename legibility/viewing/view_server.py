@@ -30,7 +30,7 @@ from legibility.errors import UserError
 from legibility.game.condition import Judge
 from legibility.local_server import accepted_hosts, listener, own_url
 from legibility.printable import printable
-from legibility.viewing.completion_filter import FACETS, CompletionFilter, Values
+from legibility.viewing.completion_filter import FACETS, GROUPED, CompletionFilter, Values
 from legibility.viewing.completion_key import CompletionKey
 from legibility.viewing.curves import curves, metric_names
 from legibility.viewing.item_page import briefs, read_item, view_item
@@ -118,12 +118,14 @@ def application(shelf: Shelf, hosts: list[str] | None = None) -> Starlette:
             shelf.fill_disagreement()
             version = index.version
         total, facets = index.counts(query)
+        texts = index.distinct(query) if query.sort in GROUPED else None
         rows = index.page(query, (query.page - 1) * PAGE, PAGE)
         return {
             "version": version,
             "total": total,
+            "texts": texts,
             "page": query.page,
-            "pages": max(1, math.ceil(total / PAGE)),
+            "pages": max(1, math.ceil((total if texts is None else texts) / PAGE)),
             "rows": [asdict(row) for row in briefs(index, rows)],
             "facets": {name: [[value, count] for value, count in facets[name].items()] for name in FACETS},
         }

@@ -45,11 +45,31 @@ def test_fooled_is_the_share_of_correct_texts_that_score_lower(tmp_path):
 def test_orders(tmp_path):
     index = index_of(small_run(tmp_path / "run"))
     scores = [r.score for r in every(index, sort="score_high")]
-    assert scores[:28] == sorted(scores[:28], reverse=True) and scores[28:] == [None] * 6  # base text has no score
+    scored = [s for s in scores if s is not None]
+    assert scored == sorted(scored, reverse=True) and scores[len(scored) :] == [None] * 6  # base text has no score
     newest, oldest = every(index), every(index, sort="oldest")
     assert newest[0].phase == "collection" and [r.step for r in newest[12:28]] == [2] * 8 + [1] * 8
     assert oldest[0].phase == "base" and newest[-1].phase == "base"
     assert index.page(CompletionFilter(sort="oldest"), 30, 10) == oldest[30:]
+
+
+def test_a_repeated_text_stands_once_in_an_order_by_what_it_got(tmp_path):
+    """Seven of one text by one writer of one problem; the same text of another problem and of another role is another."""
+    run = new_run(tmp_path / "run")
+    rows = [solution(1, "incorrect", text="the same", sample=s, score=3.0) for s in range(7)]
+    rows += [solution(2, "incorrect", text="the same", score=2.0), solution(1, "correct", text="right", score=1.0)]
+    rows += [solution(1, "incorrect", text="the same", role="sneaky", score=0.0)]
+    finish(run, "base", rows)
+    index = index_of(run)
+    for sort in ("score_high", "fooled", "reward_high", "longest"):
+        found = every(index, sort=sort)
+        assert sorted(row.copies for row in found) == [1, 1, 1, 7], sort
+        assert index.distinct(CompletionFilter(sort=sort)) == 4
+    assert [row.copies for row in every(index, sort="score_high")] == [7, 1, 1, 1]
+    assert [row.copies for row in every(index, sort="score_low")] == [1, 1, 1, 7]
+    asked = CompletionFilter(sort="score_high", text="same")
+    assert [row.score for row in index.page(asked, 1, 1)] == [2.0] and index.distinct(asked) == 3
+    assert len(every(index)) == 10 and {row.copies for row in every(index)} == {1}  # in the order of the game all stand
 
 
 def test_search_finds_texts_and_questions_whatever_their_case(tmp_path):

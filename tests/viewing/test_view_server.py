@@ -23,9 +23,7 @@ def test_a_completion_with_all_that_is_known_of_it(tmp_path):
         status, found = get(url, "completions", role="sneaky", phase="collection", sort="fooled")
         assert status == 200 and found["total"] == 6 and found["pages"] == 1
         first = found["rows"][0]
-        assert (
-            first["writer"] == "round 0 sneaky" and first["fooled"] == 1.0 and first["snippet"].startswith("5 + 4 = 10")
-        )
+        assert first["writer"] == "round 0 sneaky" and first["fooled"] == 1.0 and first["text"].startswith("5 + 4 = 10")
         status, item = get(url, "item", id=first["id"])
         assert status == 200 and item["question"].startswith("Tom has 5") and item["answer"] == "9"
         assert [line["mark"] for line in item["lines"]] == ["✗", ""] and item["lines"][0][
@@ -113,9 +111,9 @@ def test_odd_text_arrives_as_text(tmp_path, text):
         pytest.skip("cannot be stored")
     with viewing(run) as url:
         row = get(url, "completions")[1]["rows"][0]
-        assert not set("\x00\x1b\u202e") & set(row["snippet"])
+        assert not set("\x00\x1b\u202e") & set(row["text"])
         item = get(url, "item", id=row["id"])[1]
-        assert "".join(p["text"] for line in item["lines"] for p in line["pieces"]) == row["snippet"]
+        assert "".join(p["text"] for line in item["lines"] for p in line["pieces"]) == row["text"]
 
 
 def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
@@ -138,6 +136,7 @@ def test_a_million_completions_stay_quick(tmp_path):
             {"role": "sneaky", "verdict": "incorrect"},
             {"step_from": 10, "step_to": 12, "sort": "score_low"},
             {"sort": "fooled"},
+            {"sort": "score_high", "page": 300},
             {"page": 15_000},
             {"text": "999 + 7"},
         ):

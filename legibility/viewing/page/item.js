@@ -38,7 +38,7 @@ export const open = async (id, onOpen, onProblem) => {
     ["run", brief.run], ["drawn for", PHASES[brief.phase] ?? brief.phase], ["split", brief.split], ["step", brief.step], ["sample", brief.sample],
     ["score", decimal(brief.score, 3)], ["higher than", found.below === null ? null : `${percent(found.below)} of its phase`],
     ["fooled", brief.fooled === null ? null : percent(brief.fooled)], ["disagreement", brief.disagreement === null ? null : percent(brief.disagreement)],
-    ["reward", brief.reward === null ? null : decimal(brief.reward, 3)], ["tokens", `${brief.tokens}${found.truncated ? ", cut off" : ""}`],
+    ["reward", brief.reward === null ? null : decimal(brief.reward, 3)], ["tokens", `${brief.completion_tokens}${found.truncated ? ", cut off" : ""}`],
   ]) if (value !== null) facts.append(make("li", "", `${name} `, make("b", "", String(value))));
 
   const problem = make("button", "", "All of this problem");
@@ -150,7 +150,7 @@ export const readNumber = (number) => {
 const neighbours = (rows, onOpen) => {
   if (!rows.length) return make("p", "muted", "None.");
   return make("ol", "others", "", ...rows.map((row) => {
-    const link = make("a", "", "", mark(row.verdict), make("span", "text", oneLine(row.snippet)), make("span", "figure", row.score === null ? "" : decimal(row.score)));
+    const link = make("a", "", "", mark(row.verdict), make("span", "text", oneLine(row.text)), make("span", "figure", row.score === null ? "" : decimal(row.score)));
     link.href = address(row.id);
     link.title = place(row);
     link.addEventListener("click", (event) => {
@@ -166,7 +166,7 @@ const elsewhere = (groups, onOpen) => {
   if (!groups.length) return make("p", "muted", "Nowhere.");
   return make("div", "", "", ...groups.map((group) => {
     const head = make("span", "others-head", "", make("span", known(group.rows[0].role, ["helpful", "sneaky", "base"]), group.writer), ` · ${PHASES[group.phase] ?? group.phase} `);
-    const summary = make("summary", "", "", head, make("span", "muted number", `${count(group.correct)} of ${count(group.total)} correct `), make("span", "text first", oneLine(group.rows[0].snippet)));
+    const summary = make("summary", "", "", head, make("span", "muted number", `${count(group.correct)} of ${count(group.total)} correct `), make("span", "text first", oneLine(group.rows[0].text)));
     const rest = group.total - group.rows.length;
     return make("details", "group", "", summary, neighbours(group.rows, onOpen), ...(rest ? [make("p", "muted", `and ${count(rest)} more`)] : []));
   }));

@@ -35,7 +35,7 @@ export const load = async () => {
   if (state.page > found.pages) { state.page = found.pages; return load(); }
   version = found.version;
   rows = found.rows;
-  $("total").textContent = `${count(found.total)} completion${found.total === 1 ? "" : "s"}`;
+  $("total").textContent = `${count(found.total)} completion${found.total === 1 ? "" : "s"}${found.texts === null || found.texts === found.total ? "" : `, ${count(found.texts)} texts`}`;
   $("page").textContent = `${count(found.page)} / ${count(found.pages)}`;
   $("previous").disabled = found.page <= 1;
   $("next").disabled = found.page >= found.pages;
@@ -93,9 +93,14 @@ const rowLink = (row) => {
   if (row.fooled !== null && (state.sort === "fooled" || row.fooled >= 0.9)) head.append(make("span", "figure incorrect", `fooled ${percent(row.fooled)}`));
   if (state.sort === "disagreement") head.append(make("span", "figure", `disagree ${percent(row.disagreement)}`));
   if (state.sort.startsWith("reward")) head.append(make("span", "figure", `reward ${decimal(row.reward)}`));
-  if (state.sort === "longest") head.append(make("span", "figure", `${row.tokens} tokens`));
+  if (state.sort === "longest") head.append(make("span", "figure", `${row.completion_tokens} tokens`));
+  if (row.copies > 1) {
+    const copies = make("span", "figure", `×${count(row.copies)}`);
+    copies.title = `${count(row.copies)} completions with this text, by the same writer of the same problem`;
+    head.append(copies);
+  }
   head.append(make("span", "figure", row.score === null ? "no score" : `score ${decimal(row.score)}`));
-  link.append(head, make("div", "snippet", oneLine(row.snippet)));
+  link.append(head, make("div", "snippet", oneLine(row.text)));
   return link;
 };
 
