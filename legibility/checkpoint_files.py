@@ -202,7 +202,7 @@ def _flush(path: Path) -> None:
 def trained_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What training changes, by name: the weights with gradients and the optimizer's state of each.
 
-    They are the tensors themselves, not copies. An optimizer that has not made a step gets the state of one that begins.
+    They are the tensors themselves, not copies. The optimizer may be one of a part of the model; one that has not made a step gets the state of one that begins.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not optimizer.state:
@@ -211,7 +211,7 @@ def trained_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
         get_optimizer_state_dict(model, optimizer)  # which makes a step of learning rate 0
     found = {f"weights.{name}": p.detach() for name, p in trained}
     for name, p in trained:
-        found |= {f"{key}.{name}": value for key, value in optimizer.state[p].items()}
+        found |= {f"{key}.{name}": value for key, value in optimizer.state.get(p, {}).items()}
     return found
 
 

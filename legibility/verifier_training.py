@@ -12,12 +12,14 @@ to be maximised. Cross-entropy of sigmoid(V) on the verdict is the option the pa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from legibility.checkpoints import Checkpoints, Restored
 from legibility.config import VerifierSettings
 from legibility.divergence import refuse_divergence
 from legibility.models.score_heads import LikelihoodHead
@@ -25,6 +27,7 @@ from legibility.models.verifier import Verifier
 from legibility.models.verifier_text import EncodedText
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
+from legibility.verifier_course import Moment, VerifierCourse, VerifierSoFar
 
 DIVERGED = "lower verifier.learning_rate (the held-out judge's is game.held_out_judge_learning_rate, where it is set)"
 
@@ -62,17 +65,22 @@ def train_verifier(
     rng: np.random.Generator,
     on_update: Callable[[int, dict[str, float]], None] | None = None,
     team: Team | None = None,
+    checkpoints: Checkpoints | None = None,
+    found: Restored[VerifierSoFar] | None = None,
 ) -> dict[str, float]:
     """Train in place for `settings.updates` steps of `settings.batch_problems` problems.
 
     A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
     similar length share a step. Calls `on_update(step, metrics)` now and then. A `team` that has the
     verifier shares each step's problems. The members of an ensemble are trained one after another, from random
-    numbers of their own, and their steps are numbered on. Raises ValueError without items, UserError for a loss or
+    numbers of their own, and their steps are numbered on. With `checkpoints` the training is saved now and then, and
+    goes on from the one `found`. Raises ValueError without items, UserError for a loss or
     weights that are no finite numbers. Returns mean metrics of the last tenth (of every member).
     """
     team = team_of(team, verifier)
-    return team.run(_train_members, team, verifier, items, settings, rng, here={"on_update": on_update})[0]
+    resumable = checkpoints is not None and checkpoints.every is not None
+    here = {"on_update": on_update, "checkpoints": checkpoints}
+    return team.run(_train_members, team, verifier, items, settings, rng, found, resumable, here=here)[0]
 
 
 def _train_members(
@@ -81,20 +89,29 @@ def _train_members(
     items: Sequence[LabelledSolution],
     settings: VerifierSettings,
     rng: np.random.Generator,
+    found: Restored[VerifierSoFar] | None,
+    resumable: bool,
     on_update: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, float]:
     """`train_verifier` in one process of a team."""
     members = verifier.members
     streams = [rng, *rng.spawn(len(members) - 1)]
-    final = []
-    for k, (member, own) in enumerate(zip(members, streams, strict=True)):
+    course = VerifierCourse(verifier, team, checkpoints if resumable else None, resumable)
+    now = Moment() if found is None else Moment.of(found.state)
+    with nullcontext() if checkpoints is None else checkpoints.during(course.so_far):
+        for k, (member, own) in enumerate(zip(members, streams, strict=True)):
+            if k < now.member:
+                continue
 
-        def numbered(step: int, metrics: dict[str, float], done: int = k * settings.updates) -> None:
-            if on_update is not None:
-                on_update(done + step, metrics)
+            def numbered(step: int, metrics: dict[str, float], done: int = k * settings.updates) -> None:
+                if on_update is not None:
+                    on_update(done + step, metrics)
 
-        final.append(_train_share(team, member, items, settings, own, numbered))
-    return _mean(final)
+            tensors = found.tensors if found is not None and k == found.state.member else None
+            final = _train_share(team, member, items, settings, own, course, now, tensors, numbered)
+            now = Moment(member=k + 1, final=(*now.final, final))
+    return _mean(now.final)
 
 
 def _train_share(
@@ -103,9 +120,12 @@ def _train_share(
     items: Sequence[LabelledSolution],
     settings: VerifierSettings,
     rng: np.random.Generator,
-    on_update: Callable[[int, dict[str, float]], None] | None = None,
+    course: VerifierCourse,
+    now: Moment,
+    tensors: Mapping[str, torch.Tensor] | None,
+    on_update: Callable[[int, dict[str, float]], None],
 ) -> dict[str, float]:
-    """One member's training in one process of a team."""
+    """One member's training in one process of a team, from the moment it has come to, with the `tensors` it had then."""
     if not items:
         raise ValueError("no labelled solutions to train on")
     by_problem: dict[str, list[int]] = {}
@@ -120,41 +140,49 @@ def _train_share(
         optimizer, settings.learning_rate, total_steps=settings.updates + 1, pct_start=0.1
     )
     verifier.model.train()
-    history: list[dict[str, float]] = []
+    averaged = max(1, settings.updates // 10)
     batches = _batches(by_problem, encoded, settings.batch_problems, rng)
     with torch.random.fork_rng():  # dropout draws from the global generator
         torch.manual_seed(int(rng.spawn(1)[0].integers(2**62)) + team.rank)
+        if tensors is not None:
+            course.go_on_from(tensors, optimizer)
         for step in range(1, settings.updates + 1):
             problems = next(batches)
-            chosen = [i for p in problems for i in by_problem[p]]
-            owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
-            correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-            groups = [[encoded[i] for i in by_problem[p]] for p in problems]
-            teach = correct.tolist() if settings.lm_weight else None
-            if step == 1 and isinstance(verifier.head, LikelihoodHead):
-                with torch.no_grad():
-                    verifier.head.centre(_read(team, verifier, groups, None)[0])
-            scores, surprisal = _read(team, verifier, groups, teach)
-            if settings.loss == "pairwise":
-                loss = pairwise_loss(scores, correct, owner, settings.l2)
-            else:
-                loss = cross_entropy_loss(scores, correct, settings.l2)
-            if surprisal is not None:
-                loss = loss + settings.lm_weight * surprisal
-            optimizer.zero_grad(set_to_none=True)
-            if loss.requires_grad:  # not where a team has more processes than this step has problems
-                loss.backward()
-            team.add_gradients(parameters)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
-            history.append(_metrics(loss, scores.detach(), correct, owner))
-            last = parameters if step == settings.updates else []
-            refuse_divergence(f"verifier training, step {step}", {"the loss": history[-1]["loss"]}, DIVERGED, last)
-            if on_update is not None and (step % 25 == 0 or step == settings.updates):
-                on_update(step, _mean(history[-25:]))
+            if step <= now.step:  # made in another session
+                schedule.step()
+                continue
+            with course.whole_step(now.member * settings.updates + step):
+                chosen = [i for p in problems for i in by_problem[p]]
+                owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
+                correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
+                groups = [[encoded[i] for i in by_problem[p]] for p in problems]
+                teach = correct.tolist() if settings.lm_weight else None
+                if step == 1 and isinstance(verifier.head, LikelihoodHead):
+                    with torch.no_grad():
+                        verifier.head.centre(_read(team, verifier, groups, None)[0])
+                scores, surprisal = _read(team, verifier, groups, teach)
+                if settings.loss == "pairwise":
+                    loss = pairwise_loss(scores, correct, owner, settings.l2)
+                else:
+                    loss = cross_entropy_loss(scores, correct, settings.l2)
+                if surprisal is not None:
+                    loss = loss + settings.lm_weight * surprisal
+                optimizer.zero_grad(set_to_none=True)
+                if loss.requires_grad:  # not where a team has more processes than this step has problems
+                    loss.backward()
+                team.add_gradients(parameters)
+                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                optimizer.step()
+                schedule.step()
+                metrics = _metrics(loss, scores.detach(), correct, owner)
+                last = parameters if step == settings.updates else []
+                refuse_divergence(f"verifier training, step {step}", {"the loss": metrics["loss"]}, DIVERGED, last)
+                now = replace(now, step=step, history=(*now.history, metrics)[-max(25, averaged) :])
+                if step % 25 == 0 or step == settings.updates:
+                    on_update(step, _mean(now.history[-25:]))
+                course.end_step(now, optimizer)
     verifier.model.eval()
-    return _mean(history[-max(1, settings.updates // 10) :])
+    return _mean(now.history[-averaged:])
 
 
 def _read(

@@ -14,8 +14,9 @@ import typer
 from generated.pages import settle
 from pydantic import BaseModel, RootModel
 
+from legibility import checkpoint_files, verifier_course
 from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
-from legibility.game import human_record, run_records
+from legibility.game import human_record, phase_checkpoints, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble
 from legibility.settings import models_in
@@ -45,6 +46,9 @@ FILES: dict[str, list[File]] = {
         File("rounds/NN/verifier/ensemble.json", verifier_ensemble.EnsembleRecord),
         File("rounds/NN/prover/training.json", run_records.ProverTraining),
         File("warm_start/metrics.json", run_records.WarmStartMetrics),
+        File("….tmp/.checkpoints.tmp/…/checkpoint.json", checkpoint_files.CheckpointRecord),
+        File("….tmp/.checkpoints.tmp/…/state.json of a prover", phase_checkpoints.ProverSoFar),
+        File("….tmp/.checkpoints.tmp/…/state.json of a verifier", verifier_course.VerifierSoFar),
         File("evaluation/attacks/…/training.json", run_records.AttackTraining),
         File("evaluation/arms/correctness_short/training.json", run_records.LengthPenalisedTraining),
         File("evaluation/matrix.json", schema.Matrix),

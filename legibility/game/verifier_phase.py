@@ -19,6 +19,7 @@ from legibility.game.condition import BASE_ROLE, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.discrimination import discrimination, same_style
 from legibility.game.mixture import BASE, build_mixture, component
+from legibility.game.phase_checkpoints import phase_checkpoints
 from legibility.game.phases import METRICS_LOG, round_verifier
 from legibility.game.run_records import TRAINING, Discrimination, LastUpdates, VerifierTraining
 from legibility.game.solutions import round_solutions
@@ -29,6 +30,7 @@ from legibility.problems.splits import Part
 from legibility.prompts import ROLES
 from legibility.randomness import derive_seed, stream
 from legibility.stored import write_stored
+from legibility.verifier_course import VerifierSoFar
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 
@@ -126,6 +128,10 @@ def _train(
     repeated = f", {mixture.repeated} of them repeated" if mixture.repeated else ""
     game.progress.phase(title, settings.updates * settings.ensemble, f"{len(mixture.items)} texts{repeated}")
     with game.run.phase(phase) as work:
+        checkpoints = phase_checkpoints(game, phase, work)
+        found = checkpoints.restore(VerifierSoFar)
+        if found is not None:
+            game.progress.resumed(found.step + 1)
         verifier = load_verifier(
             settings,
             game.device,
@@ -137,15 +143,16 @@ def _train(
         parameters = verifier.parameter_count()
         with (
             game.team.together(verifier, gradients=parameters),
-            open(work / METRICS_LOG, "w", buffering=1, encoding="utf-8") as log,
+            open(work / METRICS_LOG, "a", buffering=1, encoding="utf-8") as log,
         ):
 
             def on_update(step: int, metrics: dict[str, float]) -> None:
                 log.write(json.dumps({"step": step, **{k: number(v) for k, v in metrics.items()}}) + "\n")
                 game.progress.step(step, metrics)
 
+            rng = stream(seed, "batches", *purpose)
             final = train_verifier(
-                verifier, mixture.items, settings, stream(seed, "batches", *purpose), on_update, game.team
+                verifier, mixture.items, settings, rng, on_update, game.team, checkpoints=checkpoints, found=found
             )
             held_out = {VerifierTraining.key(None): _valid(base_solutions(game), "test", (BASE_ROLE,))}
             for past in past_rounds:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from legibility import checkpoint_files, ppo
+from legibility import checkpoint_files, ppo, verifier_training
 from legibility.checkpoint_files import CHECKPOINTS, RECORD, found_checkpoints, newest_step
 from legibility.config_file import load_config
 from legibility.errors import Interrupted, UserError
@@ -111,6 +111,34 @@ def test_a_stopped_prover_phase_comes_out_the_same(play, stop_at, tmp_path, kind
     assert (run / "rounds/00/solutions.parquet").read_bytes() == (
         reference.path / "rounds/00/solutions.parquet"
     ).read_bytes()
+
+
+VERIFIERS = {
+    "one process": [],
+    "an ensemble": ["verifier.ensemble=2"],
+    "a likelihood": ["verifier.score=likelihood", "verifier.lm_weight=0.1"],
+    "two workers": ["compute.workers=2"],
+    "dropout": ["verifier.model={encoder}"],
+    "dropout in two workers": ["verifier.model={encoder}", "compute.workers=2"],
+}
+
+
+@pytest.mark.parametrize("kind", VERIFIERS)
+def test_a_stopped_verifier_phase_comes_out_the_same(play, stop_at, tiny_bert_dir, tmp_path, kind):
+    """Stopped at step 29 of 40, after a checkpoint of step 28; of an ensemble at the same step of its second member too."""
+    settings = [s.format(encoder=tiny_bert_dir) for s in VERIFIERS[kind]]
+    settings += ["verifier.updates=40", "ppo.steps=1"]
+    members = 2 if kind == "an ensemble" else 1
+    reference = play(tmp_path / "reference", *settings, "compute.checkpoint_every=null").folder("rounds/00/verifier")
+    run, work = tmp_path / "run", tmp_path / "run/rounds/00/.verifier.tmp"
+    for member in range(members):
+        stop_at(verifier_training, "_metrics", 29 if member == 0 else 12 + 29, interrupted)
+        with pytest.raises(Interrupted) as stopped:
+            play(run, *settings, "compute.checkpoint_every=14")
+        assert stopped.value.step == newest_step(work) == 40 * member + 28 - (12 if member else 0) % 14
+    play(run, *settings)
+    assert content(run / "rounds/00/verifier") == content(reference)
+    assert b'"step": 25' in (reference / "metrics.jsonl").read_bytes() and not list(run.rglob(CHECKPOINTS))
 
 
 # ---------------------------------------------------------------- signals and kills
