@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import PercentFormatter
 
 from legibility.files import write_atomic
@@ -107,7 +108,7 @@ def _rows(results: StudyResults, theme: Theme, panels: list[tuple[str, str, str]
     everyone = results.without_exclusion
     conditions = results.conditions or (everyone.conditions if everyone else [])  # with all excluded the page says so
     with themed(theme):
-        figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(conditions)), layout="constrained")
+        figure = Figure(figsize=(7.2, 1.3 + 0.36 * len(conditions)), layout=ConstrainedLayoutEngine(wspace=0.08))
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for ax, (name, title, marker) in zip(axes, panels, strict=True):
             ax.grid(True, axis="x")

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from legibility.judging.results import by_name
+from legibility.judging.results import by_name, errors_figure
 from legibility.judging.results_schema import StudyResults
 from legibility.stored import read_stored
 from tests.browser import Browser
@@ -73,3 +73,14 @@ def test_the_page_names_judges_for_people(study):
     assert legibility("analyze", study.path).code == 0
     page = (study.path / "analysis/results.html").read_text()
     assert "<td>held-out judge</td>" in page and "<td>verifier 0</td>" in page and "held_out_judge" not in page
+
+
+def test_tick_labels_of_neighbouring_panels_keep_apart(study):
+    pretend_people(study)
+    assert legibility("analyze", study.path).code == 0
+    results = read_stored(study.path / "analysis/results.json", StudyResults, fix="-")
+    figure = errors_figure(results)
+    figure.canvas.draw()
+    left, right = (ax.get_xticklabels() for ax in figure.axes)
+    last, first = left[-1].get_window_extent(), right[0].get_window_extent()
+    assert (first.x0 - last.x1) / figure.dpi > 0.25  # inches
