@@ -120,6 +120,52 @@ def _newer(page: Path, source: Path) -> bool:
 
 
 @app.command()
+def plan(
+    config: Annotated[
+        Path, typer.Argument(help="A shipped config by name, or a YAML file of settings.", autocompletion=_config_names)
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings to change, as section.key=value.")] = None,
+    gpus: Annotated[int, typer.Option(help="Ranks that share the game, a GPU (or CPU) each.", min=1)] = 1,
+    gpu: Annotated[str, typer.Option(help="Kind of GPU: h100, a100, l4, … (a wrong name lists them).")] = "h100",
+    cpu: Annotated[bool, typer.Option("--cpu", help="This machine's processor, measured now, instead.")] = False,
+    utilization: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the device's matrix-product rate that is reached (default: the device's).", min=0.001, max=1
+        ),
+    ] = None,
+    prompt_tokens: Annotated[
+        float | None, typer.Option(help="Tokens of a prompt, on average (default: by its characters).", min=1)
+    ] = None,
+    answer_tokens: Annotated[
+        float | None, typer.Option(help="Tokens of an answer, on average (default: half of what it may have).", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Memory of every rank and time of every phase, counted before anything is loaded; exit code 2 where it cannot fit."""
+    from legibility.planning.devices import gpu as known_gpu
+    from legibility.planning.devices import this_cpu
+    from legibility.planning.game_plan import check_fit, plan_game
+    from legibility.planning.plan_text import plan_text
+    from legibility.stored import stored_text
+
+    settings, base_dir = legibility.load_config(config, overrides or ()), find_config(config).base_dir
+    device = this_cpu(settings.compute.threads) if cpu else known_gpu(gpu)
+    made = plan_game(
+        settings,
+        str(config),
+        device,
+        ranks=gpus,
+        utilization=utilization,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
+        base_dir=base_dir,
+    )
+    typer.echo(stored_text(made) if as_json else plan_text(made), nl=not as_json)
+    check_fit(made, settings, device, base_dir)
+
+
+@app.command()
 def configs(
     name: Annotated[str | None, typer.Argument(help="Print this one's file.", autocompletion=_config_names)] = None,
 ) -> None:

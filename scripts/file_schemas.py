@@ -19,6 +19,7 @@ from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_
 from legibility.game import human_record, phase_checkpoints, run_records
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble
+from legibility.planning import game_plan
 from legibility.settings import models_in
 from legibility.weak_to_strong import cells, experiment_schema
 from legibility.weak_to_strong.analyses import game_teacher, generation, in_context
@@ -63,6 +64,7 @@ FILES: dict[str, list[File]] = {
         File("evaluation/hacking.json", schema.HackingFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
     ],
+    "A plan": [File("what legibility plan --json prints", game_plan.GamePlan)],
     "A comparison of runs": [
         File("compare.json of one group of settings", merged_seeds.Comparison),
         File("compare.json of several", groups.GroupComparison),

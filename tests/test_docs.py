@@ -29,7 +29,7 @@ PAGES = [*sorted(p for p in DOCS.glob("*.md") if p.name not in HISTORY), ROOT / 
 WRITTEN = [p for p in PAGES if p.name not in GENERATED]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "weak-to-strong"} | {
-    "export", "judge", "import", "analyze", "simulate-raters", "configs", "view", "new",
+    "export", "judge", "import", "analyze", "simulate-raters", "configs", "view", "new", "plan",
 }  # fmt: skip
 
 

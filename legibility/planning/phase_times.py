@@ -1,0 +1,249 @@
+"""Time of every phase of a game, for the work that one rank of several has."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from legibility.config import Config, VerifierSettings
+from legibility.game.collection import collection_sizes
+from legibility.game.condition import HELD_OUT_JUDGE
+from legibility.planning.amounts import GamePartSizes, Lengths
+from legibility.planning.devices import Device
+from legibility.planning.footprint import Models, reads_tokens, verifier_texts
+from legibility.planning.shapes import ModelShape
+from legibility.planning.work import Packed, Work, adam, backward, decode, forward, logprobs, seconds, width
+from legibility.rollouts.cache import group_width
+from legibility.stored import Stored
+
+READ_TOGETHER = 16  # texts of a problem that a verifier scores behind one prompt
+
+
+class PhaseTime(Stored):
+    """A phase, or a part of one (a name that begins with two spaces belongs to the phase above).
+
+    count: how often it comes; seconds: of all of them; products, traffic, starting: what the seconds go to, as shares.
+    """
+
+    phase: str
+    count: int
+    seconds: float
+    flops: float
+    products: float
+    traffic: float
+    starting: float
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Turns the work of a rank into time."""
+
+    device: Device
+    utilization: float
+    ranks: int
+
+    def record(self, phase: str, count: int, work: Work, dtype: str, sent: float = 0.0) -> PhaseTime:
+        """A phase of that work, `count` times; sent: bytes of gradients that all ranks add up in one of them."""
+        work = work.times(count)
+        parts = [
+            work.flops / (self.device.rate(dtype) * self.utilization),
+            work.traffic / (self.device.bandwidth * self.device.bandwidth_share),
+            work.calls * self.device.call_seconds,
+        ]
+        total = seconds(
+            work,
+            self.device.rate(dtype) * self.utilization,
+            self.device.bandwidth * self.device.bandwidth_share,
+            self.device.call_seconds,
+        )
+        # a ring sends every number twice but for one rank's part (Patarasuk & Yuan 2009)
+        sending = count * sent * 2 * (self.ranks - 1) / self.ranks / self.device.link
+        products, traffic, starting = (part / total if total else 0.0 for part in parts)
+        return PhaseTime(
+            phase=phase, count=count, seconds=total + sending, flops=work.flops, products=products, traffic=traffic, starting=starting
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What one rank of `ranks` has to do."""
+
+    config: Config
+    models: Models
+    lengths: Lengths
+    sizes: GamePartSizes
+    device: Device
+    ranks: int
+
+    def draw(self, prompts: float, samples: int) -> Work:
+        """Drawing `samples` completions of every prompt of all ranks'."""
+        mine, compute, shape = math.ceil(prompts / self.ranks), self.config.compute, self.models.prover
+        if compute.engine == "vllm":  # adapters are merged, and vLLM keeps as many rows as it has room for
+            shape, together = replace(shape, adapters=0), mine
+        else:
+            together = max(1, compute.rollout_batch // samples)
+        limit = self.config.sampling.max_new_tokens
+        chunk = min(together, mine)
+        one = decode(
+            shape,
+            rows=chunk * samples,
+            prompts=chunk,
+            prompt=self.lengths.prompt,
+            answer=self.lengths.answer,
+            steps=limit,  # of many rows one goes on to the end
+            dtype=self.config.prover.dtype,
+            shared=group_width(samples, limit) if self.device.is_cpu else 1,
+        )
+        return one.times(mine / chunk)
+
+    def judge_texts(self, shape: ModelShape, settings: VerifierSettings, texts: float, per_problem: float) -> Work:
+        """Scores of texts, behind the prompts they share."""
+        mine, together = texts / self.ranks, min(per_problem, READ_TOGETHER)
+        batch = min(self.config.compute.score_batch, mine)
+        read = self.lengths.answer if reads_tokens(settings) else 1
+        packed = Packed.of(batch / together, self.lengths.prompt_for_verifier, together, self.lengths.answer + 1, read)
+        work = forward(shape, packed, settings.dtype)
+        if reads_tokens(settings):
+            work += logprobs(shape, packed.chosen, settings.dtype, self._kind, train=False)
+        return work.times(mine / batch * settings.ensemble)
+
+    def score(self) -> Work:
+        """One step's reference log-probs, and the policy's and values where the sampler's do not stand for them."""
+        ppo, shape, dtype = self.config.ppo, self.models.prover, self.config.prover.dtype
+        groups = 2 * ppo.problems_per_step / self.ranks
+        packed = self._groups(min(max(1, ppo.micro_batch_size // ppo.samples_per_role), groups))
+        own = ppo.old_logprobs == "recomputed" or (ppo.old_logprobs == "auto" and dtype == "bfloat16")
+        own = own or self.config.compute.engine != "fast"
+        reference = replace(shape, adapters=0)
+        work = forward(reference, packed, dtype) + logprobs(reference, packed.chosen, dtype, self._kind, train=False)
+        if own:
+            work += forward(shape, packed, dtype) + logprobs(shape, packed.chosen, dtype, self._kind, train=False)
+        if ppo.critic == "separate":
+            work += forward(shape, packed, dtype)
+        return work.times(groups / packed.groups)
+
+    def update(self) -> Work:
+        """One step's epochs of minibatches."""
+        ppo, shape, dtype = self.config.ppo, self.models.prover, self.config.prover.dtype
+        groups = 2 * ppo.problems_per_step
+        per_minibatch = max(1, ppo.minibatch_size // ppo.samples_per_role)
+        mine = min(per_minibatch, groups) / self.ranks
+        packed = self._groups(min(max(1, ppo.micro_batch_size // ppo.samples_per_role), mine))
+        networks = 2 if ppo.critic == "separate" else 1
+        again = self.config.prover.gradient_checkpointing
+        work = (forward(shape, packed, dtype) + backward(shape, packed, dtype, recompute=again)).times(networks)
+        work += logprobs(shape, packed.chosen, dtype, self._kind, train=True)
+        stepped = adam(networks * shape.trained, self._trained_dtype, fused=True)
+        minibatches = math.ceil(groups / per_minibatch)
+        return (work.times(mine / packed.groups) + stepped).times(minibatches * ppo.epochs)
+
+    def teach(self, shape: ModelShape, settings: VerifierSettings) -> Work:
+        """Training a verifier."""
+        packed = verifier_texts(settings, self.lengths, settings.batch_problems / self.ranks, longest=False)
+        work = forward(shape, packed, settings.dtype) + backward(shape, packed, settings.dtype)
+        if reads_tokens(settings):
+            work += logprobs(shape, packed.chosen, settings.dtype, self._kind, train=True)
+        work += adam(shape.parameters, settings.dtype, fused=False)
+        return work.times(settings.updates * settings.ensemble)
+
+    def warm_start(self) -> Work:
+        """The warm start, which every rank but the first waits for."""
+        settings, shape = self.config.prover.warm_start, self.models.prover
+        packed = Packed.of(settings.batch_size, min(self.lengths.prompt, settings.max_length), 1, self.lengths.answer)
+        work = forward(shape, packed, "float32") + backward(shape, packed, "float32")
+        work += logprobs(shape, packed.chosen, "float32", self._kind, train=True)
+        return (work + adam(shape.trained, "float32", fused=False)).times(settings.steps)
+
+    @property
+    def gradient_bytes(self) -> float:
+        """Gradients that a PPO step adds up over all ranks."""
+        ppo, shape = self.config.ppo, self.models.prover
+        steps = ppo.epochs * math.ceil(2 * ppo.problems_per_step / max(1, ppo.minibatch_size // ppo.samples_per_role))
+        return steps * shape.trained * width(self._trained_dtype) * (2 if ppo.critic == "separate" else 1)
+
+    @property
+    def _trained_dtype(self) -> str:
+        return "float32" if self.models.prover.adapters else self.config.prover.dtype
+
+    @property
+    def _kind(self) -> str:
+        return "cpu" if self.device.is_cpu else "cuda"
+
+    def _groups(self, groups: float) -> Packed:
+        return Packed.of(groups, self.lengths.prompt, self.config.ppo.samples_per_role, self.lengths.answer)
+
+
+def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
+    """Every phase of the game in order, prover phases at the most steps that they may take."""
+    config, models, sizes = rank.config, rank.models, rank.sizes
+    ppo, game, dtype = config.ppo, config.game, config.prover.dtype
+    verifier, taught = config.verifier, config.verifier.dtype
+    rounds, samples = game.rounds, config.evaluation.samples
+    reported = sizes.validation + sizes.test
+    base = game.base_samples or max(verifier.solutions_per_problem, game.collection_samples)
+    completions = 2 * ppo.problems_per_step * ppo.samples_per_role
+    times = []
+    if config.prover.warm_start.steps:
+        times.append(clock.record("warm start", 1, rank.warm_start(), "float32"))
+    judged = sizes.judge if game.held_out_judge else 0
+    drawn = rank.draw(sizes.verifier + judged, base) + rank.draw(2 * reported, samples)
+    times.append(clock.record("base policy text", 1, drawn, dtype))
+
+    sent = verifier.updates * verifier.ensemble * models.verifier.parameters * width(taught)
+    times.append(clock.record("verifier training", rounds, rank.teach(models.verifier, verifier), taught, sent))
+
+    steps = rounds * ppo.steps
+    parts = [
+        clock.record("  sampling", steps, rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role), dtype),
+        clock.record(
+            "  verifier", steps, rank.judge_texts(models.verifier, verifier, completions, 2 * ppo.samples_per_role), taught
+        ),
+        clock.record("  scoring", steps, rank.score(), dtype),
+        clock.record("  update", steps, rank.update(), dtype, rank.gradient_bytes),
+    ]  # fmt: skip
+    times += [_sum("prover phase", rounds, parts), *parts]
+
+    collected = [
+        sum((rank.draw(sizes.verifier, n) for n in collection_sizes(config, index).values()), Work())
+        for index in range(rounds)
+    ]
+    reports = rank.draw(2 * reported, samples)
+    read = rank.judge_texts(models.verifier, verifier, 2 * reported * samples, 2 * samples)
+    parts = [
+        clock.record("  sampling", rounds, sum(collected, Work()).times(1 / rounds) + reports, dtype),
+        clock.record("  verifier", rounds, read, taught),
+    ]
+    times += [_sum("collection", rounds, parts), *parts]
+    if game.correctness_arm:
+        step = rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role) + rank.score() + rank.update()
+        parts = [
+            clock.record("  prover", ppo.steps, step, dtype, rank.gradient_bytes),
+            clock.record("  collection", 1, rank.draw(reported, samples), dtype),
+            clock.record(
+                "  verifier", 1, rank.judge_texts(models.verifier, verifier, reported * samples, samples), taught
+            ),
+        ]
+        times += [_sum("correctness-only arm", 1, parts), *parts]
+    if models.judge is not None:
+        settings = HELD_OUT_JUDGE.settings(config)
+        sent = settings.updates * settings.ensemble * models.judge.parameters * width(settings.dtype)
+        times.append(clock.record("held-out judge", 1, rank.teach(models.judge, settings), settings.dtype, sent))
+    return times
+
+
+def _sum(phase: str, count: int, parts: list[PhaseTime]) -> PhaseTime:
+    """A phase of several parts."""
+    total = sum(part.seconds for part in parts)
+
+    def share(name: str) -> float:
+        return sum(getattr(part, name) * part.seconds for part in parts) / total
+
+    return PhaseTime(
+        phase=phase, count=count, seconds=total, flops=sum(part.flops for part in parts),
+        products=share("products"), traffic=share("traffic"), starting=share("starting"),
+    )  # fmt: skip
+
+
+def total_seconds(times: list[PhaseTime]) -> float:
+    """Seconds of all phases, their parts counted once."""
+    return sum(time.seconds for time in times if not time.phase.startswith(" "))
