@@ -8,6 +8,7 @@ writes in a run folder.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -62,7 +63,7 @@ class RunFolder:
         run.path.mkdir(parents=True, exist_ok=True)
         run.lock()
         if not run.config_file.is_file():
-            run._write_settings(config)
+            run._write_settings(_settings_text(config))
         return run
 
     @classmethod
@@ -76,27 +77,42 @@ class RunFolder:
                 raise UserError(f"{path}: is not a run folder (no config.yaml); choose another --out")
             run.check_settings(config)
 
-    def _write_settings(self, config: Settings) -> None:
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    def _write_settings(self, text: str) -> None:
         write_atomic(self.config_file, text)
 
     def replace_settings(self, config: Config, begun: int) -> None:
         """Give the run the settings of a longer game; the manifest notes that it had `begun` rounds.
 
-        In between the manifest has no hash of the settings, so that a kill leaves a folder that can be read.
+        In between the manifest has the hashes of both settings, so that a kill leaves a folder that can be read and
+        gone on with.
         """
+        manifest, text = self.manifest(), _settings_text(config)
+        update: dict[str, Any] = {"extended": [*(n for n in manifest.extended or [] if n != begun), begun]}
+        if manifest.quick is not None:
+            update["quick"] = [line for line in manifest.quick if not line.startswith("game.rounds=")]
+        if manifest.sha256 is not None:
+            update["coming"] = {CONFIG: hashlib.sha256(text.encode()).hexdigest()}
+        write_stored(self.path / MANIFEST, manifest.model_copy(update=update))
+        self._write_settings(text)
+        self._settle_settings()
+
+    def _settle_settings(self) -> None:
+        """Let the manifest have the hash of the settings that are there, where their replacement was cut short."""
+        if not (self.path / MANIFEST).is_file() or not self.config_file.is_file():
+            return
         manifest = self.manifest()
-        hashes, known = dict(manifest.sha256 or {}), manifest.sha256 is not None
-        hashes.pop(CONFIG, None)
-        quick = manifest.quick and [line for line in manifest.quick if not line.startswith("game.rounds=")]
-        extended = [*(n for n in manifest.extended or [] if n != begun), begun]
-        update = {"extended": extended, **({} if quick is None else {"quick": quick})}
-        unhashed = manifest.model_copy(update={**update, "sha256": hashes} if known else update)
-        write_stored(self.path / MANIFEST, unhashed)
-        self._write_settings(config)
-        if known:
-            hashes = {CONFIG: sha256(self.config_file), **hashes}
-            write_stored(self.path / MANIFEST, unhashed.model_copy(update={"sha256": hashes}))
+        # a kill of an earlier version could leave a manifest without it
+        lost = manifest.sha256 is not None and bool(manifest.extended) and CONFIG not in manifest.sha256
+        if manifest.coming is None and not lost:
+            return
+        found = manifest.model_dump(mode="json")
+        found.pop("coming", None)
+        self._check(CONFIG)
+        found["sha256"] = {
+            CONFIG: sha256(self.config_file),
+            **{k: v for k, v in found["sha256"].items() if k != CONFIG},
+        }
+        write_stored(self.path / MANIFEST, Manifest.model_validate(found))
 
     def check_settings(self, config: Settings) -> None:
         """Raises UserError where the run has other settings. What it did not know counts as today's default."""
@@ -118,6 +134,11 @@ class RunFolder:
         for stale in hidden:
             if kept.isdisjoint((stale, *stale.parents)):
                 shutil.rmtree(stale, ignore_errors=True) if stale.is_dir() else stale.unlink(missing_ok=True)
+        try:
+            self._settle_settings()
+        except BaseException:
+            self.close()
+            raise
 
     def _can_go_on(self, hidden: Path) -> bool:
         """Whether a hidden folder is that of a phase to be gone on with: not finished meanwhile, nor of a shorter game."""
@@ -165,8 +186,10 @@ class RunFolder:
     def _check(self, name: str) -> None:
         """Raises UserError where a file is not the one whose hash the manifest has (older manifests have none)."""
         manifest, file = self.path / MANIFEST, self.path / name
-        expected = (self.manifest().sha256 or {}).get(name) if manifest.is_file() else None
-        if expected is not None and (not file.is_file() or sha256(file) != expected):
+        known = self.manifest() if manifest.is_file() else None
+        both = (known.sha256 or {}, known.coming or {}) if known else ()
+        expected = [hashes[name] for hashes in both if name in hashes]
+        if expected and (not file.is_file() or sha256(file) not in expected):
             raise UserError(
                 f"{file}: missing or changed since the run wrote it; restore it, or play into another --out"
             )
@@ -341,6 +364,11 @@ def base_dir_of_run(config: Path) -> Path | None:
     if config.name != CONFIG or not (run.path / MANIFEST).is_file():
         return None
     return run.base_dir or Path.cwd()
+
+
+def _settings_text(config: Settings) -> str:
+    """config.yaml of a run."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _is_swept(path: Path) -> bool:

@@ -83,6 +83,9 @@ class Manifest(Versioned):
     sha256: dict[str, str] | None = Field(
         None, description="SHA-256 of config.yaml and problems.jsonl; absent in older folders, which are not checked."
     )
+    coming: dict[str, str] | None = Field(
+        None, description="SHA-256 of the config.yaml that is about to replace the one there. Absent: none is."
+    )
 
     @property
     def typed(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,57 @@ def test_a_longer_game_is_the_one_that_was_played_at_once(
     assert (copied / "evaluation/pools").is_dir() and not (copied / "human.json").exists()
     assert read_summary(copied / "summary.json").evaluation is None
     assert "nothing to do" in legibility(*command).out
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_kill_at_any_write_leaves_a_folder_that_is_read_and_gone_on_with(
+    copied, tmp_path, tiny_config_file, tiny_overrides, monkeypatch, written
+):
+    """Killed in front of each write and each move, or behind it: settings are always read, always hashed, and it goes on."""
+    longer = load_config(tiny_config_file, [*tiny_overrides, "game.rounds=2"])
+
+    def more_rounds(out: Path) -> dict:
+        begun = extension.begun_with(out, longer)
+        with RunFolder.open(out, begun, resume=True) as run:
+            if begun != longer:
+                extension.extend(run, begun.game.rounds, longer)
+        return json.loads((out / "manifest.json").read_text())
+
+    whole = more_rounds(shutil.copytree(copied, tmp_path / "whole"))
+    assert "coming" not in whole and whole["extended"] == [1]
+    for kill in range(100):
+        out = shutil.copytree(copied, tmp_path / f"{kill}")
+        made = 0
+
+        def replace(source, target, real=os.replace, last=kill):
+            nonlocal made
+            made += 1
+            if made <= last or written:
+                real(source, target)
+            if made > last:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "replace", replace)
+        try:
+            more_rounds(out)
+            break
+        except KeyboardInterrupt:
+            pass
+        finally:
+            monkeypatch.undo()
+        run = RunFolder.existing(out)
+        assert run.config().game.rounds in (1, 2) and "config.yaml" in run.manifest().sha256
+        assert more_rounds(out) == whole and run.config() == longer
+        assert sorted(p.name for p in (out / "earlier/rounds_01").iterdir())
+    assert kill > 4  # moves, and three writes
+
+
+def test_a_manifest_that_lost_the_hash_gets_it_again(copied):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    del manifest["sha256"]["config.yaml"]
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "extended": [1]}))
+    with RunFolder.writing(copied) as run:
+        assert "config.yaml" in run.manifest().sha256
 
 
 def test_a_correctness_prover_of_other_steps_is_not_brought_back(copied):
