@@ -8,7 +8,7 @@ import pytest
 
 from legibility.config import ProverSettings, VerifierSettings
 from legibility.errors import UserError
-from legibility.models.loading import resolve
+from legibility.models.loading import pick_device, resolve
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
@@ -56,3 +56,10 @@ def test_the_shipped_models_load():
 def test_flex_attention_is_refused_where_it_cannot_train(kind, settings, tiny_prover_dir):
     with pytest.raises(UserError, match=r"^(prover|verifier)\.attention: flex_attention .* GPU"):
         kind.load(settings(model=str(tiny_prover_dir), attention="flex_attention"), "cpu")
+
+
+@pytest.mark.parametrize("device", ["hpu", "privateuseone", "mkldnn", "opengl", "meta", "nonsense", "cuda:99"])
+def test_a_device_that_cannot_be_used_is_one_line(device, recwarn):
+    with pytest.raises(UserError, match=rf"^compute\.device: '{device}' cannot be used \(.+\); use auto or cpu$"):
+        pick_device(device)
+    assert not recwarn.list
