@@ -351,6 +351,8 @@ def main() -> None:
         with _interruptible(), _ranks_go_home():
             app(prog_name=own_command())
     except Interrupted as stop:
+        for number in (signal.SIGINT, signal.SIGTERM):  # who presses Ctrl-C twice wants no traceback of the farewell
+            signal.signal(number, signal.SIG_IGN)
         print(f"{as_line(stop)}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
         sys.exit(stop.exit_code)
     except BrokenPipeError:  # whoever read the output has gone

@@ -286,9 +286,9 @@ class RunFolder:
             raise UserError(f"{work}: a link stands where the phase would work; remove it")
         if work.exists() and newest_step(work) is None:
             shutil.rmtree(work)
-        work.mkdir(parents=True, exist_ok=True)
-        started = time.time() - seconds_so_far(work)
         try:
+            work.mkdir(parents=True, exist_ok=True)
+            started = time.time() - seconds_so_far(work)
             yield work
             self._seal(phase, work, time.time() - started)
             os.replace(work, final)
