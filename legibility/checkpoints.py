@@ -2,7 +2,8 @@
 
 A phase does its steps inside `with checkpoints.step(n)`, whole or not at all: Ctrl-C and SIGTERM wait for the step's end.
 Between steps (while a batch is drawn, say) they are heard at once, since nothing that a checkpoint holds changes there.
-Either way the last whole step is saved before the signal goes on. A checkpoint that cannot be written is a warning; the
+Either way the last whole step is saved before the signal goes on, and so it is where something fails between steps (a
+worker that is killed while it samples). A checkpoint that cannot be written is a warning; the
 phase goes on without it.
 """
 
@@ -33,7 +34,7 @@ from legibility.checkpoint_files import (
     write_checkpoint,
 )
 from legibility.compute_settings import seconds
-from legibility.errors import Interrupted, UserError, as_line
+from legibility.errors import UserError, as_line
 from legibility.held_signals import held_signals
 from legibility.stored import Stored, StoredT
 
@@ -96,12 +97,12 @@ class Checkpoints:
 
     @contextmanager
     def during(self, capture: Capture) -> Iterator[None]:
-        """The block in which the phase does its steps; an interruption saves the last whole one. `capture` tells what to save."""
+        """The block in which the phase does its steps; what ends it early saves the last whole one, which `capture` tells."""
         self._capture = capture
         self._began = self._written = time.monotonic()
         try:
             yield
-        except (Interrupted, KeyboardInterrupt):
+        except BaseException:
             if self.every is not None and self._whole is not None:
                 with held_signals():
                     self._save(self._whole)

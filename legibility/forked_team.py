@@ -113,8 +113,8 @@ class ForkedTeam(Team):
 
     def _serve(self, rank: int, here: Connection, link: Connection) -> None:
         """A worker's life: do what is sent until the caller hangs up."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller's to handle
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):  # the caller's to handle, who may have a step to finish first
+            signal.signal(number, signal.SIG_IGN)
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, and no warning of having been forked
         for other in (here, *self._links):
             other.close()  # or nobody would notice the caller's end

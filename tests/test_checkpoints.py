@@ -10,7 +10,7 @@ import torch
 from legibility import checkpoints
 from legibility.checkpoint_files import Origin, found_checkpoints, newest_step
 from legibility.checkpoints import Checkpoints
-from legibility.errors import Interrupted
+from legibility.errors import Interrupted, WorkerDied
 from legibility.stored import Stored
 
 
@@ -92,17 +92,18 @@ def test_slow_ones_are_rarer(tmp_path, clock, monkeypatch):
     assert play(watched(tmp_path / "b", 4), range(1, 10), minute) == [4, 8]
 
 
-def test_an_interruption_between_steps_saves_the_last(tmp_path):
+@pytest.mark.parametrize("error", [Interrupted(signal.SIGTERM), KeyboardInterrupt(), WorkerDied("a worker")])
+def test_what_ends_a_phase_between_steps_saves_the_last(tmp_path, error):
     saved = watched(tmp_path, 50)
-    with pytest.raises(Interrupted), saved.during(capture):
+    with pytest.raises(type(error)), saved.during(capture):
         for step in (1, 2):
             with saved.step(step):
                 pass
-        raise Interrupted(signal.SIGTERM)
+        raise error
     assert newest_step(tmp_path) == 2
 
 
-def test_an_error_saves_nothing_and_neither_does_half_a_step(tmp_path):
+def test_half_a_step_is_never_saved(tmp_path):
     for error in (ValueError("a fault"), Interrupted(signal.SIGTERM)):
         saved = watched(tmp_path, 50)
         with pytest.raises(type(error)), saved.during(capture):

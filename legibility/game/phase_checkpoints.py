@@ -25,7 +25,7 @@ PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "numpy"
 """A phase is not gone on with by other versions of these: it would be half one's and half the other's."""
 
 FREE: dict[str, Any] = {
-    "compute": {"checkpoint_every", "device", "threads", "workers"},
+    "compute": {"checkpoint_every", "device", "rank_timeout", "threads", "workers"},
     "tracking": True,
     "game": {"rounds"},
 }

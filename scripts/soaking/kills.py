@@ -65,10 +65,21 @@ def _copy_of(source: str, *, without: tuple[str, ...] = ()) -> Callable[[World, 
     return start
 
 
+CHECKPOINTS = (
+    "compute.checkpoint_every=1",
+    "game.rounds=1",
+    "game.held_out_judge=false",
+    "game.correctness_arm=false",
+    "verifier.updates=40",
+    "ppo.steps=12",
+)
+"""A game that is mostly phases that train, which is saved at every step."""
+
 EVALUATED = ("evaluation", "report.html", "figures")
 JOBS = [
     Job("train, 1 worker", 24, _fresh, lambda w, p: w.train(p)),
     Job("train, 2 workers", 24, _fresh, lambda w, p: w.train(p, "compute.workers=2")),
+    Job("train, checkpoints", 12, _fresh, lambda w, p: w.train(p, *CHECKPOINTS)),
     Job("evaluate", 16, _copy_of("finished", without=EVALUATED), lambda w, p: ["evaluate", p, *ATTACK]),
     Job("attack, one at a time", 10, _copy_of("finished", without=EVALUATED), lambda w, p: ["attack", p, *ATTACK]),
     Job(

@@ -151,17 +151,18 @@ def command(config: Path, out: Path, *settings: str) -> list[object]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step_and_says_so(tiny_config_file, tiny_overrides, tmp_path, number):
-    out, settings = tmp_path / "run", [*tiny_overrides, "ppo.steps=400"]
+    """Sent to the whole group, as a scheduler and a terminal do: the workers leave it to the process that saves."""
+    out, settings = tmp_path / "run", [*tiny_overrides, "ppo.steps=400", "compute.workers=2"]
     arguments = [sys.executable, "-m", "legibility", *map(str, command(tiny_config_file, out, *settings))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     log = out / FIRST / "metrics.jsonl"
-    with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:  # fmt: skip
         deadline = time.monotonic() + 200
         while not (log.exists() and log.stat().st_size):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        process.send_signal(number)
+        os.killpg(process.pid, number)
         said = process.stderr.read()
     step = newest_step(out / FIRST)
     assert process.returncode == 128 + number and said.count("\n") == 1
@@ -176,7 +177,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_is_whole(play, tiny
         "import os, signal\n"
         "replace = os.replace\n"
         "def die(source, target):\n"
-        "    if str(target).endswith('.checkpoints.tmp/step_00003'):\n"
+        "    if str(target).endswith('.prover.tmp/.checkpoints.tmp/step_00003'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    replace(source, target)\n"
         "os.replace = die\n"
