@@ -91,11 +91,19 @@ def seconds_so_far(work: Path) -> float:
 # --- Writing and reading ---------------------------------------------------------------------------
 
 
-def write_checkpoint(work: Path, record: CheckpointRecord, tensors: Mapping[str, torch.Tensor], state: Stored) -> Path:
+def write_checkpoint(
+    work: Path,
+    record: CheckpointRecord,
+    tensors: Mapping[str, torch.Tensor],
+    state: Stored,
+    flushed: Mapping[str, FileSoFar] | None = None,
+) -> Path:
     """Write a checkpoint beside the others and drop all but the last two. What fails leaves nothing behind.
 
-    `record.sha256` is filled in here. Raises OSError for what cannot be written.
+    `record.sha256` is filled in here. flushed: files of the phase that an earlier checkpoint brought to the disk already.
+    Raises OSError for what cannot be written.
     """
+    fresh = [work / name for name, file in record.files.items() if (flushed or {}).get(name) != file]
     place = work / CHECKPOINTS / f"{_STEP}{record.step:05d}"
     scratch = place.with_name(f".{place.name}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -103,14 +111,14 @@ def write_checkpoint(work: Path, record: CheckpointRecord, tensors: Mapping[str,
     try:
         _save(tensors, scratch)
         write_stored(scratch / STATE, state)
-        for file in (work / name for name in record.files):
+        for file in fresh:
             _flush(file)
         own = [p for p in sorted(scratch.iterdir()) if p.is_file()]
         for file in own:
             _flush(file)
         hashes = {p.name: sha256(p) for p in own}
         write_stored(scratch / RECORD, record.model_copy(update={"sha256": hashes}))
-        for folder in (scratch, *{(work / name).parent for name in record.files}):
+        for folder in {scratch, *(file.parent for file in fresh)}:
             sync_folder(folder)
         shutil.rmtree(place, ignore_errors=True)  # a damaged one of the same step
         os.replace(scratch, place)

@@ -66,6 +66,7 @@ class Checkpoints:
         self._whole: int | None = None  # the last step after which nothing has changed
         self._saved = 0
         self._known: dict[str, tuple[int, FileSoFar]] = {}
+        self._flushed: dict[str, FileSoFar] = {}
         self._earlier = seconds_so_far(work)
         self._began = self._written = time.monotonic()
         self._took = 0.0
@@ -141,8 +142,8 @@ class Checkpoints:
             sha256={},
         )
         try:
-            write_checkpoint(self.work, record, *self._capture())
-            self._saved = step
+            write_checkpoint(self.work, record, *self._capture(), self._flushed)
+            self._saved, self._flushed = step, record.files
         except Exception as error:
             reason = as_line(error)
             if reason is None:

@@ -55,7 +55,7 @@ class ComputeSettings(Settings):
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
     checkpoint_every: Annotated[int | str | None, BeforeValidator(_steps_or_time)] = Field(
         "20m",
-        description='How often a prover or verifier phase saves where it is, so that --resume goes on from there: a number of steps (50) or a time ("20m"). Ctrl-C and SIGTERM save it too. null: never. Changes no result.',
+        description='How often a phase that trains a prover or a verifier saves where it is, so that --resume goes on from there: a number of steps (50) or a time ("20m"). Ctrl-C and SIGTERM save it too. null: never. Changes no result.',
     )
     rollout_batch: int = Field(128, ge=1, description="Completions decoded together; a GPU can take more.")
     score_batch: int = Field(256, ge=1, description="Texts the verifier scores together.")

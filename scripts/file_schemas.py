@@ -18,7 +18,7 @@ from legibility import checkpoint_files, verifier_course
 from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
 from legibility.game import human_record, phase_checkpoints, run_records
 from legibility.judging import results_schema, study_schema
-from legibility.models import score_heads, verifier_ensemble
+from legibility.models import score_heads, verifier_ensemble, warm_start
 from legibility.planning import game_plan
 from legibility.settings import models_in
 from legibility.weak_to_strong import cells, experiment_schema
@@ -50,6 +50,7 @@ FILES: dict[str, list[File]] = {
         File("….tmp/.checkpoints.tmp/…/checkpoint.json", checkpoint_files.CheckpointRecord),
         File("….tmp/.checkpoints.tmp/…/state.json of a prover", phase_checkpoints.ProverSoFar),
         File("….tmp/.checkpoints.tmp/…/state.json of a verifier", verifier_course.VerifierSoFar),
+        File("….tmp/.checkpoints.tmp/…/state.json of a warm start", warm_start.WarmStartSoFar),
         File("evaluation/attacks/…/training.json", run_records.AttackTraining),
         File("evaluation/arms/correctness_short/training.json", run_records.LengthPenalisedTraining),
         File("evaluation/matrix.json", schema.Matrix),

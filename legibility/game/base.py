@@ -16,11 +16,13 @@ from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.condition import BASE_ROLE, INIT, START
 from legibility.game.context import Game
+from legibility.game.phase_checkpoints import phase_checkpoints
 from legibility.game.phases import BASE, WARM_START
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import METRICS, BaseMetrics, WarmStartMetrics
 from legibility.game.solutions import Solution, read_solutions, write_solutions
 from legibility.models.prover import Prover, lora_config
+from legibility.models.warm_start import WarmStartSoFar
 from legibility.models.warm_start import warm_start as fine_tune
 from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
@@ -56,6 +58,10 @@ def warm_start(game: Game) -> None:
         pairs = [(prover.prompt_text(p, role), space + text) for role, p, text in taught]
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
+            checkpoints = phase_checkpoints(game, WARM_START, work)
+            found = checkpoints.restore(WarmStartSoFar)
+            if found is not None:
+                game.progress.resumed(found.step + 1)
             metrics = fine_tune(
                 prover.model,
                 prover.tokenizer,
@@ -70,6 +76,8 @@ def warm_start(game: Game) -> None:
                 bf16=game.config.prover.dtype == "bfloat16",
                 lora=lora_config(game.config.prover),
                 on_step=lambda step, loss: game.progress.step(step, {"loss": loss}),
+                checkpoints=checkpoints,
+                found=found,
             )
             twins = {"sneaky_pairs": len(taught) - len(worked)} if settings.sneaky == "corrupted" else {}
             write_stored(work / METRICS, WarmStartMetrics(**metrics, **twins))

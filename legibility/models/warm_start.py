@@ -17,15 +17,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from transformers.utils import logging as hf_logging
 
+from legibility.checkpoint_files import put_back, trained_tensors
+from legibility.checkpoints import Checkpoints, Restored
 from legibility.divergence import refuse_divergence
 from legibility.errors import UserError
 from legibility.models.control_tokens import ControlTokens
@@ -34,6 +37,7 @@ from legibility.models.prover import Prover, adapted
 from legibility.models.saving import mode, save_model
 from legibility.packing import pack
 from legibility.prompts import PromptSet
+from legibility.stored import Stored
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -42,6 +46,14 @@ if TYPE_CHECKING:
 PASS_TOKENS = 4096  # tokens of one forward pass at most; the gradients of larger batches accumulate
 MAX_GRAD_NORM = 1.0
 DIVERGED = "lower prover.warm_start.learning_rate; nothing was saved"
+
+
+class WarmStartSoFar(Stored):
+    """state.json of a warm start: what it knows beside the weights. Batches are drawn again from the seed."""
+
+    version: Literal[1] = Field(1, alias="schema", description="Version of this file's layout.")
+    losses: list[float] = Field(description="The loss of every update so far.")
+    tokens: int = Field(description="Tokens trained on so far.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,8 @@ def warm_start(
     device: str | torch.device = "cpu",
     bf16: bool = False,
     on_step: Callable[[int, float], None] | None = None,
+    checkpoints: Checkpoints | None = None,
+    found: Restored[WarmStartSoFar] | None = None,
 ) -> dict[str, float | int]:
     """Fine-tune `model` on `pairs` for `steps` updates and save it, merged, with its tokenizer in `out`.
 
@@ -82,7 +96,7 @@ def warm_start(
     keep the dtype they came in (load them in fp32). `device` is "cpu" or "cuda".
 
     `model` is trained in place and consumed; load `out` for what comes next. Same inputs and seed give the same
-    weights on the same machine. Returns `steps`, `seconds`, `tokens` seen (prompts included, padding not),
+    weights on the same machine. With `checkpoints` the training is saved now and then, and goes on from the one `found`. Returns `steps`, `seconds`, `tokens` seen (prompts included, padding not),
     `first_loss` and `last_loss` (nats per supervised token, means over the first and last tenth of the steps),
     `pairs` used and `dropped`.
 
@@ -99,13 +113,33 @@ def warm_start(
 
     started = time.perf_counter()
     learner = _learner(model, tokenizer, lora, seed, torch.device(device))
-    losses, tokens = [], 0
-    for step, (loss, count) in enumerate(_train(learner, rows, steps, batch_size, learning_rate, seed, bf16), start=1):
-        refuse_divergence(f"warm start, step {step}", {"the loss": loss}, DIVERGED)
-        losses.append(loss)
-        tokens += count
-        if on_step is not None:
-            on_step(step, loss)
+    optimizer = torch.optim.AdamW(
+        [p for p in learner.model.parameters() if p.requires_grad], lr=learning_rate, weight_decay=0.0
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    losses: list[float] = []
+    tokens = 0
+    if found is not None:
+        put_back(found.tensors, trained_tensors(learner.model, optimizer))
+        losses, tokens = list(found.state.losses), found.state.tokens
+
+    def so_far() -> tuple[dict[str, torch.Tensor], WarmStartSoFar]:
+        return trained_tensors(learner.model, optimizer), WarmStartSoFar(losses=losses, tokens=tokens)
+
+    whole: Callable[[int], AbstractContextManager[object]] = nullcontext if checkpoints is None else checkpoints.step
+    with nullcontext() if checkpoints is None else checkpoints.during(so_far):
+        for step, batch in enumerate(_batches(rows, steps, batch_size, np.random.default_rng(seed)), start=1):
+            if step <= (0 if found is None else found.step):  # made in another session
+                schedule.step()
+                continue
+            with whole(step):
+                loss = _update(learner, batch, optimizer, bf16)
+                schedule.step()
+                refuse_divergence(f"warm start, step {step}", {"the loss": loss}, DIVERGED)
+                losses.append(loss)
+                tokens += sum(map(len, batch))
+                if on_step is not None:
+                    on_step(step, loss)
     refuse_divergence("warm start, last step", {}, DIVERGED, learner.model.parameters())
     if lora is not None:
         learner.model.merge_and_unload()  # merges into `model` itself
@@ -160,28 +194,21 @@ def _learner(model: Any, tokenizer: Any, lora: LoraConfig | None, seed: int, dev
     return learner
 
 
-def _train(
-    learner: Prover, rows: Sequence[Pair], steps: int, batch_size: int, learning_rate: float, seed: int, bf16: bool
-) -> Iterator[tuple[float, int]]:
-    """Train, step by step. Yields each step's loss (nats per completion token) and its tokens, prompts included."""
-    parameters = [p for p in learner.model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+def _update(learner: Prover, batch: Sequence[Pair], optimizer: torch.optim.Optimizer, bf16: bool) -> float:
+    """One update. Returns its loss, in nats per completion token."""
     kind = torch.device(learner.device).type
-    for batch in _batches(rows, steps, batch_size, np.random.default_rng(seed)):
-        supervised, total = sum(len(row.completion) for row in batch), 0.0
-        for part in _passes(batch):
-            packed = pack([row.prompt for row in part], [[row.completion] for row in part]).to(learner.device)
-            with torch.autocast(kind, torch.bfloat16) if bf16 else nullcontext():
-                _, logprobs = learner.hidden_and_logprobs(packed)
-            loss = -logprobs.sum() / supervised
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        yield total, sum(map(len, batch))
+    supervised, total = sum(len(row.completion) for row in batch), 0.0
+    for part in _passes(batch):
+        packed = pack([row.prompt for row in part], [[row.completion] for row in part]).to(learner.device)
+        with torch.autocast(kind, torch.bfloat16) if bf16 else nullcontext():
+            _, logprobs = learner.hidden_and_logprobs(packed)
+        loss = -logprobs.sum() / supervised
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], MAX_GRAD_NORM)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
 
 
 def _rate(step: int, steps: int) -> float:

@@ -21,6 +21,7 @@ from legibility.errors import Interrupted, UserError
 from legibility.game import context, phase_checkpoints
 from legibility.game.phases import STEPS
 from legibility.game.run_folder import RunFolder
+from legibility.models import warm_start
 from legibility.play import train
 from legibility.viewing.curves import curves
 from legibility.viewing.run_files import completion_files
@@ -139,6 +140,23 @@ def test_a_stopped_verifier_phase_comes_out_the_same(play, stop_at, tiny_bert_di
     play(run, *settings)
     assert content(run / "rounds/00/verifier") == content(reference)
     assert b'"step": 25' in (reference / "metrics.jsonl").read_bytes() and not list(run.rglob(CHECKPOINTS))
+
+
+@pytest.mark.parametrize("lora", [[], ["prover.lora={r: 2}"]], ids=["whole", "LoRA"])
+def test_a_stopped_warm_start_comes_out_the_same(play, stop_at, tmp_path, lora):
+    settings = ["prover.warm_start={steps: 12, batch_size: 8}", "ppo.steps=1", *lora]
+    reference = play(tmp_path / "reference", *settings, "compute.checkpoint_every=null").folder("warm_start")
+    run = tmp_path / "run"
+    stop_at(warm_start, "_update", 8, interrupted)
+    with pytest.raises(Interrupted) as stopped:
+        play(run, *settings, "compute.checkpoint_every=5")
+    assert stopped.value.step == 5
+    play(run, *settings)
+    made, expected = content(run / "warm_start"), content(reference)
+    for found in (made, expected):
+        found["metrics.json"] = json.dumps({**json.loads(found["metrics.json"]), "seconds": None}).encode()
+        found.pop("DONE")  # has the hash of the file with the seconds
+    assert made == expected
 
 
 # ---------------------------------------------------------------- signals and kills
