@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,52 +14,22 @@ from legibility.judging.importing import import_judgments
 from legibility.judging.store import LOG, read_log
 from legibility.judging.study_schema import JudgmentEvent
 from legibility.judging.table import TABLE, read_table
+from tests.browser import Person
 from tests.judging.world import hand_study, launch, made_up_study, serving
 
 selenium = pytest.importorskip("selenium")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
 
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.chrome.options import Options  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 SHOTS = os.environ.get("LEGIBILITY_SCREENSHOTS")
-PATIENCE = 60
 
 
-class Rater:
+class Rater(Person):
     """One browser with a profile of its own, used by keyboard."""
-
-    def __init__(self, profile: Path, **media: str) -> None:
-        options = Options()
-        options.binary_location = CHROMIUM
-        for flag in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--window-size=900,800",
-            f"--user-data-dir={profile}",
-            "--disable-background-networking",
-            "--no-first-run",
-        ):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-        options.add_experimental_option("prefs", {"download.default_directory": str(profile / "downloads")})
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-        if media:
-            features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
-            self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def open(self, url: str) -> None:
         self.driver.get(url)
-
-    def until(self, what) -> None:
-        WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(lambda d: what())
 
     def screen(self) -> str:
         """The id of the visible section."""
@@ -70,11 +38,6 @@ class Rater:
 
     def at(self, name: str) -> Rater:
         self.until(lambda: self.screen() == name)
-        return self
-
-    def press(self, *keys: str) -> Rater:
-        for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
         return self
 
     def text(self, name: str) -> str:

@@ -4,65 +4,42 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import threading
 import time
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 
 from legibility.game.phases import step_file
-from legibility.game.solutions import write_solutions
+from legibility.game.solutions import read_solutions, write_solutions
+from tests.browser import Person
+from tests.support import play_with
 from tests.viewing.world import finish, new_run, small_run, solution, viewing
 
 selenium = pytest.importorskip("selenium")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
 
-from selenium import webdriver  # noqa: E402
-from selenium.webdriver.chrome.options import Options  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 SHOTS = os.environ.get("LEGIBILITY_SCREENSHOTS")
-PATIENCE = 60
 
 
-class Reader:
+class Reader(Person):
     """Somebody with a browser."""
 
     def __init__(self, profile) -> None:
-        options = Options()
-        options.binary_location = CHROMIUM
-        for flag in (
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            f"--user-data-dir={profile}",
-            "--disable-background-networking",
-            "--no-first-run",
-        ):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        super().__init__(profile)
         self.size(1400, 900)
 
     def size(self, width: int, height: int) -> None:
         shape = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
 
-    def media(self, **features: str) -> None:
-        found = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": found})
-
     def run(self, script: str, *arguments):
         return self.driver.execute_script(f"return {script}", *arguments)
-
-    def until(self, what) -> None:
-        WebDriverWait(self.driver, PATIENCE, poll_frequency=0.05).until(lambda d: what())
 
     def open(self, url: str) -> Reader:
         self.driver.get(url)
@@ -78,11 +55,6 @@ class Reader:
 
     def snippets(self) -> list[str]:
         return self.run("[...document.querySelectorAll('.row .snippet')].map(s => s.textContent)")
-
-    def press(self, *keys: str) -> Reader:
-        for key in keys:
-            self.driver.switch_to.active_element.send_keys(key)
-        return self
 
     def chip(self, facet: str, value: str) -> None:
         self.driver.find_element(By.CSS_SELECTOR, f'[data-chip="{facet}={value}"]').click()
@@ -111,6 +83,7 @@ def reader(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def afresh(reader):
+    reader.driver.get("about:blank")  # the page of the test before goes on asking a server that has gone
     reader.size(1400, 900)
     reader.media(prefers_color_scheme="light")
     reader.driver.get_log("browser")
@@ -202,6 +175,28 @@ def test_a_game_that_is_played_is_followed(tmp_path, reader):
         reader.driver.get(link)
         reader.until(lambda: "step 2" in reader.text("solution"))
         reader.total(9)
+        assert reader.complaints() == []
+
+
+def test_a_game_is_watched_while_it_plays(tmp_path, tiny_config_file, tiny_overrides, reader):
+    """A real one, of one round: the list grows step by step, the head says where it is, and in the end all is there."""
+    out, more = tmp_path / "run", ("game.rounds=1", "ppo.steps=16")
+    game = threading.Thread(target=play_with, args=(tiny_config_file, tiny_overrides, out, *more))
+    game.start()
+    reader.until(lambda: (out / "config.yaml").is_file())
+    with viewing(out) as url:
+        reader.open(url + "/")
+        totals, heads = [], set()
+        while game.is_alive():
+            totals.append(int(re.sub(r"\D", "", reader.text("total"))))
+            heads.add(reader.text("runs"))
+            time.sleep(0.1)
+        game.join()
+        assert totals == sorted(totals) and len(set(totals)) >= 3, totals
+        assert any("rounds/00/prover, step" in head for head in heads), heads
+        stored = sum(len(read_solutions(file)) for file in out.rglob("solutions.parquet"))
+        reader.until(lambda: "finished" in reader.text("runs"))
+        reader.until(lambda: reader.text("total").replace(",", "").startswith(f"{stored} completions"))
         assert reader.complaints() == []
 
 
