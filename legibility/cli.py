@@ -236,7 +236,8 @@ def ask(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings of evaluation, attack or compute, as section.key=value.")
+        list[str] | None,
+        typer.Argument(help="Settings of evaluation, attack, compute or tracking, as section.key=value."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Train nothing, draw and rewrite less: under two minutes.")
@@ -256,7 +257,7 @@ def evaluate(
 def attack(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Settings of attack or compute, as section.key=value.")
+        list[str] | None, typer.Argument(help="Settings of attack, compute or tracking, as section.key=value.")
     ] = None,
     verifier: Annotated[
         int | None, typer.Option(help="Round whose verifier is attacked (default: every round's).", min=0)

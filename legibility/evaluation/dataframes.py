@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from legibility.evaluation.schema import Matrix, Tax, read_evaluation
+from legibility.evaluation.schema import Evaluation, Matrix, Tax, read_evaluation
 from legibility.evaluation.sections.matrix import METRICS
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.evaluation.text_sets import text_key
@@ -31,7 +31,13 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
         rounds = read_summary(run.path / SUMMARY).arms.game.rounds
         frames["rounds"] = pd.json_normalize([r.model_dump(mode="json") for r in rounds])
     evaluation = read_evaluation(run)
-    for name in () if evaluation is None else sorted(evaluation.model_fields_set):
+    return frames if evaluation is None else {**frames, **section_frames(evaluation)}
+
+
+def section_frames(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+    """A data frame per section that was computed, by its name."""
+    frames: dict[str, pd.DataFrame] = {}
+    for name in sorted(evaluation.model_fields_set):
         section = getattr(evaluation, name)
         if isinstance(section, Matrix):
             frames[name] = _matrix(section)

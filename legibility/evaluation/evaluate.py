@@ -27,6 +27,7 @@ from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
 from legibility.evaluation.summary import lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
+from legibility.evaluation.tracked_evaluation import track_evaluation
 from legibility.evaluation.workload import announce, score_ahead, workload
 from legibility.game.run_folder import RunFolder
 from legibility.metrics import NO_INTERVAL
@@ -73,6 +74,7 @@ def evaluate(
             write_section(run.folder, name, found[name])
             run.progress.made(name, time.time() - started)
         refresh_summary(run)
+        track_evaluation(run, found)
     return Evaluation.model_validate(found)
 
 
@@ -101,8 +103,9 @@ def attack(
             quick=quick,
         )
         make_attacks(run, wanted, quick=quick, only_one=reward is not None)
-        write_attacks(run)
+        written = write_attacks(run)
         refresh_summary(run)
+        track_evaluation(run, written)
     return [made.record for made in finished_attacks(run.folder)]
 
 

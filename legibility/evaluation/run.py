@@ -35,7 +35,7 @@ from legibility.prompts import HELPFUL
 QUICK_POOL = 50, 32
 """Problems and completions of each that a quick evaluation draws for best-of-n at most."""
 
-CHANGEABLE = ("evaluation", "attack", "compute", "sampling.evaluation_temperature")
+CHANGEABLE = ("evaluation", "attack", "compute", "tracking", "sampling.evaluation_temperature")
 """Settings an evaluation may give anew; the others are the run's."""
 
 
