@@ -25,7 +25,7 @@ from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import best_of_n, hacking, matrix, separability, soundness, subtlety, tax
-from legibility.evaluation.summary import lost_sections, write_summary
+from legibility.evaluation.summary import check_readable, lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.evaluation.tracked_evaluation import track_evaluation
 from legibility.evaluation.workload import announce, score_ahead, workload
@@ -58,6 +58,7 @@ def evaluate(
     check_extra()
     with RunFolder.writing(path):
         run = open_run(path, overrides, progress or Progress(), quick=quick)
+        check_readable(run.folder, sections=False)
         attacks = [] if quick else plan_suite(run)
         work = workload(run, attacks, short_arm=not quick)
         announce(run, work)
@@ -96,6 +97,7 @@ def attack(
     check_extra()
     with RunFolder.writing(path):
         run = open_run(path, overrides, progress or Progress())
+        check_readable(run.folder, sections=True)
         wanted = plan_suite(
             run,
             verifiers=None if verifier is None else [verifier],

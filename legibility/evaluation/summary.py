@@ -71,6 +71,21 @@ def write_summary(run: RunFolder, device: str = "cpu", team: Team | None = None)
     return summary
 
 
+def check_readable(run: RunFolder, *, sections: bool) -> None:
+    """Raises UserError for what the summary will be made of and cannot be read: before the work, not after it.
+
+    sections: those of the evaluation too, which an evaluation writes again and an attack does not.
+    """
+    _peak_memory(run)
+    if sections:
+        read_evaluation(run)
+
+
+def _peak_memory(run: RunFolder) -> float:
+    resources = run.path / RESOURCES
+    return read_stored(resources, Resources, fix="delete it").peak_memory_mb if resources.exists() else 0.0
+
+
 def lost_sections(run: RunFolder) -> list[Path]:
     """Files of sections that summary.json has and evaluation/ has no more. None for a summary that cannot be read."""
     try:
@@ -115,8 +130,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
             found = describe.paired(accuracies, (START, HALFWAY, last), kept)
             equal_samples["retained_gain_equal_helpful_samples"] = found
     done = [run.done_record(p) for p in run.finished_phases() if not p.startswith("evaluation/")]
-    resources = run.path / RESOURCES
-    peak = read_stored(resources, Resources, fix="delete it").peak_memory_mb if resources.exists() else 0.0
+    peak = _peak_memory(run)
     evaluation = read_evaluation(run)
     return Summary(
         run=run.path.name,

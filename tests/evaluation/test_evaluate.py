@@ -9,7 +9,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from legibility.evaluation.evaluate import SECTIONS, evaluate
+from legibility.errors import UserError
+from legibility.evaluation.evaluate import SECTIONS, attack, evaluate
 from legibility.evaluation.text_sets import Attackers
 from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, verifier
 from legibility.models.verifier import Verifier
@@ -137,3 +138,15 @@ def test_every_file_of_a_run_is_on_the_map(evaluated):
     files = [str(p.relative_to(evaluated.path)) for p in evaluated.path.rglob("*") if p.is_file()]
     assert len(files) > 40
     assert [f for f in files if not any(p.fullmatch(f) for p in patterns)] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "file"), [(evaluate, "resources.json"), (attack, "resources.json"), (attack, "evaluation/matrix.json")]
+)
+def test_what_the_summary_could_not_read_is_told_before_the_work(command, file, copied, monkeypatch):
+    (copied.path / "evaluation").mkdir(exist_ok=True)
+    (copied.path / file).write_text('{"half')
+    for work in ("make_attacks", "score_ahead"):
+        monkeypatch.setattr(f"legibility.evaluation.evaluate.{work}", lambda *a, **k: pytest.fail("too late"))
+    with pytest.raises(UserError, match=rf"{re.escape(str(copied.path / file))}: cannot be read"):
+        command(copied.path, overrides=SMALL, progress=quiet())
