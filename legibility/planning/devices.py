@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from legibility.errors import UserError
 
@@ -26,6 +28,7 @@ LLAMA = 0.4
 class Device:
     """One device. memory in bytes; bfloat16, float32: dense FLOP/s; bandwidth, link: bytes/s of its memory and between ranks.
 
+    attention_share: what attention under a mask reaches of the rate that other products reach;
     bandwidth_share: what streaming kernels reach of the bandwidth; call_seconds: what starting one operation costs.
     free: share of the memory that a plan may use; the rest is the driver's, and what allocators leave in pieces.
     """
@@ -38,6 +41,7 @@ class Device:
     link: float
     source: str
     utilization: float = LLAMA
+    attention_share: float = 0.5
     bandwidth_share: float = 0.7
     call_seconds: float = 1e-5
     free: float = 0.92
@@ -79,17 +83,19 @@ def gpu(name: str) -> Device:
 def this_cpu(threads: int | None = None) -> Device:
     """This machine's processor, measured in about two seconds, with its memory.
 
-    The rate of matrix products is that of a size which a block of a small model has; the bandwidth that of elementwise
-    operations on arrays of some megabytes; both medians, since machines are shared.
+    The rate of matrix products is that of a size which a block of a small model has, that of attention of a group of
+    short texts; the bandwidth is that of elementwise operations on arrays of some megabytes that are not the last ones. The calling thread's own seconds are counted, since machines are shared.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
         a, b, out = torch.randn(2048, 256), torch.randn(256, 768), torch.empty(2048, 768)
-        x, y = torch.randn(2048, 512), torch.randn(2048, 512)
+        q, mask = torch.randn(1, 8, 112, 32), torch.zeros(1, 1, 112, 112)
+        arrays = deque(torch.randn(2048, 512) for _ in range(16))
         small = torch.randn(4)
         product = _seconds(lambda: torch.mm(a, b, out=out))
-        stream = _seconds(lambda: x.mul(y))
+        attention = _seconds(lambda: F.scaled_dot_product_attention(q, q, q, attn_mask=mask))
+        stream = _seconds(lambda: arrays.append(arrays.popleft().mul(arrays[0])))
         call = _seconds(lambda: small.mul(2.0))
     finally:
         torch.set_num_threads(before)
@@ -99,10 +105,11 @@ def this_cpu(threads: int | None = None) -> Device:
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         rate,
         rate,
-        3 * x.nbytes / stream,
+        3 * arrays[0].nbytes / stream,
         10e9,
         f"measured on this machine with {threads or before} threads",
         utilization=0.9,
+        attention_share=4 * q.numel() * q.shape[2] / attention / rate,
         bandwidth_share=1.0,
         call_seconds=2 * call,  # and as much for the Python around it
         is_cpu=True,
@@ -110,16 +117,17 @@ def this_cpu(threads: int | None = None) -> Device:
 
 
 def _seconds(work: Callable[[], object], repeats: int = 15, least: float = 0.02) -> float:
-    """Median seconds of one call; each timing takes at least `least` seconds."""
+    """Median seconds of one call, of this thread alone; each timing takes at least `least` seconds."""
+    clock = time.thread_time
     work()
-    started, calls = time.perf_counter(), 0
-    while time.perf_counter() - started < least:
+    started, calls = clock(), 0
+    while clock() - started < least:
         work()
         calls += 1
     timings = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         for _ in range(calls):
             work()
-        timings.append((time.perf_counter() - started) / calls)
+        timings.append((clock() - started) / calls)
     return statistics.median(timings)

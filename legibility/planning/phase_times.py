@@ -45,22 +45,13 @@ class Clock:
     def record(self, phase: str, count: int, work: Work, dtype: str, sent: float = 0.0) -> PhaseTime:
         """A phase of that work, `count` times; sent: bytes of gradients that all ranks add up in one of them."""
         work = work.times(count)
-        parts = [
-            work.flops / (self.device.rate(dtype) * self.utilization),
-            work.traffic / (self.device.bandwidth * self.device.bandwidth_share),
-            work.calls * self.device.call_seconds,
-        ]
-        total = seconds(
-            work,
-            self.device.rate(dtype) * self.utilization,
-            self.device.bandwidth * self.device.bandwidth_share,
-            self.device.call_seconds,
-        )
+        parts = seconds(work, self.device, self.utilization, dtype)
+        total = sum(parts)
         # a ring sends every number twice but for one rank's part (Patarasuk & Yuan 2009)
         sending = count * sent * 2 * (self.ranks - 1) / self.ranks / self.device.link
         products, traffic, starting = (part / total if total else 0.0 for part in parts)
         return PhaseTime(
-            phase=phase, count=count, seconds=total + sending, flops=work.flops, products=products, traffic=traffic, starting=starting
+            phase=phase, count=count, seconds=total + sending, flops=work.flops + work.scores, products=products, traffic=traffic, starting=starting
         )  # fmt: skip
 
 

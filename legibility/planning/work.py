@@ -14,24 +14,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from legibility.models.logprobs import KEEP_ELEMENTS
+from legibility.planning.devices import Device
 from legibility.planning.shapes import ModelShape
 from legibility.rollouts.completion import LARGE_VOCABULARY
 
 
 @dataclass(frozen=True)
 class Work:
-    """flops of products; traffic in bytes; calls: operations started."""
+    """flops of products; scores: FLOPs of attention's; traffic in bytes; calls: operations started."""
 
     flops: float = 0.0
+    scores: float = 0.0
     traffic: float = 0.0
     calls: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.flops + other.flops, self.traffic + other.traffic, self.calls + other.calls)
+        return Work(
+            self.flops + other.flops, self.scores + other.scores, self.traffic + other.traffic, self.calls + other.calls
+        )
 
     def times(self, n: float) -> Work:
         """The same work n times."""
-        return Work(n * self.flops, n * self.traffic, n * self.calls)
+        return Work(n * self.flops, n * self.scores, n * self.traffic, n * self.calls)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ def forward(shape: ModelShape, packed: Packed, dtype: str) -> Work:
     scores = 4 * shape.query * packed.scores(shape.layers)
     adapters = 2 * shape.adapters * packed.tokens
     return Work(
-        products + scores + adapters,
+        products + adapters,
+        scores,
         counts.forward.of(shape) * packed.tokens * (shape.layers - 1 + packed.chosen / packed.tokens),
         counts.forward_calls * shape.layers,
     )
@@ -134,7 +139,8 @@ def backward(shape: ModelShape, packed: Packed, dtype: str, *, recompute: bool =
     scores = 10 * shape.query * packed.scores(shape.layers)
     adapters = 4 * shape.adapters * packed.tokens
     own = Work(
-        products * (1 if shape.adapters else 2) + scores + adapters,
+        products * (1 if shape.adapters else 2) + adapters,
+        scores,
         counts.backward.of(shape) * packed.tokens * (shape.layers - 1 + packed.chosen / packed.tokens),
         counts.backward_calls * shape.layers,
     )
@@ -150,11 +156,11 @@ def logprobs(shape: ModelShape, tokens: float, dtype: str, device: str, *, train
     product = 2 * logits * shape.hidden
     cast = 0 if dtype == "float32" else 6
     if not train:
-        return Work(product, logits * (8 + cast), 4)
+        return Work(product, 0, logits * (8 + cast), 4)
     kept = logits <= KEEP_ELEMENTS[device]
     gradients = 1 if shape.adapters else 2
-    again = Work() if kept else Work(product, logits * (16 + cast), 4)
-    return Work(product * (1 + gradients), logits * (24 + 2 * cast), 12) + again
+    again = Work() if kept else Work(product, 0, logits * (16 + cast), 4)
+    return Work(product * (1 + gradients), 0, logits * (24 + 2 * cast), 12) + again
 
 
 def decode(
@@ -184,7 +190,8 @@ def decode(
     return (
         forward(shape, plain, dtype)
         + Work(
-            2 * drawn * weights + 4 * shape.query * shape.layers * drawn * context,
+            2 * drawn * weights,
+        4 * shape.query * shape.layers * drawn * context,
             steps * weights * size
             + drawn * context / shared * 2 * shape.key * shape.layers * size
             + drawn * (counts.forward.of(shape) * shape.layers + pick * shape.vocabulary),
@@ -196,13 +203,15 @@ def decode(
 def adam(weights: float, dtype: str, *, fused: bool, clipped: bool = True) -> Work:
     """One step of AdamW: fused, weights, gradients and two moments are read and three of them written, once;
     otherwise about three times as much moves. Clipping reads the gradients, and reads and writes them."""
-    return Work(0, weights * width(dtype) * ((7 if fused else 21) + (3 if clipped else 0)), 20)
+    return Work(0, 0, weights * width(dtype) * ((7 if fused else 21) + (3 if clipped else 0)), 20)
 
 
-def seconds(work: Work, rate: float, bandwidth: float, call: float) -> float:
-    """Seconds of some work: products, then what moves, then what starts.
+def seconds(work: Work, device: Device, utilization: float, dtype: str) -> tuple[float, float, float]:
+    """Seconds of products, of what moves and of what starts, on a device that reaches a share of its product rate.
 
-    They are added up, as if a device did one after another. Where they overlap, as on a GPU that is ahead of its
-    Python, it is faster.
+    They add up, as if a device did one after another. Where they overlap, as on a GPU that is ahead of its Python, it is
+    faster.
     """
-    return work.flops / rate + work.traffic / bandwidth + work.calls * call
+    rate = device.rate(dtype) * utilization
+    products = (work.flops + work.scores / device.attention_share) / rate
+    return products, work.traffic / (device.bandwidth * device.bandwidth_share), work.calls * device.call_seconds

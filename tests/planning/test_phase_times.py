@@ -26,7 +26,7 @@ def rank(ranks: int = 1, **changes) -> Rank:
 
 
 def test_a_record_is_its_three_parts():
-    record = Clock(SLOW, 0.5, 1).record("p", 3, Work(1e9, 1e9, 1e6), "float32")
+    record = Clock(SLOW, 0.5, 1).record("p", 3, Work(1e9, 0, 1e9, 1e6), "float32")
     assert record.seconds == pytest.approx(3 * (2 + 1 + 1)) and record.products == pytest.approx(0.5)
     assert record.products + record.traffic + record.starting == pytest.approx(1)
 
