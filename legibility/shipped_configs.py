@@ -68,6 +68,20 @@ SHIPPED = (
         takes="not known",
     ),
     ShippedConfig(
+        "qwen2.5-1.5b-gsm8k",
+        "train",
+        shows="a pretrained prover and a verifier that reads on GSM8K, sized by legibility plan; not played by us yet",
+        needs="a GPU of 80 GB, and the Hugging Face hub for GSM8K, Qwen2.5-1.5B-Instruct and Qwen2.5-0.5B",
+        takes="9 hours on an H100 at most, counted and not timed",
+    ),
+    ShippedConfig(
+        "qwen2.5-7b-gsm8k",
+        "train",
+        shows="the same with a prover of seven billion weights; not played by us yet",
+        needs="eight GPUs of 80 GB, and the Hugging Face hub for GSM8K, Qwen2.5-7B-Instruct and Qwen2.5-0.5B",
+        takes="7 hours on eight H100 at most, counted and not timed",
+    ),
+    ShippedConfig(
         "smollm2-asdiv",
         "train",
         shows="three rounds of a real pretrained model on problems that people wrote (ASDiv)",
