@@ -128,7 +128,7 @@ def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
 
 @pytest.mark.slow
 def test_a_million_completions_stay_quick(tmp_path):
-    """First page, a filter, a sort and a search: each well under a second on a machine that is free, 5 s at the worst."""
+    """First page, a filter, a sort and a search: each under a second of the processors, which other jobs do not lengthen much."""
     with viewing(large_run(tmp_path / "run", 1_000_000)) as url:
         assert get(url, "completions")[1]["total"] == 1_000_000
         for asked in (
@@ -140,8 +140,10 @@ def test_a_million_completions_stay_quick(tmp_path):
             {"page": 15_000},
             {"text": "999 + 7"},
         ):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             status, found = get(url, "completions", **asked)
-            seconds = time.perf_counter() - began
-            print(f"{asked}: {seconds:.2f} s, {found['total']} of 1,000,000, load {os.getloadavg()[0]:.1f}")
-            assert status == 200 and len(found["rows"]) == 50 and seconds < 5
+            seconds, work = time.perf_counter() - began, time.process_time() - worked
+            print(
+                f"{asked}: {seconds:.2f} s, {work:.2f} s of CPU, {found['total']} of 1,000,000, load {os.getloadavg()[0]:.1f}"
+            )
+            assert status == 200 and len(found["rows"]) == 50 and work < 1
