@@ -151,6 +151,8 @@ def dataset_card(facts: CardFacts, data: CompletionSet) -> str:
             {
                 "config_name": table,
                 **({"default": True} if table == COMPLETIONS else {}),
+                # `datasets` keeps what it has read under the folder's name and this head: alike, it serves other data
+                "description": f"{table} of {facts.name}, content {data.content[table]}",
                 "data_files": [{"split": split, "path": f"{table}/{split}.parquet"} for split in splits],
             }
             for table, splits in tables

@@ -6,6 +6,7 @@ the run's parts (prover, verifier, validation, test, judge).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from legibility.evaluation.dataframes import stored_completions
+from legibility.files import sha256
 from legibility.game.condition import Condition, conditions_of
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import SCHEMA
@@ -42,11 +44,15 @@ class WrittenText:
 
 @dataclass(frozen=True)
 class CompletionSet:
-    """What was written: rows by split of both tables, and the completions by who wrote them and for what."""
+    """What was written: rows by split of both tables, and the completions by who wrote them and for what.
+
+    content: a digest of the files of each table, the same whenever the run is exported.
+    """
 
     completions: Mapping[str, int]
     problems: Mapping[str, int]
     texts: list[WrittenText]
+    content: Mapping[str, str]
 
     @property
     def total(self) -> int:
@@ -72,7 +78,14 @@ def write_completion_set(run: RunFolder, folder: Path) -> CompletionSet:
             problems[part] = _write(
                 pa.Table.from_pylist(records, schema=_PROBLEM), folder / PROBLEMS / f"{part}.parquet"
             )
-    return CompletionSet(completions, problems, _texts(frame))
+    content = {COMPLETIONS: _content(folder / COMPLETIONS), PROBLEMS: _content(folder / PROBLEMS)}
+    return CompletionSet(completions, problems, _texts(frame), content)
+
+
+def _content(folder: Path) -> str:
+    """A digest of names and bytes."""
+    found = "".join(f"{file.name}\0{sha256(file)}\n" for file in sorted(folder.glob("*.parquet")))
+    return hashlib.sha256(found.encode()).hexdigest()[:16]
 
 
 def _texts(frame: pd.DataFrame) -> list[WrittenText]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -15,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from legibility.evaluation.dataframes import load_run
 from legibility.evaluation.summary_schema import read_summary
+from legibility.files import sha256
 from legibility.game.reopen import reopen
 from legibility.sharing.cards import _fenced
 from tests.support import legibility, play_with
@@ -39,6 +43,31 @@ def test_datasets_reads_every_completion_and_every_problem(tiny_run, hub, tmp_pa
     problems = load_dataset(str(hub / "dataset"), "problems", cache_dir=str(tmp_path))
     known = {p["id"]: p["question"] for split in problems.values() for p in split}
     assert (test.question == test.problem_id.map(known)).all()
+
+
+def test_two_runs_in_one_cache_are_each_served_their_own_rows(tiny_run, hub, tmp_path):
+    other = tmp_path / "elsewhere" / tiny_run.path.name  # of the same name, sizes and settings, with other text
+    shutil.copytree(tiny_run.path, other)
+    file = other / "base/solutions.parquet"
+    table = pq.read_table(file)
+    changed = pa.array([f"{text} " for text in table["text"].to_pylist()])
+    pq.write_table(table.set_column(table.schema.get_field_index("text"), "text", changed), file)
+    done = json.loads((other / "base/DONE").read_text())
+    done["sha256"]["solutions.parquet"] = sha256(file)
+    (other / "base/DONE").write_text(json.dumps(done))
+    assert legibility("export", other, "--out", tmp_path / "hub", "--format", "hub").code == 0
+    texts = []
+    for folder in (hub / "dataset", tmp_path / "hub/dataset"):
+        found = load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+        texts.append([text for split in found.values() for text in split["text"]])
+        load_dataset(str(folder), "problems", cache_dir=str(tmp_path / "cache"))
+    assert len(texts[0]) == len(texts[1]) and texts[0] != texts[1]
+    assert sum(text.endswith(" ") for text in texts[1]) >= len(table)
+    heads = [yaml.safe_load((d / "dataset/README.md").read_text().split("---\n")[1]) for d in (hub, tmp_path / "hub")]
+    assert heads[0]["configs"][1] == heads[1]["configs"][1]  # their problems are the same
+    again = tmp_path / "again"
+    assert legibility("export", tiny_run.path, "--out", again, "--format", "hub").code == 0
+    assert (again / "dataset/README.md").read_text() == (hub / "dataset/README.md").read_text()
 
 
 def test_transformers_loads_the_models_and_they_are_the_runs(tiny_run, hub):
