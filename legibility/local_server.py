@@ -7,8 +7,12 @@ local server through a name of its own (DNS rebinding).
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
-from legibility.errors import UserError
+from legibility.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -27,6 +31,17 @@ def listener(host: str, port: int) -> socket.socket:
         made.close()
         raise UserError(f"--host {host}: not the name of a host; give one, or an address such as 127.0.0.1") from None
     return made
+
+
+def run_until_stopped(made: Starlette, listening: socket.socket, name: str) -> None:
+    """Answer until Ctrl-C or SIGTERM, which is how a server ends: nothing is lost, and there is nothing to go on with."""
+    import uvicorn
+
+    config = uvicorn.Config(made, log_level="warning", access_log=False, server_header=False)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except Interrupted:
+        print(f"{name}: stopped", flush=True)
 
 
 def own_url(host: str, listening: socket.socket) -> str:

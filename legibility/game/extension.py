@@ -20,6 +20,7 @@ from legibility.game.condition import CORRECTNESS
 from legibility.game.phases import arm_collection, arm_prover, earlier_folder, round_collection
 from legibility.game.run_folder import RunFolder, changed_settings
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
+from legibility.pasted import typed_command
 from legibility.stored import read_stored
 
 ROUNDS = "game.rounds"
@@ -75,7 +76,7 @@ def extend(run: RunFolder, begun: int, config: Config) -> Path:
     aside = run.folder(earlier_folder(begun))
     for path in list(_whole(run)):
         _move(path, aside / path.relative_to(run.path))
-    run.replace_settings(config, begun)
+    run.replace_settings(config, begun, typed_command())
     return aside
 
 

@@ -80,14 +80,15 @@ class RunFolder:
     def _write_settings(self, text: str) -> None:
         write_atomic(self.config_file, text)
 
-    def replace_settings(self, config: Config, begun: int) -> None:
-        """Give the run the settings of a longer game; the manifest notes that it had `begun` rounds.
+    def replace_settings(self, config: Config, begun: int, command: str | None = None) -> None:
+        """Give the run the settings of a longer game; the manifest notes that it had `begun` rounds, and the `command`.
 
         In between the manifest has the hashes of both settings, so that a kill leaves a folder that can be read and
         gone on with.
         """
         manifest, text = self.manifest(), _settings_text(config)
-        update: dict[str, Any] = {"extended": [*(n for n in manifest.extended or [] if n != begun), begun]}
+        times = {**{n: by for n, by in manifest.extensions if n != begun}, begun: command}
+        update: dict[str, Any] = {"extended": list(times), "extended_by": list(times.values())}
         if manifest.quick is not None:
             update["quick"] = [line for line in manifest.quick if not line.startswith("game.rounds=")]
         if manifest.sha256 is not None:

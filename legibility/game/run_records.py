@@ -72,6 +72,9 @@ class Manifest(Versioned):
     extended: list[int] | None = Field(
         None, description="Rounds of the game before it got more, each time it did. Absent: it never did."
     )
+    extended_by: list[str | None] | None = Field(
+        None, description="The command typed for each time in extended; null: not known, or called from Python."
+    )
     seed: int | None = Field(None, description="Seed of a game.")
     base_dir: str | None = Field(
         None,
@@ -86,6 +89,13 @@ class Manifest(Versioned):
     coming: dict[str, str] | None = Field(
         None, description="SHA-256 of the config.yaml that is about to replace the one there. Absent: none is."
     )
+
+    @property
+    def extensions(self) -> list[tuple[int, str | None]]:
+        """Rounds before the game got more and the command that was typed for it, each time."""
+        times = self.extended or []
+        commands = [*(self.extended_by or []), *([None] * len(times))]
+        return list(zip(times, commands, strict=False))
 
     @property
     def typed(self) -> str | None:

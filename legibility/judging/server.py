@@ -27,7 +27,7 @@ from legibility.judging.progress_page import PROGRESS_POLICY, organiser_key, pro
 from legibility.judging.rater_page import plain_marks, policy, served_page
 from legibility.judging.store import NotStored, RaterAnswer, Refused, Store
 from legibility.judging.study_folder import StudyFolder
-from legibility.local_server import accepted_hosts, listener, own_url
+from legibility.local_server import accepted_hosts, listener, own_url, run_until_stopped
 from legibility.printable import printable
 
 MAX_BODY = 16_384
@@ -196,8 +196,6 @@ def serve(
     one network address may take. Raises UserError where the address cannot be used, a server runs already, or the
     log cannot be written.
     """
-    import uvicorn
-
     store = Store(study, start_limit=start_limit)
     try:
         with listener(host, port) as listening:
@@ -209,12 +207,7 @@ def serve(
             hosts = accepted_hosts(host)
             for line in _greeting(store, own, hosts is None, link):
                 print(printable(line), flush=True)
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    application(store, hosts, organiser), log_level="warning", access_log=False, server_header=False
-                )
-            )
-            server.run(sockets=[listening])
+            run_until_stopped(application(store, hosts, organiser), listening, "judge")
     finally:
         store.close()
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from legibility.evaluation.text_sets import arm_key, text_key, verdict_key
 from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.metrics import LEAST_UNITS, NO_INTERVAL
-from legibility.pasted import pasted
+from legibility.pasted import own_command
 from legibility.reporting.contents import anchored
 from legibility.reporting.data import ReportData, read_run
 from legibility.reporting.drawing import DARK, LIGHT
@@ -78,8 +79,16 @@ def environment(package: str = HERE) -> Environment:
     made.filters["anchored"] = anchored
     made.filters.update(number=number, signed=signed, percent=percent, interval=interval, points=points)
     made.filters.update(printable=printable, text_key=text_key, verdict_key=verdict_key, arm_key=arm_key)
-    made.globals.update(pasted=pasted, least_units=LEAST_UNITS)
+    made.globals.update(beside=beside, least_units=LEAST_UNITS)
     return made
+
+
+def beside(what: str, *words: str) -> Markup:
+    """A command on a folder that a page is about (`what`: "the run"), whose paths begin at its name.
+
+    A page goes where its folder goes, so a path from where it was made would soon lead nowhere: it says where to type.
+    """
+    return Markup("<code>{}</code>, typed in the folder that holds {}").format(own_command(*words), what)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class CompletionIndex:
             "same_text ubigint, fooled float, disagreement float)"
         )
         self._known: dict[Path, tuple[int, CompletionFile]] = {}
+        self._damaged: dict[Path, CompletionFile] = {}
         self._numbers = 0
         self._searches: OrderedDict[tuple[Any, ...], str] = OrderedDict()
         self._refreshing, self._searching = threading.Lock(), threading.Lock()
@@ -101,11 +102,17 @@ class CompletionIndex:
                 return self.version
             found = {f.path: (name, f) for name, run in self.runs.items() for f in completion_files(run)}
             gone = [p for p, (_, known) in self._known.items() if p not in found or found[p][1].stamp != known.stamp]
-            fresh = [(name, f) for p, (name, f) in found.items() if p not in self._known or p in gone]
+            fresh = [
+                (name, f)
+                for p, (name, f) in found.items()
+                if (p not in self._known or p in gone) and self._damaged.get(p) != f
+            ]
             self._drop(gone)
-            self._add(fresh)
-            if gone or fresh:
+            if gone:
                 self.version += 1
+            for path in [p for p in self.notes if p not in found]:
+                del self.notes[path], self._damaged[path]
+            self._add(fresh)
             self._looked = time.monotonic()
             return self.version
         finally:
@@ -123,8 +130,10 @@ class CompletionIndex:
             except (OSError, pa.ArrowException) as error:
                 if file.path.exists() and not file.live:  # a step may still be on its way to the disk
                     self.notes[file.path] = " ".join(str(error).split())[:120]
+                    self._damaged[file.path] = file  # it is looked at again when it has changed
                 continue
             self.notes.pop(file.path, None)
+            self._damaged.pop(file.path, None)
             self._numbers += 1
             incoming = table.append_column("fooled", pa.array(_fooled(table, file), pa.float32(), from_pandas=True))
             with self._database.cursor() as cursor:

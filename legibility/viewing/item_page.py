@@ -93,14 +93,19 @@ def briefs(index: CompletionIndex, rows: Sequence[CompletionRow]) -> list[Brief]
 
 
 def view_item(
-    index: CompletionIndex, readings: VerifierReadings, problem: Problem | None, row: CompletionRow, text: str
+    index: CompletionIndex,
+    readings: VerifierReadings,
+    problem: Problem | None,
+    row: CompletionRow,
+    text: str,
+    missing: str = "",
 ) -> ViewedItem:
-    """An item with everything that is stored of it."""
+    """An item with everything that is stored of it. missing: why there is no problem."""
     known = problem or Problem(row.problem_id, "", "")
     shown = show(known, text, row.verdict)
     return ViewedItem(
         brief=_brief(row, text),
-        question=printable(known.question) or "(the run's problems.jsonl does not have this problem)",
+        question=printable(known.question) or f"({printable(missing)})",
         answer=printable(known.answer),
         reference=printable(known.solution),
         lines=[_clean(line) for line in shown.lines],

@@ -89,17 +89,17 @@ def under_way(run: Path) -> list[PhaseUnderWay]:
     found = []
     for phase, folder, hidden in phase_folders(run):
         if hidden:
-            times = [_stamp(p)[1] for p in (folder, folder / METRICS_LOG)]
+            times = [file_stamp(p)[1] for p in (folder, folder / METRICS_LOG)]
             found.append(PhaseUnderWay(phase, folder, max(0.0, time.time() - max(times) / 1e9)))
     return sorted(found, key=lambda p: p.seconds)
 
 
 def _file(path: Path, place: str, *, live: bool) -> list[CompletionFile]:
-    stamp = _stamp(path)
+    stamp = file_stamp(path)
     return [CompletionFile(path, place, live, stamp)] if stamp[0] else []
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def file_stamp(path: Path) -> tuple[int, int]:
     """Size and time of the last change in nanoseconds; zeros where there is nothing (any more)."""
     try:
         found = path.stat()

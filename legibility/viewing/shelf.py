@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from legibility.config import Config
 from legibility.errors import UserError
 from legibility.game.phases import METRICS_LOG
-from legibility.game.run_folder import RunFolder
+from legibility.game.run_folder import PROBLEMS, RunFolder
+from legibility.game.run_records import MANIFEST
 from legibility.problems.records import Problem
 from legibility.problems.storage import read_problems
 from legibility.viewing.completion_index import CompletionIndex, CompletionRow
 from legibility.viewing.completion_key import CompletionKey
-from legibility.viewing.run_files import under_way
+from legibility.viewing.run_files import file_stamp, under_way
 from legibility.viewing.verifier_readings import VerifierReadings
 
 
@@ -32,11 +33,21 @@ class Playing:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run as the head of the page has it."""
+    """A run as the head of the page has it. `quick`: it was made to be looked at, its numbers measure nothing."""
 
     name: str
+    quick: bool
     finished: bool
     playing: Playing | None
+
+
+@dataclass(frozen=True)
+class _ReadProblems:
+    """A run's problems by id as they were read from a file of that `stamp`, and why not, where they cannot be."""
+
+    stamp: tuple[int, int]
+    by_id: Mapping[str, Problem]
+    trouble: str | None
 
 
 class Shelf:
@@ -58,7 +69,7 @@ class Shelf:
         self.index = CompletionIndex({name: run.path for name, run in self._runs.items()}, self._matching_problems)
         self.reading = True
         self._readings = {name: VerifierReadings(run) for name, run in self._runs.items()}
-        self._problems: dict[str, dict[str, Problem]] = {}
+        self._problems: dict[str, _ReadProblems] = {}
         self._compared: object = None
         self._comparing = threading.Lock()
 
@@ -95,18 +106,33 @@ class Shelf:
                 return row, text
         raise UserError(f"{key}: no such completion in the runs shown")
 
-    def problem(self, row: CompletionRow) -> Problem | None:
-        """The problem a completion is of, or None where the run does not have it."""
-        return self.problems(row.run).get(row.problem_id)
+    def problem(self, row: CompletionRow) -> Problem:
+        """The problem a completion is of. Raises UserError where the run does not have it, or its problems are damaged."""
+        read = self._read_problems(row.run)
+        if row.problem_id not in read.by_id:
+            raise UserError(read.trouble or f"{row.problem_id}: the run's problems.jsonl does not have this problem")
+        return read.by_id[row.problem_id]
 
-    def problems(self, name: str) -> dict[str, Problem]:
-        """A run's problems by id; none where it has not written them yet, or they are damaged."""
-        if name not in self._problems:
+    @property
+    def notes(self) -> list[str]:
+        """What cannot be read, file by file."""
+        files = [f"{path}: cannot be read ({why})" for path, why in self.index.notes.items()]
+        return files + [read.trouble for name in self._runs if (read := self._read_problems(name)).trouble]
+
+    def _read_problems(self, name: str) -> _ReadProblems:
+        """A run's problems, read again when the file has changed; none where it has not written them yet."""
+        run = self.run(name)
+        stamp, known = file_stamp(run.path / PROBLEMS), self._problems.get(name)
+        begun = (run.path / MANIFEST).is_file()  # written after the problems
+        if known is None or known.stamp != stamp or (begun and not stamp[0] and known.trouble is None):
+            problems: Mapping[str, Problem] = {}
+            trouble = None
             try:
-                self._problems[name] = read_problems(self.run(name).problems_file)
-            except UserError:
-                return {}
-        return self._problems[name]
+                problems = read_problems(run.problems_file) if stamp[0] or begun else {}
+            except UserError as error:
+                trouble = " ".join(str(error).split())
+            known = self._problems[name] = _ReadProblems(stamp, problems, trouble)
+        return known
 
     def shown(self) -> list[ShownRun]:
         """The runs as the head of the page has them."""
@@ -137,16 +163,23 @@ class Shelf:
             steps = _last_step(lines)
             most = self._readings[name].config.ppo.steps if first.phase.endswith("prover") else None
             playing = Playing(first.phase, steps, most, first.seconds)
-        return ShownRun(name, (run.path / "summary.json").is_file(), playing)
+        return ShownRun(name, _is_quick(run), (run.path / "summary.json").is_file(), playing)
 
     def _matching_problems(self, text: str) -> list[tuple[str, str]]:
         lowered = text.lower()
         return [
             (name, problem.id)
             for name in self._runs
-            for problem in self.problems(name).values()
+            for problem in self._read_problems(name).by_id.values()
             if lowered in problem.question.lower() or lowered == problem.id.lower()
         ]
+
+
+def _is_quick(run: RunFolder) -> bool:
+    try:
+        return run.is_quick
+    except UserError:  # a damaged manifest, which the notes name
+        return False
 
 
 def _last_step(lines: Sequence[bytes]) -> int:

@@ -28,8 +28,9 @@ from starlette.routing import Route
 
 from legibility.errors import UserError
 from legibility.game.condition import Judge
-from legibility.local_server import accepted_hosts, listener, own_url
+from legibility.local_server import accepted_hosts, listener, own_url, run_until_stopped
 from legibility.printable import printable
+from legibility.problems.records import Problem
 from legibility.viewing.completion_filter import FACETS, GROUPED, CompletionFilter, Values
 from legibility.viewing.completion_key import CompletionKey
 from legibility.viewing.curves import curves, metric_names
@@ -109,7 +110,7 @@ def application(shelf: Shelf, hosts: list[str] | None = None) -> Starlette:
             "version": version,
             "reading": shelf.reading,
             "runs": [asdict(shown) for shown in shelf.shown()],
-            "notes": [printable(f"{path}: cannot be read ({why})") for path, why in index.notes.items()],
+            "notes": [printable(note) for note in shelf.notes],
         }
 
     def completions(query: ListQuery) -> Any:
@@ -132,13 +133,17 @@ def application(shelf: Shelf, hosts: list[str] | None = None) -> Starlette:
 
     def one(query: ItemQuery) -> Any:
         row, text = shelf.opened(CompletionKey.parse(query.id))
-        return asdict(view_item(index, shelf.readings(row.run), shelf.problem(row), row, text))
+        problem: Problem | None = None
+        missing = ""
+        try:
+            problem = shelf.problem(row)
+        except UserError as error:  # the text is shown without it
+            missing = str(error)
+        return asdict(view_item(index, shelf.readings(row.run), problem, row, text, missing))
 
     def read(query: ReadQuery) -> Any:
         row, text = shelf.opened(CompletionKey.parse(query.id))
         problem = shelf.problem(row)
-        if problem is None:
-            raise UserError(f"{row.problem_id}: the run's problems.jsonl does not have this problem")
         reading = shelf.readings(row.run).read(Judge.parse(query.judge), problem, text)
         return asdict(read_item(reading, problem, row, text))
 
@@ -225,8 +230,6 @@ def _plotly(request: Request) -> Response:
 
 def serve(runs: Sequence[Path], host: str, port: int) -> None:
     """Serve the page over some runs until interrupted. Raises UserError where there is no run, or the address is taken."""
-    import uvicorn
-
     shelf = Shelf(runs)
     with listener(host, port) as listening:
         print(printable(f"view: {own_url(host, listening)}   ({', '.join(shelf.names)}; stop with Ctrl-C)"), flush=True)
@@ -234,5 +237,4 @@ def serve(runs: Sequence[Path], host: str, port: int) -> None:
             print("warning: reachable from other machines, by anyone, over plain http", file=sys.stderr, flush=True)
         threading.Thread(target=shelf.read_all, daemon=True).start()
         made = application(shelf, accepted_hosts(host))
-        server = uvicorn.Server(uvicorn.Config(made, log_level="warning", access_log=False, server_header=False))
-        server.run(sockets=[listening])
+        run_until_stopped(made, listening, "view")

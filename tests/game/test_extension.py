@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def test_a_longer_game_is_the_one_that_was_played_at_once(
     assert set(got) - own == set(expected)
     assert [name for name in expected if got[name] != expected[name]] == []
     run = RunFolder(copied)
-    assert run.manifest().extended == [1] and "config.yaml" in (run.manifest().sha256 or {})
+    ((rounds, typed),) = run.manifest().extensions
+    assert rounds == 1 and shlex.split(typed) == ["legibility", *map(str, command)]
+    assert "config.yaml" in (run.manifest().sha256 or {})
     assert run.finished_phases() and not any(p.startswith("earlier/") for p in run.finished_phases())
 
     old = copied / "earlier/rounds_01"

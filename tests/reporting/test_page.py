@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import re
+import shlex
 
 import pandas as pd
 
@@ -79,6 +80,29 @@ def test_the_page_says_what_the_summary_says(run: RunFolder) -> None:
     text = Page(render(data, {})).text
     assert "17" in text and "20 test problems × 2 samples per role" in text and f"Seed {summary['seed']}" in text
     assert "legibility train tiny/config.yaml --out tiny-again" in text and str(run.path) not in text
+
+
+def test_every_command_of_a_page_says_where_to_type_it(run: RunFolder) -> None:
+    (run.path / "evaluation/survival.json").unlink(missing_ok=True)
+    assert legibility("evaluate", run.path, "--quick", *SMALL).code == 0
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    commands = [html.unescape(found) for found in re.findall(r"<code>(legibility .*?</code>[^<]*)", page)]
+    assert {found.split()[1] for found in commands} == {"train", "report", "attack"}
+    for command, _, where in (found.partition("</code>") for found in commands):
+        assert where.startswith(", typed in the folder that holds the run")
+        assert (run.path.parent / shlex.split(command)[2]).exists()
+
+
+def test_the_commands_that_extended_a_run_stand_beside_the_first(run: RunFolder) -> None:
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest |= {"command": "legibility train nano game.rounds=1", "extended": [1, 2]}
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    text = Page(render(read_run(run), {})).text  # of a run from before these commands were kept
+    assert "after 1 round" in text and "after 2 rounds" in text and "more rounds:" not in text
+    manifest["extended_by"] = ["legibility train nano game.rounds=2 --resume", None]
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    text = Page(render(read_run(run), {})).text
+    assert "more rounds: legibility train nano game.rounds=2 --resume" in text
 
 
 def test_model_text_is_never_markup(run: RunFolder) -> None:

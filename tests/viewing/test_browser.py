@@ -128,6 +128,39 @@ def test_filter_search_read_and_go_back(tmp_path, reader):
         assert reader.asked_elsewhere(url) == [] and reader.complaints() == []
 
 
+def test_damage_is_told_and_then_left_alone(tmp_path, reader):
+    """A head of several lines, a file that cannot be read, problems that are gone, and a link to nothing."""
+    run = small_run(tmp_path / "run")
+    (run / "base/solutions.parquet").write_bytes(b"PAR1 nothing PAR1")
+    (run / "problems.jsonl").write_text("{", encoding="utf-8")
+    (finish(run, "rounds/00/verifier") / "model.safetensors").write_bytes(b"weights")
+    with viewing(run) as url:
+        reader.open(url + "/").total(28)
+        reader.until(lambda: "base/solutions.parquet: cannot be read" in reader.text("notes"))
+        assert "problems.jsonl" in reader.text("notes")
+        height = "document.documentElement.scrollHeight"
+        assert reader.run(height) == reader.run("innerHeight")  # no scrollbar outside the parts' own
+        chips = "[...document.querySelectorAll('.chip i')].every(i => i.getClientRects().length === 1)"
+        assert reader.run(chips)
+        time.sleep(5)  # two polls and more
+        assert not reader.driver.find_element(By.ID, "fresh").is_displayed()
+        reader.press("j")
+        reader.until(lambda: "problems.jsonl" in reader.text("chosen"))
+        reader.press("1")
+        reader.until(lambda: "problems.jsonl" in reader.text("doubt"))
+        reader.shot("damaged")
+
+        reader.open(url + "/?item=run~rounds/07~ppo~prover~1~sneaky~0~p0").total(28)
+        reader.until(lambda: "no such completion in the runs shown" in reader.text("chosen"))
+        time.sleep(1)
+        assert "no such completion" in reader.text("chosen") and not reader.text("trouble")
+        reader.shot("stale")
+        reader.size(390, 844)
+        reader.until(lambda: reader.driver.find_element(By.CSS_SELECTOR, "#item .absent").is_displayed())
+        reader.driver.find_element(By.CSS_SELECTOR, "#item .back").click()
+        reader.until(lambda: reader.driver.find_element(By.ID, "rows").is_displayed())
+
+
 def test_a_point_of_the_curves_shows_the_completions_of_its_step(tmp_path, reader):
     with viewing(small_run(tmp_path / "run")) as url:
         reader.open(url + "/")
@@ -232,7 +265,7 @@ def test_hostile_text_neither_runs_nor_restyles(tmp_path, reader):
         assert reader.run("window.hacked ?? null") is None
         own = "#list img, #item img, #item script, #item style, #item form, #item svg, #filters img, #top img, #list script, #chart a"
         assert reader.run("document.querySelectorAll(arguments[0]).length", own) == 0
-        assert reader.run("getComputedStyle(document.body).display") == "block"
+        assert reader.run("getComputedStyle(document.body).display") == "flex"
         assert "\ufffdright to left\ufffd" in reader.text("solution")
         assert reader.run("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert reader.asked_elsewhere(url) == [] and reader.complaints() == []

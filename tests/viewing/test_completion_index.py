@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import pytest
 
 from legibility.game.phases import STEPS, step_file
@@ -142,3 +143,12 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):
     index = index_of(run)
     assert list(index.notes) == [run / "base/solutions.parquet"] and len(every(index)) == 28
     assert len(every(index, text="#### 5")) > 0 and len(index.texts(every(index))) == 28
+    version = index.version
+    assert [index.refresh(now=True) for _ in range(3)] == [version] * 3  # nothing is new: nothing is announced
+    shutil.copyfile(run / "rounds/00/solutions.parquet", run / "base/solutions.parquet")  # restored
+    assert index.refresh(now=True) > version and index.notes == {} and len(every(index)) == 28 + 28
+    (run / "base/solutions.parquet").write_bytes(b"PAR1 nothing PAR1")
+    index.refresh(now=True)
+    shutil.rmtree(run / "base")
+    index.refresh(now=True)
+    assert index.notes == {}  # of a file that has gone nothing is said

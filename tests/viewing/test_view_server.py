@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -34,7 +39,7 @@ def test_a_completion_with_all_that_is_known_of_it(tmp_path):
         status, curves = get(url, "curves", run="run", metric=["kl"])
         assert curves["curves"][0]["metrics"] == {"kl": [0.01, 0.02]} and "accuracy_sneaky" in curves["names"]["prover"]
         status, state = get(url, "state")
-        assert state["runs"] == [{"name": "run", "finished": False, "playing": None}] and state["notes"] == []
+        assert state["runs"] == [{"name": "run", "quick": False, "finished": False, "playing": None}] and state["notes"] == []
     assert snapshot(run) == before
 
 
@@ -124,6 +129,47 @@ def test_the_command_refuses_what_is_no_run_in_one_line(tmp_path):
     ):
         result = legibility("view", *arguments)
         assert result.code == 2 and result.err.count("\n") == 1 and part in result.err, result
+
+
+def test_damaged_problems_are_named_wherever_they_are_missed(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run.path, tmp_path / "run")
+    file = run / "problems.jsonl"
+    whole = file.read_bytes()
+    with viewing(run) as url:
+        id = get(url, "completions", phase="collection")[1]["rows"][0]["id"]
+        for damaged in (whole + b"{\n", whole[:-40], None):
+            file.unlink(missing_ok=True)
+            if damaged is not None:
+                file.write_bytes(damaged)
+            (note,) = get(url, "state")[1]["notes"]
+            assert note.startswith(f"{file}: missing or changed since the run wrote it")
+            assert get(url, "item", id=id)[1]["question"] == f"({note})"
+            status, reading = get(url, "reading", id=id, judge="verifier 0")
+            assert (status, reading["error"]) == (404, note)
+        file.write_bytes(whole)  # restored, and read again
+        assert get(url, "state")[1]["notes"] == [] and get(url, "item", id=id)[1]["question"][0] != "("
+
+
+def test_a_quick_run_is_marked(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run.path, tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"quick": ["ppo.steps=3"]}))
+    with viewing(run, tiny_run.path) as url:
+        assert [shown["quick"] for shown in get(url, "state")[1]["runs"]] == [True, False]
+        (run / "manifest.json").write_text("{")
+        assert get(url, "state")[0] == 200
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_stopped_says_so_and_nothing_else(tmp_path, sign):
+    run = small_run(tmp_path / "run")
+    command = [sys.executable, "-m", "legibility", "view", str(run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        url = server.stdout.readline().split()[1].rstrip("/")
+        assert get(url, "state")[0] == 200
+        server.send_signal(sign)
+        out, err = server.communicate(timeout=60)
+    assert (server.returncode, out, err) == (0, "view: stopped\n", "")
 
 
 @pytest.mark.slow

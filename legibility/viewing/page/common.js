@@ -29,9 +29,12 @@ export const PHASES = { ppo: "training", base: "base text", collection: "collect
 export const ARMS = { init: "start", correctness: "correctness-only", "correctness-short": "length-penalised", "correctness-halfway": "halfway" };
 export const MARKS = { correct: "✓", incorrect: "✗", invalid: "∅" };
 
+/** What went wrong, for people. */
+export const sentence = (error) => (error instanceof TypeError ? "No connection to legibility view. Is it still running?" : error.message);
+
 export const trouble = (error) => {
   if (error?.name === "AbortError") return;
-  $("trouble").textContent = error ? (error instanceof TypeError ? "No connection to legibility view. Is it still running?" : error.message) : "";
+  $("trouble").textContent = error ? sentence(error) : "";
   $("trouble").hidden = !error;
 };
 

@@ -1,5 +1,5 @@
 // One completion: question, marked solution, what every judge makes of it, and its neighbours.
-import { $, PHASES, ask, count, decimal, known, make, percent, trouble } from "./common.js";
+import { $, PHASES, ask, count, decimal, known, make, percent, sentence, trouble } from "./common.js";
 import { address, mark, oneLine, place } from "./list.js";
 
 let shown = null;
@@ -11,6 +11,23 @@ export const close = () => {
   $("chosen").hidden = true;
   $("nothing").hidden = false;
   document.body.classList.remove("reading");
+};
+
+const closeButton = (onOpen) => {
+  const made = make("button", "back", "Close");
+  made.title = "Esc";
+  made.type = "button";
+  made.addEventListener("click", () => onOpen(null));
+  return made;
+};
+
+/** Say why a completion cannot be shown: a link to what has gone, or that was mistyped. */
+export const absent = (error, onOpen) => {
+  shown = null;
+  $("chosen").replaceChildren(make("div", "title", "", make("h2", "", "Not shown"), closeButton(onOpen)), make("p", "absent", sentence(error)));
+  $("nothing").hidden = true;
+  $("chosen").hidden = false;
+  document.body.classList.add("reading");
 };
 
 export const open = async (id, onOpen, onProblem) => {
@@ -27,11 +44,7 @@ export const open = async (id, onOpen, onProblem) => {
     const link = new URL(`?${new URLSearchParams([["item", id]])}`, location.href).href;
     try { await navigator.clipboard.writeText(link); copy.textContent = "Copied"; } catch { prompt("The link of this completion", link); }
   });
-  const back = make("button", "back", "Close");
-  back.title = "Esc";
-  back.type = "button";
-  back.addEventListener("click", () => onOpen(null));
-  const title = make("div", "title", "", make("h2", "", "", mark(brief.verdict), ` ${brief.verdict} · `, make("span", known(brief.role, ["helpful", "sneaky", "base"]), brief.writer)), copy, back);
+  const title = make("div", "title", "", make("h2", "", "", mark(brief.verdict), ` ${brief.verdict} · `, make("span", known(brief.role, ["helpful", "sneaky", "base"]), brief.writer)), copy, closeButton(onOpen));
 
   const facts = make("ul", "facts");
   for (const [name, value] of [
@@ -126,7 +139,13 @@ const reading = async (judge) => {
 };
 
 /** A judge's score, where none is stored. */
-const fill = async (judge) => { try { await reading(judge); } catch (error) { trouble(error); } };
+const fill = async (judge) => {
+  try { await reading(judge); } catch (error) {
+    if (error.name === "AbortError") return;
+    const line = lineOf(judge);
+    if (line) { showScore(line, { score: null }, "no"); line.title = sentence(error); }
+  }
+};
 
 /** A judge's score and, on the solution, its doubt. */
 const read = async (judge) => {
@@ -138,7 +157,7 @@ const read = async (judge) => {
     for (const line of $("chosen").querySelectorAll("tr[data-judge]")) line.classList.toggle("shown", line.dataset.judge === judge);
     showLines(found.lines);
     $("doubt").textContent = found.doubt || `${found.label}: ${found.note || "no token lowers its score"}`;
-  } catch (error) { trouble(error); }
+  } catch (error) { if (error.name !== "AbortError" && shown?.judge === judge) $("doubt").textContent = sentence(error); }
 };
 
 export const readNumber = (number) => {

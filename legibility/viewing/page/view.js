@@ -30,7 +30,7 @@ const choose = async (id, { push = true } = {}) => {
     await item.open(id, choose, problem);
     if (NARROW.matches) { scrollTo(0, 0); $("item").focus({ preventScroll: true }); }
     trouble(null);
-  } catch (error) { trouble(error); }
+  } catch (error) { if (error.name === "AbortError") return; item.absent(error, choose); trouble(null); }
 };
 const problem = (brief) => { list.only({ run: brief.run }, { problem: brief.problem_id }); };
 
@@ -46,6 +46,7 @@ const arrive = () => {
 const ago = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`);
 const showRun = (run) => {
   const line = make("li", "", "", make("b", "", run.name), " ");
+  if (run.quick) line.append(make("span", "quick", "quick look, its numbers measure nothing ·"), " ");
   if (run.playing) {
     const { phase, steps, most, seconds } = run.playing;
     const step = steps ? `, step ${steps}${most ? ` of at most ${most}` : ""}` : "";
