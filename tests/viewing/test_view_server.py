@@ -39,7 +39,10 @@ def test_a_completion_with_all_that_is_known_of_it(tmp_path):
         status, curves = get(url, "curves", run="run", metric=["kl"])
         assert curves["curves"][0]["metrics"] == {"kl": [0.01, 0.02]} and "accuracy_sneaky" in curves["names"]["prover"]
         status, state = get(url, "state")
-        assert state["runs"] == [{"name": "run", "quick": False, "finished": False, "playing": None}] and state["notes"] == []
+        assert (
+            state["runs"] == [{"name": "run", "quick": False, "finished": False, "playing": None}]
+            and state["notes"] == []
+        )
     assert snapshot(run) == before
 
 
