@@ -28,7 +28,8 @@ LLAMA = 0.4
 class Device:
     """One device. memory in bytes; bfloat16, float32: dense FLOP/s; bandwidth, link: bytes/s of its memory and between ranks.
 
-    attention_share: what attention under a mask reaches of the rate that other products reach;
+    attention_share: what attention under a mask reaches of the rate that other products reach, stepping_share that of
+    decoding steps; on a GPU these are a matter of bandwidth, which is counted beside.
     bandwidth_share: what streaming kernels reach of the bandwidth; call_seconds: what starting one operation costs.
     free: share of the memory that a plan may use; the rest is the driver's, and what allocators leave in pieces.
     """
@@ -42,6 +43,7 @@ class Device:
     source: str
     utilization: float = LLAMA
     attention_share: float = 0.5
+    stepping_share: float = 0.5
     bandwidth_share: float = 0.7
     call_seconds: float = 1e-5
     free: float = 0.92
@@ -95,6 +97,12 @@ def this_cpu(threads: int | None = None) -> Device:
         small = torch.randn(4)
         product = _seconds(lambda: torch.mm(a, b, out=out))
         attention = _seconds(lambda: F.scaled_dot_product_attention(q, q, q, attn_mask=mask))
+        few, keys, hidden = (
+            torch.randn(32, 8, 4, 32),
+            torch.randn(32, 112, 8, 32).transpose(1, 2),
+            torch.zeros(32, 1, 4, 112),
+        )
+        step = _seconds(lambda: F.scaled_dot_product_attention(few, keys, keys, attn_mask=hidden))
         stream = _seconds(lambda: arrays.append(arrays.popleft().mul(arrays[0])))
         call = _seconds(lambda: small.mul(2.0))
     finally:
@@ -110,6 +118,7 @@ def this_cpu(threads: int | None = None) -> Device:
         f"measured on this machine with {threads or before} threads",
         utilization=0.9,
         attention_share=4 * q.numel() * q.shape[2] / attention / rate,
+        stepping_share=4 * few.numel() * keys.shape[2] / step / rate,
         bandwidth_share=1.0,
         call_seconds=2 * call,  # and as much for the Python around it
         is_cpu=True,

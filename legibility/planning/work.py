@@ -21,21 +21,27 @@ from legibility.rollouts.completion import LARGE_VOCABULARY
 
 @dataclass(frozen=True)
 class Work:
-    """flops of products; scores: FLOPs of attention's; traffic in bytes; calls: operations started."""
+    """flops of products; scores: FLOPs of attention's, stepping: those of its decoding steps, whose queries are few;
+    traffic in bytes; calls: operations started."""
 
     flops: float = 0.0
     scores: float = 0.0
     traffic: float = 0.0
     calls: float = 0.0
+    stepping: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         return Work(
-            self.flops + other.flops, self.scores + other.scores, self.traffic + other.traffic, self.calls + other.calls
+            self.flops + other.flops,
+            self.scores + other.scores,
+            self.traffic + other.traffic,
+            self.calls + other.calls,
+            self.stepping + other.stepping,
         )
 
     def times(self, n: float) -> Work:
         """The same work n times."""
-        return Work(n * self.flops, n * self.scores, n * self.traffic, n * self.calls)
+        return Work(n * self.flops, n * self.scores, n * self.traffic, n * self.calls, n * self.stepping)
 
 
 @dataclass(frozen=True)
@@ -173,16 +179,18 @@ def decode(
     steps: float,
     dtype: str,
     shared: int = 1,
+    waits: float = 1.0,
 ) -> Work:
     """Drawing one chunk: `prompts` read once, then `rows` answers of `answer` tokens on average, in `steps` steps.
 
     Every step reads the weights once, and keys and values of every live row; finished rows are dropped. shared: rows of a
-    prompt that attend together (legibility.rollouts.cache.group_width), each with scores on the others' tokens too.
+    prompt that attend together (legibility.rollouts.cache.group_width), each with scores on the others' tokens too, and
+    until the last of them has finished: `waits` times as long as an answer on average.
     """
     size = width(dtype)
     plain = Packed(prompts, prompt, 1)
     drawn = rows * answer
-    context = prompt + shared * answer / 2
+    context = prompt + shared * answer * waits / 2
     cast = 0 if dtype == "float32" else 6
     pick = (60 if shape.vocabulary > LARGE_VOCABULARY else 32) + cast
     counts = streams(dtype, shape.adapters > 0)
@@ -191,11 +199,12 @@ def decode(
         forward(shape, plain, dtype)
         + Work(
             2 * drawn * weights,
-        4 * shape.query * shape.layers * drawn * context,
+        0,
             steps * weights * size
-            + drawn * context / shared * 2 * shape.key * shape.layers * size
+            + drawn * waits * context / shared * 2 * shape.key * shape.layers * size
             + drawn * (counts.forward.of(shape) * shape.layers + pick * shape.vocabulary),
             steps * ((counts.forward_calls + 8) * shape.layers + 30),
+        4 * shape.query * shape.layers * drawn * waits * context,
         )
     )  # fmt: skip
 
@@ -213,5 +222,6 @@ def seconds(work: Work, device: Device, utilization: float, dtype: str) -> tuple
     faster.
     """
     rate = device.rate(dtype) * utilization
-    products = (work.flops + work.scores / device.attention_share) / rate
+    products = work.flops + work.scores / device.attention_share + work.stepping / device.stepping_share
+    products /= rate
     return products, work.traffic / (device.bandwidth * device.bandwidth_share), work.calls * device.call_seconds

@@ -28,7 +28,7 @@ PACKED = Packed.of(2, 40, 4, 20)
 
 def everything(work: Work) -> float:
     """FLOPs of all products, attention's too."""
-    return work.flops + work.scores
+    return work.flops + work.scores + work.stepping
 
 
 def counted(dtype: str, rank: int):
@@ -118,4 +118,5 @@ def test_an_optimizer_step_by_hand():
 def test_seconds_are_products_then_traffic_then_calls():
     device = replace(gpu("h100"), float32=10, attention_share=0.5, bandwidth=8, bandwidth_share=0.5, call_seconds=0.1)
     assert seconds(Work(10, 5, 20, 30), device, 0.5, "float32") == pytest.approx((2 + 2, 5, 3))
-    assert (Work(1, 2, 3, 4) + Work(1, 1, 1, 1)).times(2) == Work(4, 6, 8, 10)
+    assert seconds(Work(stepping=5), replace(device, stepping_share=0.25), 0.5, "float32")[0] == pytest.approx(4)
+    assert (Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1)).times(2) == Work(4, 6, 8, 10, 12)
