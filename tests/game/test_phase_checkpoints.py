@@ -26,6 +26,7 @@ from legibility.play import train
 from legibility.viewing.curves import curves
 from legibility.viewing.run_files import completion_files
 from tests.support import legibility, quiet
+from tests.test_launched_team import children, output, rank_of, torchrun
 
 FIRST, LAST = "rounds/00/.prover.tmp", "rounds/01/.prover.tmp"
 KINDS = {
@@ -361,3 +362,34 @@ def test_an_attack_goes_on_too(tiny_run, stop_at, tmp_path):
     on = legibility(*attack[:1], tmp_path / "run", *settings, *attack[1:])
     assert on.code == 0 and "resumed at step 3" in on.out
     assert content(tmp_path / "run/evaluation/attacks" / made.name) == content(made)
+
+
+@pytest.mark.slow
+def test_ranks_go_on_where_one_was_killed(tiny_config_file, tiny_overrides, tmp_path):
+    """Byte for byte with as many ranks; alone, the same steps to their end."""
+    settings = [*tiny_overrides, "ppo.steps=8", "compute.checkpoint_every=1"]
+    finished = {}
+    for name in ("reference", "killed", "alone"):
+        run = tmp_path / name
+        arguments = command(tiny_config_file, run, *settings)
+        if name == "alone":
+            shutil.copytree(tmp_path / "half", run)
+            assert legibility(*arguments).code == 0
+        else:
+            process = torchrun(2, "-m", "legibility", *arguments, folder=tmp_path)
+            if name == "killed":
+                deadline = time.monotonic() + 120
+                while (newest_step(run / FIRST) or 0) < 3:
+                    assert process.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.01)
+                ranks = {rank_of(pid): pid for pid in children(process.pid)}
+                os.kill(ranks["1"], signal.SIGKILL)
+                assert "a rank ended early" in output(process) and process.returncode != 0
+                shutil.copytree(run, tmp_path / "half")
+                assert 3 <= (newest_step(run / FIRST) or 0) < 8
+                process = torchrun(2, "-m", "legibility", *arguments, folder=tmp_path)
+            assert "round 0 collection" in output(process) and process.returncode == 0
+        finished[name] = content(run / "rounds/00/prover")
+    assert finished["killed"] == finished["reference"]
+    assert finished["alone"].keys() == finished["reference"].keys()
+    assert finished["alone"]["metrics.jsonl"].count(b"\n") == 8
