@@ -20,7 +20,8 @@ from legibility.evaluation.attacks_over_seeds import accepted, attacks_of, commo
 from legibility.evaluation.over_seeds import over_seeds
 from legibility.evaluation.summary_schema import SUMMARY, RoundSummary, Summary, read_summary
 from legibility.files import write_atomic
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder
+from legibility.game.setting_changes import different_settings
 from legibility.reporting.markdown import markdown_table
 
 LEFT_OUT = ("seed", "compute.", "attack.", "evaluation.", "tracking.", "game.correctness_arm", "game.held_out_judge")

@@ -26,7 +26,8 @@ from legibility.evaluation.schema import SubtletyRow
 from legibility.evaluation.summary_schema import Summary
 from legibility.evaluation.text_sets import VerdictText, text_key, verdict_key
 from legibility.files import write_atomic
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder
+from legibility.game.setting_changes import different_settings
 from legibility.reporting.comparison import rounds_figure
 from legibility.reporting.drawing import LIGHT, themed
 from legibility.reporting.evaluation_figures import attacks_figure

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from legibility.config_file import load_config
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder
+from legibility.game.setting_changes import different_settings
 from legibility.quick_game import MOST, quick_game
 from legibility.shipped_configs import SHIPPED
 from tests.support import legibility

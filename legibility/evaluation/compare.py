@@ -14,7 +14,8 @@ from legibility.errors import UserError
 from legibility.evaluation.groups import ComparedRun, GroupComparison, compare_groups, grouped
 from legibility.evaluation.merged_seeds import Comparison, merge
 from legibility.evaluation.summary_schema import SUMMARY, Summary, read_summary
-from legibility.game.run_folder import RunFolder, different_settings
+from legibility.game.run_folder import RunFolder
+from legibility.game.setting_changes import different_settings
 from legibility.stored import stored_text, write_stored
 
 COMPARISON, FIGURES = "compare.json", "figures"

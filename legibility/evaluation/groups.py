@@ -22,7 +22,7 @@ from legibility.evaluation.headline import Headline, headline
 from legibility.evaluation.merged_seeds import Comparison, merge
 from legibility.evaluation.over_seeds import holm
 from legibility.evaluation.summary_schema import Summary
-from legibility.game.run_folder import different_settings
+from legibility.game.setting_changes import different_settings
 from legibility.stored import Number, Stored
 
 NO_RESULT = ("seed", "compute.", "tracking.")

@@ -18,8 +18,9 @@ from legibility.files import sync_folder
 from legibility.game.collection import collection_sizes
 from legibility.game.condition import CORRECTNESS
 from legibility.game.phases import arm_collection, arm_prover, earlier_folder, round_collection
-from legibility.game.run_folder import RunFolder, changed_settings
+from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
+from legibility.game.setting_changes import changed_settings
 from legibility.pasted import typed_command
 from legibility.stored import read_stored
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 import yaml
@@ -31,6 +31,7 @@ from legibility.files import is_temporary, seen_from, sha256, sync_folder, write
 from legibility.folder_lock import LOCK, FolderLock
 from legibility.game.phases import BASE, EARLIER, WARM_START, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
+from legibility.game.setting_changes import changed_settings
 from legibility.pasted import own_command
 from legibility.settings import Settings, SettingsT, parse_settings, with_new_names
 from legibility.stored import StoredT, read_stored, write_stored
@@ -347,7 +348,8 @@ class RunFolder:
 
     def finished_phases(self) -> list[str]:
         """Names of finished phases, in the order they were finished."""
-        done = sorted(self.path.rglob(DONE), key=lambda p: p.stat().st_mtime_ns)
+        found = [p for p in self.path.rglob(DONE) if not is_temporary(p.parent)]  # it has its name
+        done = sorted(found, key=lambda p: p.stat().st_mtime_ns)
         names = [str(p.parent.relative_to(self.path)) for p in done]
         return [name for name in names if not name.startswith(f"{EARLIER}/")]
 
@@ -383,39 +385,6 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10) + workers_peak_mb()
-
-
-class ChangedSetting(NamedTuple):
-    """A setting, as section.key, with its value in either of two configurations."""
-
-    name: str
-    before: object
-    after: object
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.before!r} -> {self.after!r}"
-
-
-CHANGEABLE = ("compute.checkpoint_every",)
-"""Settings that may change while a run is played: nothing that it makes depends on them."""
-
-
-def changed_settings(old: Settings, new: Settings) -> list[ChangedSetting]:
-    """The settings in which two configurations differ, but for those that may change."""
-    found = different_settings(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    return [changed for changed in found if changed.name not in CHANGEABLE]
-
-
-def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[ChangedSetting]:
-    """The settings in which two dumped configurations differ, in the order of their names."""
-    changed: list[ChangedSetting] = []
-    for key in sorted(set(old) | set(new)):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            changed += different_settings(a, b, f"{prefix}{key}.")
-        elif a != b:
-            changed.append(ChangedSetting(f"{prefix}{key}", a, b))
-    return changed
 
 
 def _environment() -> dict[str, Any]:

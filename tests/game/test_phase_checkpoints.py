@@ -336,6 +336,8 @@ def test_whoever_writes_next_keeps_a_phase_with_a_checkpoint(play, tmp_path):
     work = play_to(play, run, 2)
     (work / CHECKPOINTS / ".step_00003.tmp").mkdir()
     (run / "rounds/00/.other.tmp").mkdir()
+    shutil.copy(run / "rounds/00/verifier/DONE", work)  # killed between its last file and its name
+    assert RunFolder(run).finished_phases() == ["base", "rounds/00/verifier"]
     RunFolder.writing(run).close()
     assert newest_step(work) == 2 and not (run / "rounds/00/.other.tmp").exists()
     shutil.copytree(run / "rounds/00/verifier", run / "rounds/00/prover")

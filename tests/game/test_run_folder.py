@@ -16,7 +16,8 @@ from legibility.config import Config
 from legibility.errors import Interrupted, UserError
 from legibility.files import sha256
 from legibility.folder_lock import LOCK
-from legibility.game.run_folder import RunFolder, base_dir_of_run, different_settings
+from legibility.game.run_folder import RunFolder, base_dir_of_run
+from legibility.game.setting_changes import different_settings
 from legibility.problems.storage import read_problems
 
 
