@@ -337,6 +337,9 @@ def test_readme_is_short():
     assert len(blocks(ROOT / "README.md", "")[0].splitlines()) == 2
     assert len(blocks(ROOT / "README.md", "")[1].splitlines()) == 6
     assert 'pip install -e ".[test]" && pytest' in readme
+    assert (
+        'pip install -e ".[evaluate,view]" && legibility train nano --quick' in readme
+    )  # without what tests alone need
 
 
 def test_every_page_is_in_the_navigation():

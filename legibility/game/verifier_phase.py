@@ -172,8 +172,12 @@ def _train(
     shown = facts.on(past_rounds[-1] if len(past_rounds) else None)
     game.progress.done(
         f"pair accuracy {final['pair_accuracy']:.3f}, held-out same-style accuracy {_shown_same_style(shown)}, "
-        f"AUROC pooled {shown.pooled or float('nan'):.3f}, within role {shown.within_role or float('nan'):.3f}"
+        f"AUROC pooled {_shown(shown.pooled)}, within role {_shown(shown.within_role)}"
     )
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def _shown_same_style(found: Discrimination) -> str:

@@ -310,9 +310,11 @@ def _check_room(pool: Sequence[Problem], test: Sequence[Problem] | None, wanted:
         )
         found.append(f"the train source has {len(pool)} distinct problems, and {total} are asked for: {listed}")
     if found:
-        raise UserError(
-            f"too few problems: {'; '.join(found)}; lower these, set them to null for shares, or give more problems"
+        given = (test is not None and wanted["test"] is not None) or any(
+            number is not None for _, number in asked.values()
         )
+        fix = "lower these, set them to null for shares, or give more problems" if given else "give more problems"
+        raise UserError(f"too few problems: {'; '.join(found)}; {fix}")
 
 
 def _setting(part: Part) -> str:

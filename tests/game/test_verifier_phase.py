@@ -56,3 +56,9 @@ def test_a_judge_with_a_score_and_updates_of_its_own(tiny_config_file, tiny_over
     judge = read_summary(run.path / "summary.json").held_out_judge
     assert (judge.score, judge.updates, judge.own_problems) == ("likelihood", 3, 0)
     assert any("learnt from the verifiers' problems" in remark for remark in judge.remarks)
+
+
+def test_what_cannot_be_measured_has_one_word():
+    from legibility.game.verifier_phase import _shown
+
+    assert (_shown(None), _shown(0.0)) == ("unknown", "0.000")

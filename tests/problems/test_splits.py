@@ -138,6 +138,12 @@ def test_too_few_problems_is_one_error_with_every_part_and_its_setting(wanted, t
     assert str(error.value).endswith("; lower these, set them to null for shares, or give more problems")
 
 
+def test_parts_that_are_all_shares_are_not_told_to_become_shares():
+    with pytest.raises(UserError, match="too few problems: ") as error:
+        split_problems(different(3), None, sizes={}, seed=0)
+    assert str(error.value).endswith("; give more problems") and "shares" not in str(error.value)
+
+
 def test_what_near_duplicates_take_away_is_missing_from_the_part_after_them():
     alike = [Problem(f"a{i}", f"{different(1)[0].question} {i}", "1") for i in range(10)]
     with pytest.raises(UserError, match=r"too few problems for .* after the parts filled before it.*problems\."):
