@@ -65,13 +65,24 @@ def _finished(paths: Sequence[Path]) -> list[Summary]:
     if len(paths) < 2:
         raise UserError("compare needs at least two run folders")
     summaries = []
-    for path in paths:
+    for path, name in zip(paths, _names(paths), strict=True):
         run = RunFolder.existing(path)
         file = run.path / SUMMARY
         if not file.is_file():
             raise UserError(f"{path}: this run is not finished (no summary.json); go on with: {run.resume_command}")
-        summaries.append(read_summary(file))
+        summaries.append(read_summary(file).model_copy(update={"run": name}))
     return summaries
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The folders' names as they are now, which a copy or a moved run does not share; with the folders above them where
+    two have one name."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(map(len, parts))):
+        names = ["/".join(p[-depth:]) for p in parts]
+        if len(set(names)) == len(set(parts)):
+            break
+    return names
 
 
 def _independent(summaries: Sequence[Summary]) -> None:

@@ -104,8 +104,10 @@ def groups_figure(comparison: GroupComparison, theme: Theme) -> Figure:
                     ends.append(_line(ax, entries, [r + shift for r in group.seeds.rounds], group.name, colour, style))
             ax.set_title(title if len(numbers) == 1 else f"{title}: helpful, sneaky dashed", loc="left")
             _round_axis(ax, sorted({r for seeds in merged for r in seeds.rounds}))
-            room = 0.03 * (high - low)  # a dot at the end of the scale is whole
-            ax.set_ylim(low - room, high + room)
+            ax.set_ylim(low, high)
+            bottom, top = ax.get_ylim()
+            room = 0.03 * (top - bottom)  # a dot at the end of the scale is whole
+            ax.set_ylim(bottom - room, top + room)
             end_labels(ax, ends)
         for ax in list(axes)[len(panels) :]:
             ax.set_visible(False)

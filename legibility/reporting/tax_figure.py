@@ -54,16 +54,17 @@ def _panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None:
     start, path = _point(data.start, who), [_point(policy, who) for policy in rounds]
     ax.plot(*zip(start, path[0], strict=True), color=theme.muted, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     ax.plot(*zip(*path, strict=True), color=theme.helpful, linewidth=1.2, zorder=2)
-    for policy, (x, y) in zip(rounds, path, strict=True):
+    for policy in rounds:
         _bars(ax, policy, who, theme.helpful)
+    for indices, (x, y) in _apart(ax, [(policy.condition.round, p) for policy, p in zip(rounds, path, strict=True)]):
         ax.plot(x, y, "o", color=theme.helpful, markersize=13, zorder=3)
         ax.annotate(
-            str(policy.condition.round),
+            ",".join(map(str, indices)),
             (x, y),
             ha="center",
             va="center",
             color=theme.background,
-            fontsize=8.5,
+            fontsize=8.5 if len(indices) == 1 else 6.5,
             fontweight="bold",
             zorder=4,
         )
@@ -85,6 +86,28 @@ def _panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None:
     ax.set_xlabel("accuracy on test problems")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+MARKER = 14 / 72
+"""Width of a round's marker, inches."""
+
+
+def _apart(ax: Axes, numbered: Sequence[tuple[int, Point]]) -> list[tuple[list[int], Point]]:
+    """Rounds by marker: those whose markers would cover each other share one, in the middle of their points."""
+    box, inch = ax.get_window_extent(), ax.figure.dpi
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    wide, tall = box.width / inch, box.height / inch
+    found: list[tuple[list[int], list[Point]]] = []
+    for index, (x, y) in numbered:
+        for indices, points in found:
+            u, v = (sum(values) / len(points) for values in zip(*points, strict=True))
+            if math.hypot((x - u) / (right - left) * wide, (y - v) / (high - low) * tall) < MARKER:
+                indices.append(index)
+                points.append((x, y))
+                break
+        else:
+            found.append(([index], [(x, y)]))
+    return [(i, (sum(x for x, _ in p) / len(p), sum(y for _, y in p) / len(p))) for i, p in found]
 
 
 def _point(policy: Policy, who: CheckedBy) -> Point:

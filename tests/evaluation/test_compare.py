@@ -115,3 +115,10 @@ def test_quick_games_are_named_beside_the_page(seeds, tmp_path):
     (seeds[1] / "summary.json").write_text(json.dumps({**summary, "quick": True}))
     result = legibility("compare", *seeds, "--out", tmp_path / "compared")
     assert result.code == 0 and "measure nothing: " + summary["run"] in result.err
+
+
+def test_runs_go_by_their_folders_names_and_by_those_above_where_two_are_alike(tmp_path):
+    from legibility.evaluation.compare import _names
+
+    assert _names([tmp_path / "a", tmp_path / "b"]) == ["a", "b"]
+    assert _names([tmp_path / "x/run", tmp_path / "y/run"]) == ["x/run", "y/run"]

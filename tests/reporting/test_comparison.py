@@ -122,6 +122,7 @@ def test_every_group_has_its_line() -> None:
     panel = groups_figure(groups(), LIGHT).axes[0]
     assert panel.get_title(loc="left") == "accuracy: helpful, sneaky dashed"
     assert {text.get_text() for text in panel.texts} == {"A", "B", "C"}
+    assert panel.get_ylim()[1] > 1  # a dot there is whole
 
 
 def test_panels_are_those_with_numbers() -> None:
