@@ -42,7 +42,9 @@ def export(
             help="Run folder; or a JSONL file of problems with worked solutions (they are judged beside corrupted twins)."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make; a study's is given (default: RUN-inspect or RUN-hub).")
+    ] = None,
     format: Annotated[
         Literal["study", "inspect", "hub"],
         typer.Option(
@@ -84,9 +86,12 @@ def export(
         if given := sorted(_typed_options(context) - {"run", "out", "format", "weights"}):
             option = f"--{given[0].replace('_', '-')}"
             raise UserError(f"{option}: goes with --format study, not with {format}; leave it out")
-        for line in share(run, out, format, weights=weights):
+        beside = run if run.name not in ("", "..") else run.resolve()
+        for line in share(run, out or beside.with_name(f"{beside.name}-{format}"), format, weights=weights):
             _say(line)
         return
+    if out is None:
+        raise UserError("--out: name the folder to make for the study, such as --out study")
     from legibility.judging.candidates import candidates_of
     from legibility.judging.export import export_study
 

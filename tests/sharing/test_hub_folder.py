@@ -129,6 +129,17 @@ def test_without_weights_there_are_cards_alone(tiny_run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["hub"]
 
 
+def test_without_out_it_goes_beside_the_run_and_over_nothing(tiny_run, tmp_path, monkeypatch):
+    run = shutil.copytree(tiny_run.path, tmp_path / "run")
+    monkeypatch.chdir(run)
+    assert legibility("export", ".", "--format", "hub").code == 0
+    assert (tmp_path / "run-hub/dataset/README.md").is_file()
+    again = legibility("export", run, "--format", "hub")
+    assert again.code == 2 and "run-hub: exists already" in again.err
+    study = legibility("export", run)
+    assert study.code == 2 and study.err.startswith("error: --out: name the folder")
+
+
 def test_adapters_are_merged_and_ensembles_keep_their_members(tiny_config_file, tiny_overrides, tmp_path):
     small = "game={rounds: 1, correctness_arm: false, held_out_judge: false, collection_samples: 4}"
     run = play_with(
