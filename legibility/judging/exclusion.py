@@ -36,7 +36,7 @@ def excluded_raters(judgments: pd.DataFrame, rules: Exclusion) -> list[RaterResu
         count, right = len(study), int(study.right.sum())
         p = binomtest(right, count, 0.5, alternative="greater").pvalue if count else None
         failed = int((~checks.right).sum())
-        median = study.seconds.median()
+        median = study.seconds.dropna().median()  # none: nan, without a warning
         facts = RaterResult(
             rater=str(rater),
             judgments=count,
