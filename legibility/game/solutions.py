@@ -96,6 +96,7 @@ def merge_round(run: RunFolder, index: int) -> None:
     target = folder / "solutions.parquet"
     parts = [run.folder(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
     if not target.exists():
+        _check_parts(target, parts)
         sink = io.BytesIO()
         pq.write_table(pa.concat_tables([pq.read_table(p, schema=SCHEMA) for p in parts]), sink)
         merged = sink.getvalue()
@@ -103,6 +104,12 @@ def merge_round(run: RunFolder, index: int) -> None:
         write_atomic(target, merged)
     for part in parts:
         part.unlink(missing_ok=True)
+
+
+def _check_parts(whole: Path, parts: Iterable[Path]) -> None:
+    """Raises UserError where neither a round's file is there nor all of what it is joined from: somebody took it away."""
+    if not all(part.is_file() for part in parts):
+        raise UserError(f"{whole}: missing; restore it from a copy")
 
 
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
@@ -113,6 +120,7 @@ def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
     file = run.folder(round_folder(index)) / "solutions.parquet"
     if not file.exists():
         parts = [run.verified(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
+        _check_parts(file, parts)
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
     if not recorded.is_file() and run.manifest().sha256 is not None:  # the oldest runs have no hashes

@@ -35,6 +35,7 @@ PACKINGS = (".gz", ".zst", ".bz2", ".xz", ".zip")
 MAX_UNPACKED = 2**30  # bytes that a packed file is read for
 MAX_JSON_LIST = 2**27  # the same where all of it must be in memory at once
 MAX_LINE = 2**26  # bytes of a line of JSON lines
+MAX_EMPTY = 10**6  # empty lines; a small packed file can hold a billion, which would take minutes
 SAVE_AS_UTF8 = "save the file as UTF-8 (in Excel: CSV UTF-8; or iconv -f cp1252 -t utf-8 OLD > NEW)"
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 
@@ -171,7 +172,7 @@ def _check_start(start: bytes, path: Path, kind: str) -> None:
 
 
 def _read_jsonl(file: BinaryIO, path: Path) -> Iterator[Located]:
-    number = 0
+    number = empty = 0
     while raw := file.readline(MAX_LINE + 1):  # lines end at \n only: JSON text may hold other line separators
         number += 1
         where = f"{path} line {number}"
@@ -179,6 +180,16 @@ def _read_jsonl(file: BinaryIO, path: Path) -> Iterator[Located]:
             raise UserError(f"{where}: longer than {MAX_LINE // 2**20} MiB; write one record a line")
         if raw.strip():
             yield where, _object(_parse_json(raw, where, "fix or remove the line"), where)
+        else:
+            empty = _one_more_empty(empty, path)
+
+
+def _one_more_empty(count: int, path: Path) -> int:
+    if count >= MAX_EMPTY:
+        raise UserError(
+            f"{path}: more than {MAX_EMPTY:,} empty lines; check whether it is the right file, or remove them"
+        )
+    return count + 1
 
 
 def _read_json(file: BinaryIO, path: Path) -> Iterator[Located]:
@@ -258,10 +269,11 @@ def _read_csv(file: BinaryIO, path: Path, separator: str | None = None) -> Itera
     """A table with a header. The separator is a comma, or the semicolon or tab that the header has more of."""
     lines = iter(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
     columns: list[str] | None = None
-    where = f"{path} line 1"
+    where, empty = f"{path} line 1", 0
     try:
         head = [next(lines, "")]
         while head[-1].strip() == "" and head[-1]:
+            empty = _one_more_empty(empty, path)
             head.append(next(lines, ""))
         separator = separator or _separator(head[-1])
         make = SemicolonRow if separator == ";" else dict
@@ -272,6 +284,7 @@ def _read_csv(file: BinaryIO, path: Path, separator: str | None = None) -> Itera
             if cells is None:
                 return
             if not cells:  # a blank line
+                empty = _one_more_empty(empty, path)
                 continue
             if columns is None:
                 columns = cells

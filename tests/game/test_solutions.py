@@ -41,3 +41,13 @@ def test_merging_twice_or_after_a_kill_in_between_changes_nothing(tiny_run, tmp_
     assert (copy.path / "rounds/00/solutions.parquet").read_bytes() == whole
     assert not (copy.path / "rounds/00/prover/solutions.parquet").exists()
     assert len(read_solutions(copy.path / "rounds/00/solutions.parquet")) == len(round_solutions(tiny_run, 0))
+
+
+def test_a_file_that_is_gone_goes_by_its_own_name(tiny_run, tmp_path):
+    """Not by that of the parts it was joined from, which no finished run has."""
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(tiny_run.path, copy.path)
+    (copy.path / "rounds/01/solutions.parquet").unlink()
+    for read in (round_solutions, merge_round):
+        with pytest.raises(UserError, match=r"rounds/01/solutions\.parquet: missing; restore it from a copy$"):
+            read(copy, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from legibility.errors import UserError
 from legibility.grading import grade, parse_number
-from legibility.problems import Problem, ProblemSettings, load_problems
+from legibility.problems import Problem, ProblemSettings, load_problems, record_files
 from legibility.problems.sources import (
     DatasetSource,
     FileSource,
@@ -107,6 +108,15 @@ def test_units_behind_a_gold_are_left_out(tmp_path):
 def test_limit_keeps_the_first_and_reads_no_further(tmp_path):
     path = jsonl(tmp_path, *good(3), "broken")
     assert [p.id for p in load_source(FileSource(path=str(path), limit=2))] == ["file-0", "file-1"]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.jsonl.gz", "b.csv"])
+def test_a_file_of_empty_lines_is_not_read_to_its_end(name, tmp_path, monkeypatch):
+    """A packed one of 1 MB can hold a billion."""
+    monkeypatch.setattr(record_files, "MAX_EMPTY", 50)
+    content = (b"question,answer\n" if name == "b.csv" else b"") + b"\n" * 60
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert "more than 50 empty lines; check whether it is the right file" in failure(tmp_path / name)
 
 
 def test_a_line_separator_inside_a_string_is_no_line_end(tmp_path):
