@@ -28,7 +28,7 @@ from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
-from legibility.game.solutions import round_solutions
+from legibility.game.solutions import check_round, round_solutions
 from legibility.game.tracked_completions import completions_table
 from legibility.launch import Launch, launch
 from legibility.launched_team import LaunchedTeam
@@ -177,6 +177,8 @@ def _play(game: Game) -> None:
     started = time.time()
     base.warm_start(game)
     base.sample_base(game)
+    for index in range(config.game.rounds):
+        check_round(run, index)
     for index in range(config.game.rounds):
         verifier = verifier_phase.train_round_verifier(game, index)
         prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)

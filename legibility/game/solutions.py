@@ -109,7 +109,21 @@ def merge_round(run: RunFolder, index: int) -> None:
 def _check_parts(whole: Path, parts: Iterable[Path]) -> None:
     """Raises UserError where neither a round's file is there nor all of what it is joined from: somebody took it away."""
     if not all(part.is_file() for part in parts):
-        raise UserError(f"{whole}: missing; restore it from a copy")
+        raise UserError(f"{whole}: missing; {_again(whole)}")
+
+
+def _again(whole: Path) -> str:
+    """What helps where a round's text is not what was written: a round that is played again comes out the same."""
+    return f"restore it from a copy, or delete {whole.parent} and resume to play the round again"
+
+
+def check_round(run: RunFolder, index: int) -> None:
+    """Raises UserError where a round is finished and its text is gone: before anything is made again, not after it."""
+    collected = run.folder(round_collection(index))
+    if run.is_done(round_collection(index)) and not (collected / "solutions.parquet").is_file():
+        whole = run.folder(round_folder(index)) / "solutions.parquet"
+        if not whole.is_file():
+            raise UserError(f"{whole}: missing; {_again(whole)}")
 
 
 def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
@@ -124,7 +138,7 @@ def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")
     if not recorded.is_file() and run.manifest().sha256 is not None:  # the oldest runs have no hashes
-        raise UserError(f"{recorded}: missing; restore it from a copy")
+        raise UserError(f"{recorded}: missing; {_again(file)}")
     if recorded.is_file() and recorded.read_text(encoding="utf-8").strip() != sha256(file):
-        raise UserError(f"{file}: changed since the run wrote it; restore it from a copy")
+        raise UserError(f"{file}: changed since the run wrote it; {_again(file)}")
     return read_solutions(file)
