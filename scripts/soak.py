@@ -1,4 +1,4 @@
-"""What happens to a game when things go wrong: kills, fuzzed input, damaged files, full disks, many raters.
+"""What happens to a game when things go wrong: kills, fuzzed input, damaged files, full disks, many raters, ranks.
 
     python scripts/soak.py                        # every part, 20 minutes together, prints its tables
     python scripts/soak.py --part kills --budget 5
@@ -27,7 +27,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
-from soaking import damage, disk, fuzz, guided, judge, kills  # noqa: E402
+from soaking import damage, disk, fuzz, guided, judge, kills, ranks  # noqa: E402
 from soaking.commands import warm_up  # noqa: E402
 from soaking.world import World, make_world  # noqa: E402
 
@@ -51,6 +51,7 @@ class Part(str, Enum):
     files = "files"
     disk = "disk"
     judge = "judge"
+    ranks = "ranks"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,13 @@ def crowd_the_judge(world: World, folder: Path, seed: int, until: float) -> Foun
     return Found(judge.table(rows), judge.fell(rows))
 
 
-KILLS, INPUTS = 130, 11_000
+def kill_ranks(world: World, folder: Path, seed: int, until: float) -> Found:
+    """At least 40 kills of ranks of torchrun, where time allows."""
+    rows = ranks.run(world, folder, kills=RANK_KILLS, seed=seed, until=until)
+    return Found(kills.table(rows), sum(r.lost + r.redone + r.orphans for r in rows))
+
+
+KILLS, INPUTS, RANK_KILLS = 130, 11_000, 42
 PLANS = {
     Part.kills: Plan(kill_commands, 0.4),
     Part.fuzz: Plan(fuzz_readers, 0.1),
@@ -105,6 +112,7 @@ PLANS = {
     Part.files: Plan(damage_files, 0.15),
     Part.disk: Plan(starve_disk, 0.2),
     Part.judge: Plan(crowd_the_judge, 0.05),
+    Part.ranks: Plan(kill_ranks, 0.3),
 }
 
 

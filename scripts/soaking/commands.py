@@ -126,7 +126,7 @@ def call(
                 os.kill(child, signal.SIGKILL)
             time.sleep(0.003)
         seconds = time.monotonic() - started
-        orphans = _end_orphans(child)
+        orphans = end_orphans(child)
         out.seek(0)
         err.seek(0)
         return Ended(
@@ -178,7 +178,7 @@ def _main(arguments: Sequence[object]) -> None:
     cli.main()
 
 
-def _end_orphans(session: int) -> int:
+def end_orphans(session: int) -> int:
     """How many processes of a session are still there a while after its leader's end; they are ended."""
     deadline = time.monotonic() + ORPHAN_SECONDS
     while (left := _of_session(session)) and time.monotonic() < deadline:
