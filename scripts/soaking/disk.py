@@ -25,6 +25,7 @@ NAMES = (
     "train, 1 worker",
     "train, 2 workers",
     "evaluate",
+    "attack, one at a time",
     "report",
     "compare",
     "export",

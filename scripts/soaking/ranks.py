@@ -55,15 +55,15 @@ def _kill(
     world: World, folder: Path, name: str, sizes: tuple[int, ...], wanted: int, rng: random.Random, deadline: float
 ) -> Killed:
     began, result = time.monotonic(), Killed(name)
-    undisturbed = _play(world, folder / "reference", 2)
+    undisturbed = _play(world, folder / "reference" / "run", 2)
     if undisturbed.code != 0:
         result.lost += 1
         result.faults.append(f"undisturbed: {_end(undisturbed)}")
         return result
-    expected, trial = settled(folder / "reference"), 0
+    expected, trial = settled(folder / "reference" / "run"), 0
     while result.kills < wanted and (trial == 0 or time.monotonic() < deadline):
         trial += 1
-        target, sealed = folder / f"trial{trial}", dict[Path, int]()
+        target, sealed = folder / f"trial{trial}" / "run", dict[Path, int]()
         for _ in range(min(IN_A_ROW, wanted - result.kills)):
             ended = _play(world, target, rng.choice(sizes), kill_after=rng.uniform(0, undisturbed.seconds), rng=rng)
             result.orphans += ended.orphans
@@ -84,7 +84,7 @@ def _kill(
             result.lost += 1
             result.faults.append(f"differ: {', '.join(wrong[:5])}" if wrong and ended.code == 0 else _end(ended))
         result.redone += sum(not d.exists() or d.stat().st_mtime_ns != moment for d, moment in sealed.items())
-        shutil.rmtree(target)
+        shutil.rmtree(target.parent)
     shutil.rmtree(folder)
     result.seconds = time.monotonic() - began
     return result
