@@ -97,7 +97,6 @@ JOBS = [
         lambda w, p: ["export", w.finished, "--out", p, "--per-condition", 4, "--raters", 3],
         fixed_secrets,
     ),
-    Job("export to Inspect", 6, _fresh, lambda w, p: ["export", w.finished, "--format", "inspect", "--out", p]),
     Job("export to the hub's form", 6, _fresh, lambda w, p: ["export", w.finished, "--format", "hub", "--out", p]),
     Job("import", 6, _copy_of("study"), lambda w, p: ["import", p, w.judgments, "--from", "csv"]),
     Job("analyze", 6, _copy_of("study"), lambda w, p: ["analyze", p, "--simulated"]),
