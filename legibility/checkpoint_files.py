@@ -9,7 +9,6 @@ put back to that moment. The last two are kept.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import warnings
@@ -22,7 +21,7 @@ from pydantic import Field
 from torch import nn
 
 from legibility.errors import UserError
-from legibility.files import is_temporary, sha256, sync_folder
+from legibility.files import is_temporary, sha256, sync
 from legibility.stored import Stored, StoredT, read_stored, write_stored
 
 CHECKPOINTS = ".checkpoints.tmp"
@@ -112,17 +111,17 @@ def write_checkpoint(
         _save(tensors, scratch)
         write_stored(scratch / STATE, state)
         for file in fresh:
-            _flush(file)
+            sync(file)
         own = [p for p in sorted(scratch.iterdir()) if p.is_file()]
         for file in own:
-            _flush(file)
+            sync(file)
         hashes = {p.name: sha256(p) for p in own}
         write_stored(scratch / RECORD, record.model_copy(update={"sha256": hashes}))
         for folder in {scratch, *(file.parent for file in fresh)}:
-            sync_folder(folder)
+            sync(folder)
         shutil.rmtree(place, ignore_errors=True)  # a damaged one of the same step
         os.replace(scratch, place)
-        sync_folder(place.parent)
+        sync(place.parent)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -149,7 +148,7 @@ def read_checkpoint(
             raise Damaged(f"{file}: missing or changed")
     for name, known in record.files.items():
         file = work / name
-        if not file.is_file() or file.stat().st_size < known.size or digest(file, known.size) != known.sha256:
+        if not file.is_file() or file.stat().st_size < known.size or sha256(file, known.size) != known.sha256:
             raise Damaged(f"{file}: missing or changed")
     try:
         return _load(place), read_stored(place / STATE, state, fix="")
@@ -184,24 +183,6 @@ def phase_files(work: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(work.rglob("*")):
         if path.is_file() and CHECKPOINTS not in path.relative_to(work).parts:
             yield path.relative_to(work).as_posix(), path
-
-
-def digest(path: Path, size: int) -> str:
-    """SHA-256 of the first `size` bytes of a file."""
-    found = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while size > 0 and (block := handle.read(min(size, 1 << 20))):
-            found.update(block)
-            size -= len(block)
-    return found.hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- Tensors ---------------------------------------------------------------------------------------

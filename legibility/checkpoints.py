@@ -23,7 +23,6 @@ from legibility.checkpoint_files import (
     Damaged,
     FileSoFar,
     Origin,
-    digest,
     found_checkpoints,
     go_back,
     phase_files,
@@ -35,6 +34,7 @@ from legibility.checkpoint_files import (
 )
 from legibility.compute_settings import seconds
 from legibility.errors import UserError, as_line
+from legibility.files import sha256
 from legibility.held_signals import held_signals
 from legibility.stored import Stored, StoredT
 
@@ -158,7 +158,7 @@ class Checkpoints:
             found = path.stat()
             moment, known = self._known.get(name, (0, FileSoFar(size=-1, sha256="")))
             if (moment, known.size) != (found.st_mtime_ns, found.st_size):
-                known = FileSoFar(size=found.st_size, sha256=digest(path, found.st_size))
+                known = FileSoFar(size=found.st_size, sha256=sha256(path, found.st_size))
                 self._known[name] = found.st_mtime_ns, known
             yield name, known
 

@@ -345,9 +345,8 @@ def main() -> None:
     if place is not None and place.rank > 0:
         from legibility.launched_team import LaunchedTeam
 
-        os._exit(
-            LaunchedTeam.serve(place)
-        )  # it has nothing to finish, and a broken group's threads could not be joined
+        # it has nothing to finish, and a broken group's threads could not be joined
+        os._exit(LaunchedTeam.serve(place))
     try:
         with _interruptible(), _ranks_go_home():
             app(prog_name=own_command())

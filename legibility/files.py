@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import secrets
 from functools import partial
@@ -61,17 +62,18 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp") and not path.is_symlink()
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
-    digest = hashlib.sha256()
+def sha256(path: Path, size: int | None = None) -> str:
+    """Hex digest of a file, or of its first `size` bytes, read in pieces."""
+    digest, left = hashlib.sha256(), math.inf if size is None else size
     with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
+        while left > 0 and (block := handle.read(int(min(left, 1 << 20)))):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 
-def sync_folder(path: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename inside it survives a power cut."""
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's entries, to disk, so that they (a rename in it, say) survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

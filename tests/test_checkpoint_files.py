@@ -16,7 +16,6 @@ from legibility.checkpoint_files import (
     Damaged,
     FileSoFar,
     Origin,
-    digest,
     found_checkpoints,
     go_back,
     newest_step,
@@ -30,6 +29,7 @@ from legibility.checkpoint_files import (
     write_checkpoint,
 )
 from legibility.errors import UserError
+from legibility.files import sha256
 from legibility.stored import Stored
 
 
@@ -42,7 +42,7 @@ ORIGIN = Origin(phase="p", settings={"a": 1}, packages={"torch": "1"}, inputs={}
 
 def record(work: Path, step: int) -> CheckpointRecord:
     files = {
-        name: FileSoFar(size=p.stat().st_size, sha256=digest(p, p.stat().st_size)) for name, p in phase_files(work)
+        name: FileSoFar(size=p.stat().st_size, sha256=sha256(p, p.stat().st_size)) for name, p in phase_files(work)
     }
     return CheckpointRecord(step=step, seconds=1.5 * step, origin=ORIGIN, files=files, sha256={})
 

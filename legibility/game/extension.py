@@ -14,7 +14,7 @@ from pathlib import Path
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.files import sync_folder
+from legibility.files import sync
 from legibility.game.collection import collection_sizes
 from legibility.game.condition import CORRECTNESS
 from legibility.game.phases import arm_collection, arm_prover, earlier_folder, round_collection
@@ -103,5 +103,5 @@ def _whole(run: RunFolder) -> Iterator[Path]:
 def _move(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(path, target)
-    sync_folder(target.parent)
-    sync_folder(path.parent)
+    sync(target.parent)
+    sync(path.parent)

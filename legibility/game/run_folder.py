@@ -27,7 +27,7 @@ import yaml
 from legibility.checkpoint_files import newest_step, seconds_so_far
 from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
-from legibility.files import is_temporary, seen_from, sha256, sync_folder, write_atomic
+from legibility.files import is_temporary, seen_from, sha256, sync, write_atomic
 from legibility.folder_lock import LOCK, FolderLock
 from legibility.game.phases import BASE, EARLIER, WARM_START, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
@@ -304,7 +304,7 @@ class RunFolder:
             if refused is not None and refused is not error:
                 raise refused from error
             raise
-        sync_folder(final.parent)
+        sync(final.parent)
         for spent in final.glob(".*.tmp"):
             shutil.rmtree(spent)
 
@@ -316,7 +316,7 @@ class RunFolder:
         done = Done(phase=phase, seconds=seconds, peak_memory_mb=peak_memory_mb(), sha256=hashes)
         write_stored(work / DONE, done)
         for directory in [work, *(p for p in work.rglob("*") if p.is_dir())]:
-            sync_folder(directory)
+            sync(directory)
 
     def done_record(self, phase: str) -> Done:
         """The DONE record of a finished phase. Raises UserError where it is missing or damaged."""
