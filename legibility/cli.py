@@ -353,7 +353,9 @@ def main() -> None:
     except Interrupted as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # who presses Ctrl-C twice wants no traceback of the farewell
             signal.signal(number, signal.SIG_IGN)
-        print(f"{as_line(stop)}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
+        # a launcher whose rank was killed may end this one before it has missed the other
+        launcher = " (the launcher's report says whether a rank ended early)" if place and stop.by_system else ""
+        print(f"{as_line(stop)}{launcher}; go on with: {_again(sys.argv[1:])}", file=sys.stderr)
         sys.exit(stop.exit_code)
     except BrokenPipeError:  # whoever read the output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

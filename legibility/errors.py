@@ -48,6 +48,11 @@ class Interrupted(BaseException):
     phase: str | None
     step: int | None
 
+    @property
+    def by_system(self) -> bool:
+        """Whether it was no Ctrl-C: a scheduler, a launcher or `kill`."""
+        return self.signum != signal.SIGINT
+
     def __str__(self) -> str:
         by = "stopped by Ctrl-C" if self.signum == signal.SIGINT else f"stopped by {signal.Signals(self.signum).name}"
         if self.phase is None:

@@ -38,6 +38,7 @@ T = TypeVar("T")
 
 ARRIVAL = 300.0  # seconds in which every rank has to be there
 FAREWELL = 60.0  # seconds that a rank whose work failed waits for rank 0 to say so
+GRACE = 15  # seconds in which rank 0 may finish its step and say the last word, once the launcher wants an end
 CHUNK = 1 << 26  # numbers or bytes that are sent at once
 PACKAGES = ("torch", "transformers", "peft", "numpy")
 END, GO, MEMBERS, RUN, APART = "end", "go", "members", "run", "apart"
@@ -121,6 +122,7 @@ class LaunchedTeam(Team):
     def serve(cls, place: Launch) -> int:
         """A rank's life beside rank 0: do what it says until it ends. Returns the exit code."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0's to handle
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE))  # rank 0's too, which may need us for its step
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         team = None
         try:
