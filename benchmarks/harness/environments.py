@@ -49,8 +49,13 @@ def environment(cache: Path, trl: str, say: Callable[[str], None] = print) -> Pa
     return python
 
 
-def run_module(python: Path | str, module: str, arguments: Sequence[str], folder: Path, threads: int) -> None:
-    """Run a worker module in `folder`, its output in a log file there. Raises UserError with its last lines if it fails."""
+def run_module(
+    python: Path | str, module: str, arguments: Sequence[str], folder: Path, threads: int, ranks: int = 1
+) -> None:
+    """Run a worker module in `folder`, its output in a log file there; by torchrun where it is to have several ranks.
+
+    Raises UserError with its last lines if it fails.
+    """
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")]),
@@ -58,9 +63,10 @@ def run_module(python: Path | str, module: str, arguments: Sequence[str], folder
         "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1",
     }  # fmt: skip
     log = folder / "log.txt"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     with open(log, "w", encoding="utf-8") as out:
         done = subprocess.run(
-            [str(python), "-m", module, *arguments], cwd=folder, env=variables, stdout=out, stderr=out
+            [str(python), *launcher, "-m", module, *arguments], cwd=folder, env=variables, stdout=out, stderr=out
         )
     if done.returncode:
         raise UserError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 from harness import laws, results
 
@@ -65,6 +66,28 @@ def scaling(result: Mapping[str, Any], path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds a step")
     panels[0].legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def ranks(panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]], path: Path) -> None:
+    """Times as fast as one rank against the number of ranks: a panel a step, a line a link (ranks, speed-up)."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.4), sharey=True, layout="constrained")
+    for axis, (title, lines) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        most = max(n for line in lines.values() for n, _ in line)
+        axis.plot([1, most], [1, most], color="0.7", linestyle=":", label="as many times as ranks")
+        axis.axhline(1, color="0.7", linewidth=0.8)
+        for name, line in lines.items():
+            axis.plot(*zip(*line, strict=True), **({"marker": "o", "linestyle": ""} if name == "measured" else {}), label=name)  # fmt: skip
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log", base=2)
+        axis.set(xlabel="ranks", title=title)
+        for ax in (axis.xaxis, axis.yaxis):
+            ax.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set_ylim(0.25, 1.2 * most)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    np.atleast_1d(axes)[0].set_ylabel("times as fast as one rank")
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -3,11 +3,13 @@
     python -m harness.ours TASK.json OUT.json detached|separate|plain
 
 `plain` is the default critic without the package's engine: transformers' `generate`, and every
-completion a padded row of its own behind its prompt, through the model's own forward.
+completion a padded row of its own behind its prompt, through the model's own forward. Under torchrun its ranks share
+every step, and the first writes the record.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +23,8 @@ from harness.reward import Reward
 from harness.task import Task
 from legibility.config import ComputeSettings, PPOSettings, ProverSettings
 from legibility.forked_team import ForkedTeam
+from legibility.launch import launch
+from legibility.launched_team import LaunchedTeam
 from legibility.models.prover import Prover
 from legibility.packing import PackedBatch, pack
 from legibility.ppo import PPO, Batch
@@ -46,7 +50,8 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     torch.set_num_threads(task.threads)
     plain = kind == "plain"
     prover = Prover.load(ProverSettings(model=task.model, prompts=task.prompt_set), "cpu")
-    team = ForkedTeam(1 if plain else task.workers)
+    place = launch()
+    team = ForkedTeam(1 if plain else task.workers) if place is None else LaunchedTeam.join(place, timeout=600)
     reward = Reward(task, prover.tokenizer, prover.end_ids, team)
     ppo = (PlainPPO if plain else PPO)(
         prover,
@@ -57,17 +62,17 @@ def run(task: Task, kind: str) -> dict[str, Any]:
         ),
         team,
     )  # fmt: skip
-    clock = Clock()
-    ppo._score = clock.timed(ppo._score, "scoring")
-    optimizer_steps = 0
+    clock, optimizer_steps = Clock(), 0
 
     def count(*_: Any) -> None:
         nonlocal optimizer_steps
         optimizer_steps += 1
 
-    ppo.optimizer.register_step_post_hook(count)
     loaded = resident_mb(peak=False)
     with team.together(prover, ppo, ppo.value_head, reward.verifier, gradients=sum(p.numel() for p in ppo.trained)):
+        # in here: what watches this process is not sent to the others
+        ppo._score = clock.timed(ppo._score, "scoring")
+        ppo.optimizer.register_step_post_hook(count)
         for step, items in enumerate(task.items()):
             clock.begin()
             with clock.phase("rollout"):
@@ -83,10 +88,13 @@ def run(task: Task, kind: str) -> dict[str, Any]:
                 paid = reward(rows, [c.ids for group in drawn for c in group])
             ppo.step(Batch(prompts, drawn, paid), stream(task.seed, "update", step))
         clock.end()
+    team.close()
     parameters = report.sizes(prover.causal, reward.verifier.model)
     return report.build(f"ours-{kind}", task, clock, reward, parameters, loaded, optimizer_steps, workers_peak_mb())
 
 
 if __name__ == "__main__":
     task_file, out_file, kind = sys.argv[1:]
+    if (place := launch()) is not None and place.rank > 0:
+        os._exit(LaunchedTeam.serve(place))
     report.write(out_file, run(Task.load(task_file), kind))
