@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
@@ -28,11 +29,55 @@ def _steps_or_time(value: object) -> object:
     return value
 
 
-class VLLMSettings(Settings):
-    """The vLLM sampling engine, which shares the GPU with the trainer."""
+def _address(value: object) -> object:
+    """An address of a server as it was given. Raises ValueError for anything that is none."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is no number, or is too large
+        fits = False
+    if not fits or parts.username or parts.query or parts.fragment:
+        raise ValueError('write an address such as "http://localhost:8000"')
+    return value
 
-    memory: float = Field(0.4, gt=0, lt=1, description="Share of the GPU's memory that vLLM takes.")
-    max_length: int = Field(4096, ge=2, description="Longest prompt plus completion, in tokens.")
+
+class VLLMSettings(Settings):
+    """The vLLM sampling engine: in the trainer's process, whose GPU it shares, or a `vllm serve` somewhere."""
+
+    memory: float = Field(0.4, gt=0, lt=1, description="Share of the GPU's memory that vLLM takes in this process.")
+    max_length: int = Field(
+        4096,
+        ge=2,
+        description="Longest prompt plus completion, in tokens, in this process; a server has its own limit.",
+    )
+    server: Annotated[str | None, BeforeValidator(_address)] = Field(
+        None,
+        description='Address of a running `vllm serve` that samples ("http://host:8000"; docs/gpus.md says how to start it). null: vLLM in this process.',
+    )
+    transfer: Literal["folder", "nccl"] = Field(
+        "folder",
+        description="How a server gets the prover's weights before each draw: as files in a folder that both see, or by NCCL from GPU to GPU.",
+    )
+    folder: str | None = Field(
+        None,
+        description="Where the weights lie for a moment with transfer: folder; the server must see it under the same name. null: the machine's folder for temporary files.",
+    )
+    timeout: float = Field(
+        600, gt=0, le=86400, description="Seconds after which a server that has not answered a request is given up."
+    )
+    connect_timeout: float = Field(
+        10, gt=0, le=3600, description="Seconds for reaching a server, and for answers that need no computing."
+    )
+    parallel_requests: int = Field(256, ge=1, le=4096, description="Completions that a server is asked for at once.")
+    nccl_host: str | None = Field(
+        None,
+        description="Address of this machine by which a server's workers reach it, for transfer: nccl. null: the one that leads to the server.",
+    )
+    nccl_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of this machine for transfer: nccl. null: a free one."
+    )
 
 
 class ComputeSettings(Settings):

@@ -43,8 +43,7 @@ from legibility.problems.storage import write_problems
 from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.reporting import write_report
-from legibility.rollouts.choice import check_vllm, engine_notice, usable_engine
-from legibility.rollouts.vllm import require_vllm
+from legibility.rollouts.choice import check_vllm, engine_notice, require_sampler, usable_engine
 from legibility.stored import read_stored, write_stored
 from legibility.team import Team
 from legibility.trackers import Trackers
@@ -253,7 +252,7 @@ def check_models(config: Config, device: str, base_dir: Path | None, splits: Pro
     """Fail on an unusable model, tokenizer or prompt set before the run folder is made. Raises UserError."""
     load_prompts(config.prover.prompts, base_dir)
     if config.compute.engine == "vllm":
-        require_vllm(device)
+        require_sampler(config.compute.vllm, device)
     prover = Prover.load(config.prover, device, base_dir=base_dir)
     prover.check_roles()
     check_start(config, splits, prover)

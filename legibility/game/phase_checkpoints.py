@@ -18,6 +18,7 @@ from legibility.checkpoints import Checkpoints
 from legibility.game.context import Game
 from legibility.game.phases import EVALUATION
 from legibility.game.run_folder import RunFolder
+from legibility.game.setting_changes import SERVER_CONTACT
 from legibility.game.stop import TrackerSoFar
 from legibility.stored import Stored
 
@@ -25,7 +26,10 @@ PACKAGES = ("legibility", "torch", "transformers", "tokenizers", "peft", "numpy"
 """A phase is not gone on with by other versions of these: it would be half one's and half the other's."""
 
 FREE: dict[str, Any] = {
-    "compute": {"checkpoint_every", "device", "rank_timeout", "threads", "workers"},
+    "compute": {
+        **dict.fromkeys(("checkpoint_every", "device", "rank_timeout", "threads", "workers"), True),
+        "vllm": {"server", *SERVER_CONTACT},
+    },
     "tracking": True,
     "game": {"rounds"},
 }

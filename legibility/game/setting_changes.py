@@ -18,14 +18,22 @@ class ChangedSetting(NamedTuple):
         return f"{self.name}: {self.before!r} -> {self.after!r}"
 
 
-CHANGEABLE = ("compute.checkpoint_every",)
+SERVER_CONTACT = ("transfer", "folder", "timeout", "connect_timeout", "parallel_requests", "nccl_host", "nccl_port")
+"""Settings of compute.vllm that say how a server is talked to."""
+CHANGEABLE = ("compute.checkpoint_every", *(f"compute.vllm.{name}" for name in SERVER_CONTACT))
 """Settings that may change while a run is played: nothing that it makes depends on them."""
+SERVER = "compute.vllm.server"
+"""A server may be another the next day; whether there is one may not."""
 
 
 def changed_settings(old: Settings, new: Settings) -> list[ChangedSetting]:
     """The settings in which two configurations differ, but for those that may change."""
     found = different_settings(old.model_dump(mode="json"), new.model_dump(mode="json"))
-    return [changed for changed in found if changed.name not in CHANGEABLE]
+    return [
+        changed
+        for changed in found
+        if changed.name not in CHANGEABLE and not (changed.name == SERVER and changed.before and changed.after)
+    ]
 
 
 def different_settings(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[ChangedSetting]:

@@ -131,7 +131,12 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
         MemoryItem(
             name="verifier", bytes=verifier.parameters * width(config.verifier.dtype) * config.verifier.ensemble
         ),
-        MemoryItem(name="vLLM's share", bytes=compute.vllm.memory * device.memory if compute.engine == "vllm" else 0),
+        MemoryItem(
+            name="vLLM's share",
+            bytes=compute.vllm.memory * device.memory
+            if compute.engine == "vllm" and compute.vllm.server is None
+            else 0,
+        ),
         MemoryItem(
             name="sampling: cache and logits", bytes=0 if compute.engine == "vllm" else sampling, transient=True
         ),

@@ -6,7 +6,7 @@ The random number behind a token is keyed by (seed, prompt row, sample, position
 does not depend on batch composition or engine, up to floating-point ties.
 
 Engines: `fast` (prefill each prompt once, preallocated cache, finished rows dropped), `hf`
-(transformers' own `generate`) and `vllm` (where it is installed; seeds keyed alike, but random numbers
+(transformers' own `generate`) and `vllm` (in this process or as a server; seeds keyed alike, but random numbers
 of its own). A model that an engine does not run rightly is sampled by a slower one that does
 (`legibility.rollouts.choice`).
 """
@@ -21,10 +21,9 @@ import torch
 
 from legibility.compute_settings import VLLMSettings
 from legibility.randomness import uniforms
-from legibility.rollouts.choice import DRAW, EVEN, usable_engine
+from legibility.rollouts.choice import DRAW, EVEN, usable_engine, vllm_sampler
 from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import sample_fast
-from legibility.rollouts.vllm import sample_vllm
 from legibility.team import Team, team_of
 
 if TYPE_CHECKING:
@@ -54,9 +53,10 @@ def sample(
     """
     engine = usable_engine(prover, engine)
     if engine == "vllm":
-        flat = sample_vllm(
+        settings = vllm or VLLMSettings()
+        flat = vllm_sampler(settings)(
             prover, [list(p) for p in prompts], samples, seed=seed, max_new_tokens=max_new_tokens, temperature=temperature,
-            settings=vllm or VLLMSettings(),
+            settings=settings,
         )  # fmt: skip
         return [flat[i : i + samples] for i in range(0, len(flat), samples)]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))

@@ -22,7 +22,8 @@ from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import FastUnsupported, sample_fast
 from legibility.rollouts.hf import sample_hf
 from legibility.rollouts.plain import sample_plain
-from legibility.rollouts.vllm import sample_vllm
+from legibility.rollouts.vllm import require_vllm, sample_vllm
+from legibility.rollouts.vllm_server import sample_by_server, sampling_server
 
 if TYPE_CHECKING:
     from legibility.models.prover import Prover
@@ -58,13 +59,27 @@ def engine_notice(prover: Prover, wanted: str, found: str) -> str | None:
     )
 
 
+def vllm_sampler(settings: VLLMSettings) -> Callable[..., list[Completion]]:
+    """What samples by vLLM: the engine in this process, or a server."""
+    return sample_vllm if settings.server is None else sample_by_server
+
+
+def require_sampler(settings: VLLMSettings, device: str) -> None:
+    """Raises UserError where vLLM cannot run here, or the server that shall sample does not answer or will not do."""
+    if settings.server is None:
+        require_vllm(device)
+    else:
+        sampling_server(settings, device)
+
+
 def check_vllm(prover: Prover, settings: VLLMSettings) -> None:
     """Raises UserError where vLLM's log-probs of a few continuations are not the model's own."""
+    draw_by = vllm_sampler(settings)
 
     def draw(
         _: Prover, prompts: list[list[int]], samples: int, noise: np.ndarray, temperature: float
     ) -> list[Completion]:
-        return sample_vllm(
+        return draw_by(
             prover, prompts, samples, seed=0, max_new_tokens=noise.shape[1], temperature=temperature, settings=settings
         )
 

@@ -130,5 +130,8 @@ def test_settings_and_ranks_make_it_smaller():
     vllm = prover_memory(Config.model_validate({"compute": {"engine": "vllm"}}), models, LENGTHS, card, 1)
     (share,) = [i.bytes for i in vllm.items if i.name == "vLLM's share"]
     assert share == pytest.approx(0.4 * 80e9) and "sampling" not in str([i.name for i in vllm.items])
+    elsewhere = Config.model_validate({"compute": {"engine": "vllm", "vllm": {"server": "http://other:8000"}}})
+    names = [i.name for i in prover_memory(elsewhere, models, LENGTHS, card, 1).items]
+    assert "vLLM's share" not in names and "sampling: cache and logits" not in names
     training = [verifier_memory("v", Config().verifier, shape, LENGTHS, card, ranks).peak for ranks in (1, 8)]
     assert training[1] < training[0] and np.isfinite(training).all()
