@@ -111,6 +111,12 @@ class VerifierSettings(Settings):
     )
     updates: int = Field(400, ge=1, description="Optimizer steps per round, constant over rounds.")
     batch_problems: int = Field(16, ge=1, description="Problems per step; all their solutions are compared.")
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Solutions in memory at once while a step is made (null: all). The gradients are the whole step's; below "
+        "the solutions of one problem, texts are read once more.",
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate (one-cycle).")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     max_length: int = Field(

@@ -21,6 +21,7 @@ from legibility.checkpoints import Checkpoints
 from legibility.models.verifier import Verifier
 from legibility.stored import Number, Stored
 from legibility.team import Team
+from legibility.verifier_gradients import dropout_states
 
 _RANDOM = "random."
 
@@ -77,7 +78,7 @@ class VerifierCourse:
     def end_step(self, now: Moment, optimizer: torch.optim.Optimizer) -> None:
         """Take note of a step's end."""
         if self.resumable:
-            random = self.team.gather([state.numpy() for state in _generators(self.verifier.device)])
+            random = self.team.gather([state.numpy() for state in dropout_states(self.verifier.device)])
             self._last = now, optimizer, random
 
     def so_far(self) -> tuple[dict[str, torch.Tensor], VerifierSoFar]:
@@ -96,7 +97,7 @@ class VerifierCourse:
         """Put weights, optimizer and this process's generators back; those of a process that there was not stay."""
         trained = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
         put_back(trained, self._tensors(optimizer))
-        for k in range(len(_generators(self.verifier.device))):
+        for k in range(len(dropout_states(self.verifier.device))):
             state = tensors.get(_random_name(self.team.rank, k))
             if state is None:
                 continue
@@ -112,12 +113,6 @@ class VerifierCourse:
 
 def _random_name(rank: int, k: int) -> str:
     return f"{_RANDOM}{rank}.{k}"
-
-
-def _generators(device: str) -> list[torch.Tensor]:
-    """States of torch's global generators, which dropout draws from: the CPU's, and the GPU's of a model that is on one."""
-    on_gpu = torch.device(device).type == "cuda"
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_gpu else [])]
 
 
 def _modules(verifier: Verifier) -> nn.ModuleDict:

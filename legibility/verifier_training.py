@@ -1,12 +1,7 @@
 """Supervised training of a verifier (Kirchner et al. 2024, Sec. 3.2).
 
-The paper's loss compares solutions of the same problem with different verdicts (Bradley-Terry) and
-pulls scores towards zero:
-
-    loss = mean over pairs of -log sigmoid((V(x, z1) - V(x, z2)) * sign(c1 - c2)) + lambda * mean V^2
-
-The paper prints the first term without its minus sign; as text and use show, it is a log-likelihood
-to be maximised. Cross-entropy of sigmoid(V) on the verdict is the option the paper found equivalent.
+Losses and their gradients are those of `legibility.verifier_gradients`; here is which texts meet in a step, and what
+becomes of the steps.
 """
 
 from __future__ import annotations
@@ -17,17 +12,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from legibility.checkpoints import Checkpoints, Restored
 from legibility.config import VerifierSettings
 from legibility.divergence import refuse_divergence
 from legibility.models.score_heads import LikelihoodHead
 from legibility.models.verifier import Verifier
-from legibility.models.verifier_text import EncodedText
 from legibility.problems.records import Problem
 from legibility.team import Team, team_of
 from legibility.verifier_course import Moment, VerifierCourse, VerifierSoFar
+from legibility.verifier_gradients import Lesson, StepOutcome, add_gradients, scores_of
 
 DIVERGED = "lower verifier.learning_rate (the held-out judge's is game.held_out_judge_learning_rate, where it is set)"
 
@@ -41,21 +35,6 @@ class LabelledSolution:
     correct: bool
     component: str
     role: str
-
-
-def pairwise_loss(scores: torch.Tensor, correct: torch.Tensor, problem: torch.Tensor, l2: float) -> torch.Tensor:
-    """The loss above. scores (n,), correct (n,) bool, problem (n,) integer ids. 0 pairs: only the l2 term."""
-    pairs = correct[:, None] & ~correct[None, :] & (problem[:, None] == problem[None, :])
-    penalty = l2 * scores.square().mean()
-    if not bool(pairs.any()):
-        return penalty
-    difference = scores[:, None] - scores[None, :]
-    return F.softplus(-difference[pairs]).mean() + penalty
-
-
-def cross_entropy_loss(scores: torch.Tensor, correct: torch.Tensor, l2: float) -> torch.Tensor:
-    """-log likelihood of the verdict under sigmoid(V), plus the same penalty. scores (n,), correct (n,) bool."""
-    return F.binary_cross_entropy_with_logits(scores, correct.float()) + l2 * scores.square().mean()
 
 
 def train_verifier(
@@ -152,29 +131,19 @@ def _train_share(
                 schedule.step()
                 continue
             with course.whole_step(now.member * settings.updates + step):
-                chosen = [i for p in problems for i in by_problem[p]]
-                owner = torch.tensor([k for k, p in enumerate(problems) for _ in by_problem[p]], device=verifier.device)
-                correct = torch.tensor([items[i].correct for i in chosen], device=verifier.device)
-                groups = [[encoded[i] for i in by_problem[p]] for p in problems]
-                teach = correct.tolist() if settings.lm_weight else None
+                lessons = [
+                    Lesson([encoded[i] for i in by_problem[p]], [items[i].correct for i in by_problem[p]])
+                    for p in problems
+                ]
                 if step == 1 and isinstance(verifier.head, LikelihoodHead):
-                    with torch.no_grad():
-                        verifier.head.centre(_read(team, verifier, groups, None)[0])
-                scores, surprisal = _read(team, verifier, groups, teach)
-                if settings.loss == "pairwise":
-                    loss = pairwise_loss(scores, correct, owner, settings.l2)
-                else:
-                    loss = cross_entropy_loss(scores, correct, settings.l2)
-                if surprisal is not None:
-                    loss = loss + settings.lm_weight * surprisal
+                    verifier.head.centre(scores_of(team, verifier, lessons, settings.micro_batch_size))
                 optimizer.zero_grad(set_to_none=True)
-                if loss.requires_grad:  # not where a team has more processes than this step has problems
-                    loss.backward()
+                outcome = add_gradients(team, verifier, lessons, settings)
                 team.add_gradients(parameters)
                 torch.nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimizer.step()
                 schedule.step()
-                metrics = _metrics(loss, scores.detach(), correct, owner)
+                metrics = _metrics(outcome)
                 last = parameters if step == settings.updates else []
                 refuse_divergence(f"verifier training, step {step}", {"the loss": metrics["loss"]}, DIVERGED, last)
                 now = replace(now, step=step, history=(*now.history, metrics)[-max(25, averaged) :])
@@ -183,59 +152,6 @@ def _train_share(
                 course.end_step(now, optimizer)
     verifier.model.eval()
     return _mean(now.history[-averaged:])
-
-
-def _read(
-    team: Team, verifier: Verifier, groups: Sequence[list[EncodedText]], correct: Sequence[bool] | None
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scores of all texts, flat, and the mean surprisal (nats a token) of the correct solutions, where `correct` is given.
-
-    Only this process's own share carries gradients, so theirs add up to the whole.
-    """
-    mine = team.share(range(len(groups)))
-    taught = None
-    if correct is not None:
-        by_group = _split(correct, groups)
-        taught = [c for k in mine for c in by_group[k]]
-    own, surprisal = _share_of(verifier, [groups[k] for k in mine], taught)
-    if correct is not None:
-        tokens = sum(len(t.predicted) for t, c in zip((t for g in groups for t in g), correct, strict=True) if c)
-        surprisal = surprisal / max(tokens, 1)
-    if team.size == 1:
-        return own, surprisal if correct is not None else None
-    parts: list[torch.Tensor] = [own] * len(groups)
-    for rank, (places, values, theirs) in enumerate(
-        team.gather((mine, own.detach().cpu().numpy(), float(surprisal.detach())))
-    ):
-        found = own if rank == team.rank else torch.from_numpy(values).to(own.device)
-        if rank != team.rank:
-            surprisal = surprisal + theirs
-        for k, part in zip(places, found.split([len(groups[k]) for k in places]), strict=True):
-            parts[k] = part
-    return torch.cat(parts), surprisal if correct is not None else None
-
-
-def _share_of(
-    verifier: Verifier, groups: Sequence[list[EncodedText]], taught: Sequence[bool] | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of some groups, flat, and the summed surprisal of their texts that are taught (0 where none is)."""
-    nothing = torch.zeros((), device=verifier.device)
-    if not groups:
-        return torch.zeros(0, device=verifier.device), nothing
-    if taught is None:
-        return verifier.forward(groups), nothing
-    assert verifier.head is not None
-    reading = verifier.read(groups, logprobs=True)
-    assert reading.logprobs is not None
-    counts = torch.tensor(reading.counts, device=verifier.device)
-    teaches = torch.tensor(taught, device=verifier.device).repeat_interleave(counts)
-    return verifier.head(reading), -(reading.logprobs * teaches).sum()
-
-
-def _split(values: Sequence[bool], groups: Sequence[list[EncodedText]]) -> list[list[bool]]:
-    """Values of all texts by group."""
-    rest = iter(values)
-    return [[next(rest) for _ in group] for group in groups]
 
 
 def _batches(
@@ -252,12 +168,13 @@ def _batches(
             yield [names[i] for i in order[start : start + size]]
 
 
-def _metrics(loss: torch.Tensor, scores: torch.Tensor, correct: torch.Tensor, owner: torch.Tensor) -> dict[str, float]:
-    """Loss, same-problem pair accuracy (nan without pairs) and spread of one step. scores, correct, owner (n,)."""
-    pairs = correct[:, None] & ~correct[None, :] & (owner[:, None] == owner[None, :])
+def _metrics(outcome: StepOutcome) -> dict[str, float]:
+    """Loss, same-problem pair accuracy (nan without pairs) and spread of one step."""
+    scores, correct, problem = outcome.scores, outcome.correct, outcome.problem
+    pairs = correct[:, None] & ~correct[None, :] & (problem[:, None] == problem[None, :])
     right = (scores[:, None] > scores[None, :])[pairs].float()
     return {
-        "loss": loss.item(),
+        "loss": outcome.loss.item(),
         "pair_accuracy": right.mean().item() if len(right) else float("nan"),
         "score_std": scores.std(correction=0).item(),
     }

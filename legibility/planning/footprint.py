@@ -154,7 +154,7 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
 def verifier_memory(
     phase: str, settings: VerifierSettings, shape: ModelShape, lengths: Lengths, device: Device, ranks: int
 ) -> PhaseMemory:
-    """Training a verifier: all solutions of a rank's problems in one pass, which has no gradient checkpointing."""
+    """Training a verifier: the texts of a micro-batch in one pass, which has no gradient checkpointing."""
     dtype, kind = settings.dtype, "cpu" if device.is_cpu else "cuda"
     weights, gradients, moments = optimizer_state(shape, dtype)
     packed = verifier_texts(settings, lengths, math.ceil(settings.batch_problems / ranks), longest=True)
@@ -171,10 +171,18 @@ def verifier_memory(
 
 
 def verifier_texts(settings: VerifierSettings, lengths: Lengths, problems: float, *, longest: bool) -> Packed:
-    """The texts of some problems as a verifier is taught them, behind their shared prompts."""
+    """The texts of some problems as a verifier is taught them, behind their shared prompts: as many as are read at once."""
     answer = min(lengths.longest if longest else lengths.answer, settings.max_length - 1)
     read = answer if reads_tokens(settings) else 1
-    return Packed.of(problems, lengths.prompt_for_verifier, settings.solutions_per_problem, answer + 1, read)
+    solutions, at_once = settings.solutions_per_problem, settings.micro_batch_size
+    if at_once is not None:  # whole problems, or a part of one
+        problems, solutions = min(problems, max(1, at_once // solutions)), min(solutions, at_once)
+    return Packed.of(problems, lengths.prompt_for_verifier, solutions, answer + 1, read)
+
+
+def reads_twice(settings: VerifierSettings) -> bool:
+    """Whether not even one problem's texts are read at once: their scores are then known before gradients are made."""
+    return settings.micro_batch_size is not None and settings.micro_batch_size < settings.solutions_per_problem
 
 
 def reads_tokens(settings: VerifierSettings) -> bool:

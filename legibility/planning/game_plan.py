@@ -175,6 +175,15 @@ def _switch(section: str, name: str, value: Any, written: str, wanted: Callable[
     return steps
 
 
+def _micro_batches(config: Config) -> Iterator[tuple[str, Config]]:
+    """Fewer and fewer of a verifier step's texts in memory at once."""
+    settings = config.verifier
+    size = settings.micro_batch_size or settings.batch_problems * settings.solutions_per_problem
+    while size > 1:
+        size //= 2
+        yield f"verifier.micro_batch_size={size}", _changed(config, "verifier", {"micro_batch_size": size})
+
+
 def _lora(config: Config) -> Iterator[tuple[str, Config]]:
     if config.prover.lora is None:
         yield "prover.lora.r=16", _changed(config, "prover", {"lora": LoraSettings()})
@@ -193,6 +202,7 @@ _LADDERS: tuple[Ladder, ...] = (
     _halving("ppo", "micro_batch_size", _samples),
     _halving("compute", "rollout_batch", _samples),
     _halving("compute", "score_batch", _one),
+    _micro_batches,
     _switch("prover", "gradient_checkpointing", True, "true", lambda c: not c.prover.gradient_checkpointing),
     _halving("verifier", "batch_problems", _one),
     _switch("ppo", "critic", "detached", "detached", lambda c: c.ppo.critic == "separate"),

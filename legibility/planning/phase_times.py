@@ -10,7 +10,7 @@ from legibility.game.collection import collection_sizes
 from legibility.game.condition import HELD_OUT_JUDGE
 from legibility.planning.amounts import GamePartSizes, Lengths
 from legibility.planning.devices import Device
-from legibility.planning.footprint import Models, reads_tokens, verifier_texts
+from legibility.planning.footprint import Models, reads_tokens, reads_twice, verifier_texts
 from legibility.planning.shapes import ModelShape
 from legibility.planning.work import Packed, Work, adam, backward, decode, forward, logprobs, seconds, width
 from legibility.rollouts.cache import group_width
@@ -134,11 +134,21 @@ class Rank:
 
     def teach(self, shape: ModelShape, settings: VerifierSettings) -> Work:
         """Training a verifier."""
-        packed = verifier_texts(settings, self.lengths, settings.batch_problems / self.ranks, longest=False)
-        work = forward(shape, packed, settings.dtype) + backward(shape, packed, settings.dtype)
+        problems = settings.batch_problems / self.ranks
+        packed = verifier_texts(settings, self.lengths, problems, longest=False)
+        at_once = settings.micro_batch_size
+        micro_batches = problems / packed.groups
+        read = forward(shape, packed, settings.dtype)
+        if reads_twice(settings):
+            assert at_once is not None
+            micro_batches *= settings.solutions_per_problem / at_once
+            if settings.score == "likelihood":  # which has no score without log-probs
+                read += logprobs(shape, packed.chosen, settings.dtype, self._kind, train=False)
+            read += forward(shape, packed, settings.dtype)
+        work = read + backward(shape, packed, settings.dtype)
         if reads_tokens(settings):
             work += logprobs(shape, packed.chosen, settings.dtype, self._kind, train=True)
-        work += adam(shape.parameters, settings.dtype, fused=False)
+        work = work.times(micro_batches) + adam(shape.parameters, settings.dtype, fused=False)
         return work.times(settings.updates * settings.ensemble)
 
     def warm_start(self) -> Work:

@@ -122,6 +122,7 @@ VERIFIERS = {
     "two workers": ["compute.workers=2"],
     "dropout": ["verifier.model={encoder}"],
     "dropout in two workers": ["verifier.model={encoder}", "compute.workers=2"],
+    "dropout in micro-batches": ["verifier.model={encoder}", "verifier.micro_batch_size=3"],
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from legibility import ppo, verifier_training
+from legibility import ppo, verifier_gradients
 from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.evaluation import summary
@@ -110,7 +110,7 @@ def test_killed_in_the_middle_of_phases(tiny_run, play_on, kill_at, monkeypatch,
     path = tmp_path / "tiny"
     for owner, name, n in (
         (context, "sample", 3),
-        (verifier_training, "pairwise_loss", 7),
+        (verifier_gradients, "pairwise_loss", 14),
         (ppo.PPO, "step", 2),
         (context, "sample", 6),
         (collection, "merge_round", 1),

@@ -20,11 +20,13 @@ from legibility.planning.footprint import (
     logits,
     optimizer_state,
     prover_memory,
+    reads_twice,
     verifier_memory,
+    verifier_texts,
 )
 from legibility.planning.shapes import shape_of
 from legibility.planning.work import Packed
-from legibility.player_settings import LoraSettings
+from legibility.player_settings import LoraSettings, VerifierSettings
 from legibility.ppo import PPO
 from legibility.rollouts.cache import FlatStepper
 from tests.planning.counting import kept_for_backward
@@ -135,3 +137,24 @@ def test_settings_and_ranks_make_it_smaller():
     assert "vLLM's share" not in names and "sampling: cache and logits" not in names
     training = [verifier_memory("v", Config().verifier, shape, LENGTHS, card, ranks).peak for ranks in (1, 8)]
     assert training[1] < training[0] and np.isfinite(training).all()
+
+
+@pytest.mark.parametrize(
+    ("at_once", "groups", "samples"), [(None, 6, 4), (24, 6, 4), (9, 2, 4), (4, 1, 4), (3, 1, 3), (1, 1, 1)]
+)
+def test_a_verifier_holds_a_micro_batch(at_once, groups, samples):
+    """Of 6 problems with 4 solutions: whole problems, or a part of one."""
+    settings = VerifierSettings(batch_problems=6, solutions_per_problem=4, micro_batch_size=at_once)
+    found = verifier_texts(settings, LENGTHS, 6, longest=True)
+    assert found == Packed.of(groups, 30, samples, 41, 1)
+    assert reads_twice(settings) == (at_once in (3, 1))
+    peak = verifier_memory("v", settings, shape_of(small(), "verifier"), LENGTHS, gpu("h100"), 1).peak
+    whole = verifier_memory(
+        "v",
+        settings.model_copy(update={"micro_batch_size": None}),
+        shape_of(small(), "verifier"),
+        LENGTHS,
+        gpu("h100"),
+        1,
+    ).peak
+    assert peak == whole if groups * samples == 24 else peak < whole

@@ -59,6 +59,16 @@ def test_the_one_setting_that_helps_is_named(qwen):
     check_fit(plan_game(changed, "paper", gpu("h100")), changed, gpu("h100"))
 
 
+def test_micro_batches_are_what_a_large_verifier_step_wants(qwen):
+    changes = [*qwen["1.5B"], "verifier.batch_problems=16", "verifier.micro_batch_size=null"]
+    config = load_config(ROOT / "configs/paper.yaml", changes)
+    with pytest.raises(UserError, match=r"; verifier.micro_batch_size=\d+ would make it fit$") as refused:
+        check_fit(plan_game(config, "paper", gpu("h100")), config, gpu("h100"))
+    (setting,) = re.findall(r"; (\S+) would", str(refused.value))
+    changed = load_config(ROOT / "configs/paper.yaml", [*changes, setting])
+    check_fit(plan_game(changed, "paper", gpu("h100")), changed, gpu("h100"))
+
+
 def test_what_nothing_helps_is_said(qwen):
     config = load_config(ROOT / "configs/paper.yaml", qwen["7B"])
     with pytest.raises(UserError, match="no setting makes it fit"):

@@ -77,3 +77,18 @@ def test_phases_of_a_game():
     none = rank(game={"rounds": 3, "correctness_arm": False, "held_out_judge": False})
     fewer = phase_times(replace(none, models=replace(none.models, judge=None)), Clock(SLOW, 0.5, 1))
     assert [t.phase for t in fewer if not t.phase.startswith(" ")] == names[1:5]
+
+
+def test_micro_batches_of_whole_problems_cost_no_products_and_smaller_ones_a_reading():
+    def flops(**changes):
+        one = rank(verifier={"batch_problems": 6, "solutions_per_problem": 4, **changes})
+        work = one.teach(one.models.verifier, one.config.verifier)
+        return work.flops / one.config.verifier.updates
+
+    whole = flops()
+    assert flops(micro_batch_size=8) == flops(micro_batch_size=4) == pytest.approx(whole)
+    # one problem's prompt (30) with 2 of its 4 answers (20 + 1, the last of which is not read on) twice, four passes for three
+    one = rank(verifier={"solutions_per_problem": 4})
+    pieces = 2 * 6 * Packed.of(1, 30, 2, 21, 1).tokens / (6 * Packed.of(1, 30, 4, 21, 1).tokens)
+    assert flops(micro_batch_size=2) / whole == pytest.approx(pieces * 4 / 3, rel=0.05)
+    assert one.lengths.prompt_for_verifier == 30 and one.lengths.answer == 20
