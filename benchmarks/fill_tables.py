@@ -49,7 +49,9 @@ def main(check: Annotated[bool, typer.Option(help="Only compare.")] = False) -> 
     PAGE.write_text(render(text), encoding="utf-8")
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        DRAWN[result["benchmark"]](result, FIGURES / f"{path.stem}.png")
+        draw = DRAWN.get(result["benchmark"])
+        if draw is not None and (result["benchmark"] != "ppo_vs_trl" or result["learning"]):
+            draw(result, FIGURES / f"{path.stem}.png")
 
 
 if __name__ == "__main__":

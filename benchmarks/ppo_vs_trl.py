@@ -3,6 +3,7 @@
     python benchmarks/ppo_vs_trl.py --quick --json quick.json    # under 5 minutes once the environments exist
     python benchmarks/ppo_vs_trl.py --json full.json             # two length mixes, three sizes, learning check: an hour or two
     python benchmarks/ppo_vs_trl.py --json full.json --resume --workload nano-long   # one part of it, added to what is there
+    python benchmarks/ppo_vs_trl.py --ranks 2 --workload nano --json ranks.json      # every trainer as two ranks of torchrun
 
 The first run makes two virtual environments (TRL 1.12 for PPO, its last version with it; TRL 1.16 for
 GRPO and RLOO), equal in torch and transformers. Every trainer is a process of its own there, they
@@ -46,6 +47,10 @@ def nano_prover() -> str:
     return resolve("nano", "prover")
 
 
+ALONE = {"trl-ppo": "measured as one process", "ours-plain": "shares nothing"}
+"""Trainers that are not run as several ranks."""
+
+
 @dataclass(frozen=True)
 class Workload:
     """A task and how often each trainer takes its turn at it."""
@@ -86,8 +91,8 @@ def workloads(quick: bool, cache: Path, threads: int, workers: int, wanted: list
 WORKLOADS = ["nano", "nano-long", "5m", "smollm2-135m"]
 
 
-def trainers(chosen: list[str], skipped: list[str]) -> list[str]:
-    """The chosen trainers this version of the package can run; what it cannot is added to `skipped`."""
+def trainers(chosen: list[str], skipped: list[str], ranks: int = 1) -> list[str]:
+    """The chosen trainers this version of the package can run, in that many ranks; what it cannot is added to `skipped`."""
     unknown = set(chosen) - set(results.TRAINERS)
     if unknown:
         raise UserError(f"--trainer {min(unknown)}: unknown; known: {', '.join(results.TRAINERS)}")
@@ -97,6 +102,9 @@ def trainers(chosen: list[str], skipped: list[str]) -> list[str]:
         if "ours-separate" in chosen:
             skipped.append("ours-separate (this version has no setting ppo.critic: separate)")
         chosen = [name for name in chosen if name != "ours-separate"]
+    if ranks > 1:
+        skipped += [f"{name} ({why}, so not in {ranks} ranks)" for name, why in ALONE.items() if name in chosen]
+        chosen = [name for name in chosen if name not in ALONE]
     return chosen
 
 
@@ -108,7 +116,7 @@ def run_trainer(name: str, task: Task, pythons: dict[str, Path]) -> dict[str, An
         task.save(task_file)
         python = pythons[TRL_PPO if name == "trl-ppo" else TRL_GROUP]
         module = "harness.ours" if family == "ours" else "harness.trl_ppo" if kind == "ppo" else "harness.trl_group"
-        run_module(python, module, [str(task_file), str(out), kind], Path(folder), task.threads)
+        run_module(python, module, [str(task_file), str(out), kind], Path(folder), task.threads, task.ranks)
         return json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -159,6 +167,9 @@ def main(
     trainer: Annotated[
         list[str] | None, typer.Option(help=f"Only this one (repeat): {', '.join(results.TRAINERS)}.")
     ] = None,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Run every trainer as so many ranks of torchrun, which share the threads.")
+    ] = 1,
     resume: Annotated[
         bool, typer.Option(help="Go on with the --json file: turns that it holds are not run again.")
     ] = False,
@@ -169,16 +180,22 @@ def main(
         raise UserError(f"--workload {min(unknown)}: unknown; known: {', '.join(known)}")
     if figure is not None and figure.exists():
         raise UserError(f"{figure}: exists already; give a new file or move it away")
+    if threads % ranks or (ranks > 1 and workers not in (None, 1)):
+        raise UserError(
+            f"--ranks {ranks}: has to divide --threads {threads}, and leaves no --workers; change one of them"
+        )
     skipped: list[str] = []
     fresh: dict[str, Any] = {
         "schema": 1, "benchmark": "ppo_vs_trl", "quick": quick, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(), "commit": commit(), "threads": threads, "versions": {}, "matmul_gflops": None, "matmul_peaks": [],
         "workloads": {}, "learning": {}, "skipped": skipped,
     }  # fmt: skip
+    if ranks > 1:
+        fresh["ranks"] = ranks
     result = stored.opened(json_file, fresh, resume)
     if "smollm2-135m" in wanted and not SMOLLM2.is_dir():
         skipped.append("smollm2-135m (no assets/smollm2-135m-instruct; python scripts/fetch_assets.py makes it)")
-    names = trainers(trainer or list(results.TRAINERS), skipped)
+    names = trainers(trainer or list(results.TRAINERS), skipped, ranks)
     for line in skipped:
         typer.echo(f"skipped: {line}")
     pythons = {TRL_GROUP: environment(cache, TRL_GROUP, typer.echo)}
@@ -195,8 +212,9 @@ def main(
         result.update(results.derived(result))
         stored.store(json_file, result)
 
-    for work in workloads(quick, cache, threads, workers or threads, wanted):
-        task = work.task
+    shared = (threads // ranks, 1) if ranks > 1 else (threads, workers or threads)
+    for work in workloads(quick, cache, *shared, wanted):
+        task = replace(work.task, ranks=ranks)
         part = result["workloads"].setdefault(
             task.name, {"task": {**asdict(task), "model": Path(task.model).name}, "records": {}}
         )
@@ -215,8 +233,9 @@ def main(
         task = Task(
             "learning",
             nano_prover(),
-            threads=threads,
-            workers=workers or threads,
+            threads=shared[0],
+            workers=shared[1],
+            ranks=ranks,
             warm=0,
             steps=LEARNING_STEPS,
             learning_rate=LEARNING_RATE,

@@ -23,6 +23,9 @@ from legibility.team import Team
 
 TEMPLATE = "<|start|>{problem}<|solution|>{solution}<|end|>"  # as in configs/nano.yaml
 
+# of one step: items, texts, lengths in tokens, verdicts, rewards
+Seen = tuple[list[Item], list[str], list[int], list[str], np.ndarray]
+
 
 class Reward:
     """Called once a step with its items and completions (token ids, end token included); keeps what it saw."""
@@ -32,7 +35,7 @@ class Reward:
         self.prompts = load_prompts(task.prompt_set)
         self.samples = task.samples
         self.verifier = Verifier.load(VerifierSettings(model="nano", template=TEMPLATE), "cpu", seed=task.seed)
-        self.seen: list[tuple[list[Item], list[str], list[int], list[str], np.ndarray]] = []
+        self.seen: list[Seen] = []
 
     def __call__(self, items: Sequence[Item], completions: Sequence[Sequence[int]]) -> np.ndarray:
         texts = [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in completions]
@@ -45,6 +48,17 @@ class Reward:
         paid = rewards.cgc(scores, verdicts, [role == HELPFUL for role in roles], [p.id for p in problems])
         self.seen.append((list(items), texts, [len(ids) for ids in completions], verdicts, paid))
         return paid
+
+    def merge(self, others: Sequence[list[Seen]]) -> None:
+        """Take in what the rewards of other ranks saw (`seen`) of the same steps.
+
+        Raises ValueError where one saw another number of steps.
+        """
+        merged: list[Seen] = []
+        for parts in zip(self.seen, *others, strict=True):
+            items, texts, lengths, verdicts = ([x for part in parts for x in part[k]] for k in range(4))
+            merged.append((items, texts, lengths, verdicts, np.concatenate([part[4] for part in parts])))
+        self.seen = merged
 
     def statistics(self) -> list[dict[str, float]]:
         """Counts of every step so far; prompts count once per group of samples, equal verifier texts once."""

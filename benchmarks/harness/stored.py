@@ -9,7 +9,7 @@ from typing import Any
 
 from legibility.errors import UserError
 
-SAME = ("schema", "benchmark", "quick", "threads", "commit", "machine")  # parts that differ in one do not mix
+SAME = ("schema", "benchmark", "quick", "threads", "ranks", "commit", "machine")  # parts that differ in one do not mix
 
 
 def opened(path: Path | None, fresh: dict[str, Any], resume: bool) -> dict[str, Any]:

@@ -85,8 +85,7 @@ def versus(result: Record) -> str:
         parts += [
             f"**{name}**: {(size['body'] + size['head']) / 1e6:.2f} M parameters, {task['prompts']} prompts × {task['samples']}, "
             f"prompts of {some['mean_prompt']:.0f} tokens, at most {task['max_new_tokens']} new; {task['epochs']} epochs in "
-            f"minibatches of {task['minibatch']}"
-            + (f"; this package in {task['workers']} processes of one thread." if task.get("workers", 1) > 1 else "."),
+            f"minibatches of {task['minibatch']}" + _processes(task),
             workload(summaries),
             speedups(summaries),
         ]
@@ -94,6 +93,13 @@ def versus(result: Record) -> str:
         parts += ["**Learning**, same problems and learning rate in every trainer:", learning(result["learning"])]
     parts += [f"Skipped: {why}." for why in result["skipped"]]
     return "\n\n".join(p for p in parts if p)
+
+
+def _processes(task: Record) -> str:
+    """How the trainers of a workload were run, where not as one process."""
+    if task.get("ranks", 1) > 1:
+        return f"; every trainer as {task['ranks']} ranks of torchrun, {task['threads']} thread{'s' * (task['threads'] > 1)} each."
+    return f"; this package in {task['workers']} processes of one thread." if task.get("workers", 1) > 1 else "."
 
 
 def scaling(result: Record) -> str:

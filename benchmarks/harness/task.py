@@ -36,6 +36,7 @@ class Task:
     steps: int = 5
     threads: int = 2
     workers: int = 1  # processes of this package's trainer, which share the threads
+    ranks: int = 1  # processes that torchrun starts of any trainer, each with its own `threads`
     seed: int = 0
 
     @property

@@ -3,11 +3,13 @@
     python -m harness.trl_group TASK.json OUT.json grpo|rloo
 
 Changed from their defaults: no gradient checkpointing, no bf16, prompts in the order given, as many
-samples, epochs and minibatches as the task says.
+samples, epochs and minibatches as the task says. Under torchrun every minibatch is shared by the ranks (accelerate's
+DistributedDataParallel over gloo), and the first writes the record of all.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -20,6 +22,7 @@ from harness import report
 from harness.clock import Clock, resident_mb
 from harness.reward import Reward
 from harness.task import Task
+from legibility.errors import UserError
 
 
 def run(task: Task, kind: str) -> dict[str, Any]:
@@ -47,12 +50,16 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     def pay(completion_ids: list[list[int]], index: list[int], **_: Any) -> list[float]:
         return reward([items[i] for i in index], completion_ids).tolist()
 
-    minibatches = task.completions // task.minibatch
+    minibatches, ranks = task.completions // task.minibatch, int(os.environ.get("WORLD_SIZE", "1"))
+    if task.minibatch % ranks:
+        raise UserError(
+            f"minibatches of {task.minibatch} are not shared by {ranks} ranks; take a number that divides them"
+        )
     trainer = Timed(
         model=task.model,
         reward_funcs=pay,
         args=config(
-            output_dir="out", per_device_train_batch_size=task.minibatch, gradient_accumulation_steps=1,
+            output_dir="out", per_device_train_batch_size=task.minibatch // ranks, gradient_accumulation_steps=1,
             steps_per_generation=minibatches, num_generations=task.samples, num_iterations=task.epochs,
             max_completion_length=task.max_new_tokens, temperature=1.0, top_k=0, top_p=1.0, beta=task.kl,
             learning_rate=task.learning_rate, lr_scheduler_type="constant", shuffle_dataset=False,
@@ -66,10 +73,18 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     loaded = resident_mb(peak=False)
     trainer.train()
     clock.end()
+    others = 0.0
+    if ranks > 1:
+        found: list[Any] = [None] * ranks
+        torch.distributed.all_gather_object(found, (reward.seen, resident_mb(peak=True)))
+        reward.merge([seen for rank, (seen, _) in enumerate(found) if rank != trainer.accelerator.process_index])
+        others = sum(memory for rank, (_, memory) in enumerate(found) if rank != trainer.accelerator.process_index)
     parameters = report.sizes(trainer.accelerator.unwrap_model(trainer.model), reward.verifier.model)
-    return report.build(f"trl-{kind}", task, clock, reward, parameters, loaded, trainer.state.global_step)
+    return report.build(f"trl-{kind}", task, clock, reward, parameters, loaded, trainer.state.global_step, others)
 
 
 if __name__ == "__main__":
     task_file, out_file, kind = sys.argv[1:]
-    report.write(out_file, run(Task.load(task_file), kind))
+    record = run(Task.load(task_file), kind)
+    if os.environ.get("RANK", "0") == "0":
+        report.write(out_file, record)

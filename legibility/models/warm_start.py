@@ -112,7 +112,7 @@ def warm_start(
         raise UserError(f"warm start: none of the {len(pairs)} pairs fits in max_length {max_length}; raise it")
 
     started = time.perf_counter()
-    learner = _learner(model, tokenizer, lora, seed, torch.device(device))
+    learner = new_learner(model, tokenizer, lora, seed, torch.device(device))
     optimizer = torch.optim.AdamW(
         [p for p in learner.model.parameters() if p.requires_grad], lr=learning_rate, weight_decay=0.0
     )
@@ -128,12 +128,12 @@ def warm_start(
 
     whole: Callable[[int], AbstractContextManager[object]] = nullcontext if checkpoints is None else checkpoints.step
     with nullcontext() if checkpoints is None else checkpoints.during(so_far):
-        for step, batch in enumerate(_batches(rows, steps, batch_size, np.random.default_rng(seed)), start=1):
+        for step, batch in enumerate(batches(rows, steps, batch_size, np.random.default_rng(seed)), start=1):
             if step <= (0 if found is None else found.step):  # made in another session
                 schedule.step()
                 continue
             with whole(step):
-                loss = _update(learner, batch, optimizer, bf16)
+                loss = update(learner, batch, optimizer, bf16)
                 schedule.step()
                 refuse_divergence(f"warm start, step {step}", {"the loss": loss}, DIVERGED)
                 losses.append(loss)
@@ -184,7 +184,7 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, 
     return rows
 
 
-def _learner(model: Any, tokenizer: Any, lora: LoraConfig | None, seed: int, device: torch.device) -> Prover:
+def new_learner(model: Any, tokenizer: Any, lora: LoraConfig | None, seed: int, device: torch.device) -> Prover:
     """The model in training mode, with a fresh adapter where one is asked for."""
     if lora is not None:
         model = adapted(model, copy.deepcopy(lora), seed)  # peft fills in target modules
@@ -194,7 +194,7 @@ def _learner(model: Any, tokenizer: Any, lora: LoraConfig | None, seed: int, dev
     return learner
 
 
-def _update(learner: Prover, batch: Sequence[Pair], optimizer: torch.optim.Optimizer, bf16: bool) -> float:
+def update(learner: Prover, batch: Sequence[Pair], optimizer: torch.optim.Optimizer, bf16: bool) -> float:
     """One update. Returns its loss, in nats per completion token."""
     kind = torch.device(learner.device).type
     supervised, total = sum(len(row.completion) for row in batch), 0.0
@@ -217,7 +217,7 @@ def _rate(step: int, steps: int) -> float:
     return step / warm_up if step < warm_up else (steps - step) / (steps - warm_up)
 
 
-def _batches(rows: Sequence[Pair], steps: int, size: int, rng: np.random.Generator) -> Iterator[list[Pair]]:
+def batches(rows: Sequence[Pair], steps: int, size: int, rng: np.random.Generator) -> Iterator[list[Pair]]:
     """`steps` batches of `size` rows; a batch may hold the end of one pass over all rows and the start of the next."""
     queue: list[int] = []
     for _ in range(steps):

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from legibility.errors import UserError
 from legibility.models.prover import Prover
-from legibility.models.warm_start import Pair, _batches, _rate, encode_pairs, encode_prompt, warm_start
+from legibility.models.warm_start import Pair, _rate, batches, encode_pairs, encode_prompt, warm_start
 
 PAIRS = [(f"Question: {a} + {b}\nAnswer:", f" {a} + {b} = {a + b}\n#### {a + b}") for a in range(8) for b in range(8)]
 
@@ -135,7 +135,7 @@ def test_a_large_batch_is_one_step_in_several_passes(tokenizer, tmp_path, monkey
 
 def test_every_pair_is_seen_once_before_any_is_seen_again():
     rows = [Pair([i], [0]) for i in range(10)]
-    drawn = [row.prompt[0] for batch in _batches(rows, 5, 4, np.random.default_rng(0)) for row in batch]
+    drawn = [row.prompt[0] for batch in batches(rows, 5, 4, np.random.default_rng(0)) for row in batch]
     assert len(drawn) == 20 and sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
     assert drawn[:10] != drawn[10:]
 
