@@ -12,30 +12,39 @@ from typing import Any
 
 import torch
 
-# logits kept between the passes; more are recomputed in pieces of this size
-KEEP_ELEMENTS = {"cpu": 8_000_000, "cuda": 256_000_000}
+# logits that are kept between the passes at most, which saves their product a second time; of more, and where no
+# gradient is asked for, a piece at a time is made
+KEEP_ELEMENTS = {"cpu": 64_000_000, "cuda": 256_000_000}
+PIECE_ELEMENTS = {"cpu": 8_000_000, "cuda": 256_000_000}
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float, learns: bool
     ) -> torch.Tensor:
-        """hidden (N, d), weight (V, d), target (N,) -> log softmax(scale * hidden weight^T)[target], (N,) float32."""
-        rows = max(1, KEEP_ELEMENTS.get(hidden.device.type, 64_000_000) // len(weight))
-        ctx.scale, ctx.rows, ctx.kept = scale, rows, None
+        """hidden (N, d), weight (V, d), target (N,) -> log softmax(scale * hidden weight^T)[target], (N,) float32.
+
+        learns: whether a backward pass may follow, which in here cannot be seen.
+        """
+        kind = hidden.device.type
+        keeps = (
+            learns and any(ctx.needs_input_grad) and len(hidden) * len(weight) <= KEEP_ELEMENTS.get(kind, 64_000_000)
+        )
+        rows = len(hidden) if keeps else max(1, PIECE_ELEMENTS.get(kind, 64_000_000) // len(weight))
+        ctx.scale, ctx.rows, ctx.kept = scale, max(1, rows), None
         out = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(hidden), rows):
-            part = slice(start, start + rows)
+        for start in range(0, len(hidden), ctx.rows):
+            part = slice(start, start + ctx.rows)
             logprobs = _logprobs(hidden[part], weight, scale)
             out[part] = logprobs.gather(1, target[part, None])[:, 0]
-        if 0 < len(hidden) <= rows and any(ctx.needs_input_grad):
+        if keeps and len(hidden):
             ctx.kept = logprobs.exp_()
         ctx.save_for_backward(hidden, weight, target)
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
         hidden, weight, target = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
@@ -49,7 +58,7 @@ class _TokenLogprobs(torch.autograd.Function):
             if grad_weight is not None:
                 grad_weight.addmm_(d.t(), hidden[part])
         ctx.kept = None  # used up: the gradient was made in its place
-        return grad_hidden, grad_weight, None, None
+        return grad_hidden, grad_weight, None, None, None
 
 
 def _logprobs(hidden: torch.Tensor, weight: torch.Tensor, scale: float) -> torch.Tensor:
@@ -62,4 +71,4 @@ def token_logprobs(
     hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, scale: float = 1.0
 ) -> torch.Tensor:
     """Log-probability of target (N,) under softmax(scale * hidden (N, d) @ weight (V, d)^T): (N,), float32."""
-    return _TokenLogprobs.apply(hidden, weight, target, scale)
+    return _TokenLogprobs.apply(hidden, weight, target, scale, torch.is_grad_enabled())

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from legibility.config import Config, VerifierSettings
-from legibility.models.logprobs import KEEP_ELEMENTS
+from legibility.models.logprobs import KEEP_ELEMENTS, PIECE_ELEMENTS
 from legibility.planning.amounts import Lengths
 from legibility.planning.devices import Device
 from legibility.planning.shapes import ModelShape
@@ -80,8 +80,9 @@ def keeps_scores(shape: ModelShape, attention: str | None, device: Device) -> bo
 
 def logits(shape: ModelShape, tokens: float, dtype: str, device: str) -> float:
     """Bytes of the logits behind some tokens, at the moment when there are most of them: as made, in float32, and as
-    log-probs. Of many tokens a piece at a time."""
-    return min(tokens * shape.vocabulary, KEEP_ELEMENTS[device]) * (width(dtype) + 8)
+    log-probs. Of too many to keep a piece at a time."""
+    made = tokens * shape.vocabulary
+    return (made if made <= KEEP_ELEMENTS[device] else PIECE_ELEMENTS[device]) * (width(dtype) + 8)
 
 
 def cache(shape: ModelShape, *, rows: int, samples: int, prompt: float, limit: int, dtype: str, is_cpu: bool) -> float:

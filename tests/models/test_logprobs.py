@@ -14,6 +14,7 @@ from legibility.models.logprobs import token_logprobs
 @pytest.mark.parametrize("frozen", ["", "hidden", "weight"])
 def test_values_and_gradients_are_those_of_log_softmax(monkeypatch, keep, scale, frozen):
     monkeypatch.setattr(logprobs, "KEEP_ELEMENTS", {"cpu": keep})
+    monkeypatch.setattr(logprobs, "PIECE_ELEMENTS", {"cpu": keep})
     generator = torch.Generator().manual_seed(0)
     hidden, weight = torch.randn(23, 4, generator=generator), torch.randn(10, 4, generator=generator) * 3
     target, coefficient = torch.randint(10, (23,), generator=generator), torch.randn(23, generator=generator)
@@ -49,3 +50,18 @@ def test_bfloat16_head_gives_float32_log_probs():
     torch.testing.assert_close(
         out.detach(), torch.log_softmax((hidden @ weight.t()).float(), -1)[range(6), [0, 1, 2, 3, 4, 0]].detach()
     )
+
+
+@pytest.mark.parametrize(("keep", "learns", "products"), [(230, True, 1), (229, True, 10), (230, False, 5)])
+def test_logits_are_made_once_where_they_are_kept(monkeypatch, keep, learns, products):
+    """23 x 10 logits in pieces of 5 rows: kept if there is room; else made for the loss and again for its gradient."""
+    monkeypatch.setattr(logprobs, "KEEP_ELEMENTS", {"cpu": keep})
+    monkeypatch.setattr(logprobs, "PIECE_ELEMENTS", {"cpu": 50})
+    made, own = [], logprobs._logprobs
+    monkeypatch.setattr(logprobs, "_logprobs", lambda *a: (made.append(len(a[0])), own(*a))[1])
+    hidden, weight = torch.randn(23, 4), torch.randn(10, 4, requires_grad=True)
+    with torch.set_grad_enabled(learns):
+        out = token_logprobs(hidden, weight, torch.zeros(23, dtype=torch.long)).sum()
+    if learns:
+        out.backward()
+    assert len(made) == products and sum(made) == 23 * (2 if products == 10 else 1)

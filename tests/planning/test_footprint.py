@@ -92,6 +92,8 @@ def test_logits_are_a_piece_at_a_time():
     shape = shape_of(small(), "prover")
     assert logits(shape, 10, "float32", "cpu") == 10 * 300 * 12
     assert logits(shape, 1e9, "bfloat16", "cuda") == 256_000_000 * 10
+    kept, pieces = (logits(shape, n, "float32", "cpu") for n in (200_000, 220_000))
+    assert kept == 60_000_000 * 12 and pieces == 8_000_000 * 12, "66 million are made a piece at a time"
 
 
 def test_a_peak_is_what_stays_and_the_largest_of_the_rest():
