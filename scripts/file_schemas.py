@@ -63,6 +63,7 @@ FILES: dict[str, list[File]] = {
         File("evaluation/subtlety.json", schema.SubtletyFile),
         File("evaluation/separability.json", schema.SeparabilityFile),
         File("evaluation/hacking.json", schema.HackingFile),
+        File("evaluation/handoff.json", schema.HandoffFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
     ],
     "A plan": [File("what legibility plan --json prints", game_plan.GamePlan)],

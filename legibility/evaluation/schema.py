@@ -211,6 +211,21 @@ class SubtletyRow(Stored):
     decoding: Decoding = Field(description="How the text was sampled.")
 
 
+class HandoffRow(Stored):
+    """A row of handoff.json: an arm's helpful text, ended by the verifier's base from a random line on."""
+
+    arm: ArmKey = Field(description="Whose text.")
+    texts: int = Field(description="Texts, one of a test problem.")
+    nothing_handed_over: float = Field(
+        description="Share of them that are in one piece, so that nothing is handed over."
+    )
+    writer: Interval = Field(description="Share whose own ending is correct.")
+    alone: Interval = Field(description="Share of these problems that the verifier's base solves alone.")
+    joint: Interval = Field(description="Share that it ends correctly.")
+    utility: Interval = Field(description="`joint` − `alone`: the transfer utility (arXiv 2603.20508).")
+    robustness: Interval = Field(description="`joint` among the texts whose own ending is correct.")
+
+
 class SeparabilityRow(Sparse):
     """A row of separability.json: a probe that tells the roles apart from text, on some PPO steps of a round."""
 
@@ -247,6 +262,7 @@ class Evaluation(Sparse):
     attacks: list[AttackRecord] | None = Field(None, description="One row per attack.")
     best_of_n: list[BestOfNRow] | None = Field(None, description="One row per round and n.")
     hacking: list[HackingRow] | None = Field(None, description="One row per judge and change.")
+    handoff: list[HandoffRow] | None = Field(None, description="One row per arm. Absent in older runs.")
     matrix: Matrix | None = Field(None, description="Every judge on every set of text.")
     robustness: list[RobustnessRow] | None = Field(None, description="Several rows per attack.")
     separability: list[SeparabilityRow] | None = Field(None, description="One row per window of PPO steps.")
@@ -262,6 +278,10 @@ class AttacksFile(RootModel[list[AttackRecord]]):
 
 class BestOfNFile(RootModel[list[BestOfNRow]]):
     """best_of_n.json."""
+
+
+class HandoffFile(RootModel[list[HandoffRow]]):
+    """handoff.json."""
 
 
 class HackingFile(RootModel[list[HackingRow]]):
@@ -292,6 +312,7 @@ SECTION_FILES: dict[str, type[BaseModel]] = {
     "attacks": AttacksFile,
     "best_of_n": BestOfNFile,
     "hacking": HackingFile,
+    "handoff": HandoffFile,
     "matrix": Matrix,
     "robustness": RobustnessFile,
     "separability": SeparabilityFile,

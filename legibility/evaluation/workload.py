@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from legibility.evaluation.attacks.attack import Attack
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.sections import handoff
 from legibility.evaluation.sections.hacking import changed_texts
 from legibility.evaluation.sections.matrix import solution_sets
 from legibility.evaluation.texts import SHORT, valid, validation_texts
@@ -62,7 +63,9 @@ def workload(run: EvaluationRun, attacks: Sequence[Attack] = (), *, short_arm: b
     corner = phase_name(CORRECTNESS, 0)
     if short_arm and run.folder.is_done(corner) and not run.folder.is_done(SHORT):
         steps += load_training(run.folder, CORRECTNESS, 0).steps
-    return Workload(texts, run.completions_to_draw, steps, len(run.judges) * sum(len(s.frame) for s in sets))
+    return Workload(
+        texts, run.completions_to_draw + handoff.lacking(run), steps, len(run.judges) * sum(len(s.frame) for s in sets)
+    )
 
 
 def announce(run: EvaluationRun, work: Workload) -> None:

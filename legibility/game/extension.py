@@ -33,6 +33,7 @@ WHOLE = (
     "evaluation/*.json",
     "evaluation/scores",
     "evaluation/arms/*",
+    "evaluation/handoff/correctness*",
 )
 """What tells of the game as a whole, beside the correctness-only arm. Pools and most attacks are of one round and stay."""
 

@@ -43,6 +43,12 @@ def arm_collection(arm: str) -> str:
 EVALUATION = "evaluation"
 """Folder of what was made of the finished game: phases of its own, no part of the game."""
 
+
+def handoff_folder(name: str) -> str:
+    """The phase in which a weak model goes on with the text of an arm."""
+    return f"{EVALUATION}/handoff/{name}"
+
+
 EARLIER = "earlier"
 """Folder of what was moved aside when a run got more rounds. Nothing in it is a phase of the run."""
 

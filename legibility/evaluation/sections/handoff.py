@@ -1,0 +1,144 @@
+"""Can a weak model finish what somebody else began? The text of every arm, handed over at a random line.
+
+A measure of legibility that needs no trained judge: what a reader can go on from, it has understood well enough. It is
+the transfer utility of "weak-to-strong legibility" (arXiv 2603.20508) and the handoff that tandem training pays for
+(arXiv 2510.13551, 2606.28166). Those truncate by tokens; here text ends at a line, so that two tokenizers need not
+agree, and the last line, which tells the answer, is never handed over. The weak model is the verifier's base, frozen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from legibility.errors import UserError
+from legibility.evaluation.intervals import Resamples
+from legibility.evaluation.run import EvaluationRun
+from legibility.evaluation.schema import HandoffRow
+from legibility.evaluation.weak_writer import WeakWriter
+from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, START, Condition, helpful
+from legibility.game.context import Game
+from legibility.game.phases import handoff_folder
+from legibility.grading import grade
+from legibility.problems.records import Problem
+from legibility.randomness import derive_seed, stream
+
+FILE = "handed_over.parquet"
+ALONE = "alone"
+COLUMNS = ["problem_id", "own_verdict", "begun", "ending", "truncated", "verdict"]
+
+
+def compute(run: EvaluationRun) -> list[HandoffRow]:
+    """A row for every arm's honest text; none where the verifier's base writes no text."""
+    try:
+        handed = {condition: handed_over(run, condition, run.texts[condition]) for condition in arms(run)}
+        alone = handed_over(run, None, None)
+    except UserError as error:
+        run.progress.note(f"handoff: not measured, since the verifier's base cannot write: {error}")
+        return []
+    return [describe(condition, table, alone, run.resamples) for condition, table in handed.items()]
+
+
+def arms(run: EvaluationRun) -> list[Condition]:
+    """The conditions whose text is handed over: every arm's honest one."""
+    wanted = [START, *map(helpful, run.rounds), CORRECTNESS_ONLY, LENGTH_PENALISED]
+    return [condition for condition in wanted if len(run.texts.get(condition, ()))]
+
+
+def lacking(run: EvaluationRun) -> int:
+    """How many endings are still to be drawn."""
+    names = [*map(_name, arms(run)), ALONE]
+    return len(run.game.splits.test) * sum(not run.folder.is_done(handoff_folder(name)) for name in names)
+
+
+def handed_over(run: EvaluationRun, condition: Condition | None, frame: pd.DataFrame | None) -> pd.DataFrame:
+    """The first text of every test problem, its beginning handed over and ended by the weak model; made once and kept.
+
+    condition None: nothing is handed over, and the weak model solves the problems alone.
+    Raises UserError where the verifier's base is no causal language model.
+    """
+    name = _name(condition)
+    phase = handoff_folder(name)
+    if not run.folder.is_done(phase):
+        writer = WeakWriter.load(run.config, run.game.device, run.game.base_dir)
+        table = beginnings(run.game.splits.test, frame, run.config.seed)
+        run.progress.phase(f"handoff of {condition.label if condition else 'nothing'}", 1)
+        with run.folder.phase(phase) as work:
+            finish(table, writer, run.game, derive_seed(run.config.seed, "handoff", name))
+            table[COLUMNS].to_parquet(work / FILE, index=False)
+        run.progress.done(f"{len(table)} texts")
+    return _read(run.folder.verified(phase) / FILE)
+
+
+def beginnings(problems: Sequence[Problem], frame: pd.DataFrame | None, seed: int) -> pd.DataFrame:
+    """A row a problem: `problem_id`, `own_verdict` of its first text and what is handed over of it (`begun`).
+
+    The line is drawn by problem, so the same share of every arm's text is handed over.
+    """
+    shares = stream(seed, "handoff").random(len(problems))
+    if frame is None:
+        return pd.DataFrame({"problem_id": [p.id for p in problems], "own_verdict": None, "begun": ""})
+    first = frame.sort_values("sample", kind="stable").drop_duplicates("problem_id").set_index("problem_id")
+    rows = [
+        (p.id, first.verdict[p.id], beginning(first.text[p.id], share))
+        for p, share in zip(problems, shares, strict=True)
+        if p.id in first.index
+    ]
+    return pd.DataFrame(rows, columns=["problem_id", "own_verdict", "begun"])
+
+
+def beginning(text: str, share: float) -> str:
+    """A text up to one of its seams, drawn by `share` in [0, 1): ends of lines, of sentences where there is one line.
+
+    The last piece is never in it; a text in one piece hands over nothing.
+    """
+    text = text.rstrip()
+    seams = [m.end() for m in re.finditer(r"\n+", text)] or [m.end() for m in re.finditer(r"[.!?]\s+", text)]
+    return text[: seams[int(share * len(seams))]] if seams else ""
+
+
+def finish(table: pd.DataFrame, writer: WeakWriter, game: Game, seed: int) -> None:
+    """Let the weak model end the texts of a table: adds `ending`, `truncated` and the whole text's `verdict`."""
+    problems, grading = [game.problems[p] for p in table.problem_id], game.config.grading
+    endings = writer.go_on([p.question for p in problems], list(table.begun), seed)
+    table["ending"] = [text for text, _ in endings]
+    table["truncated"] = [truncated for _, truncated in endings]
+    table["verdict"] = [
+        grade(begun + ending, p.answer, grading.marker, truncated=truncated, unparsed=grading.unparsed).value
+        for p, begun, (ending, truncated) in zip(problems, table.begun, endings, strict=True)
+    ]
+
+
+def describe(condition: Condition, table: pd.DataFrame, alone: pd.DataFrame, resamples: Resamples) -> HandoffRow:
+    """The row of an arm. `alone`: the weak model's own answers."""
+    ids = list(table.problem_id)
+    own, joint = (table.own_verdict == "correct").to_numpy(), (table.verdict == "correct").to_numpy()
+    unaided = alone.set_index("problem_id").verdict.reindex(ids).eq("correct").to_numpy()
+    return HandoffRow(
+        arm=condition,
+        texts=len(table),
+        nothing_handed_over=float(np.mean(table.begun == "")),
+        writer=resamples.mean(ids, own).interval(),
+        alone=resamples.mean(ids, unaided).interval(),
+        joint=resamples.mean(ids, joint).interval(),
+        utility=resamples.mean(ids, joint.astype(float) - unaided).interval(),
+        robustness=resamples.ratio(ids, joint & own, own).interval(),
+    )
+
+
+def _name(condition: Condition | None) -> str:
+    if condition is None:
+        return ALONE
+    return f"{condition.arm}_{condition.round:02d}" if condition.round >= 0 else condition.arm
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file, columns=COLUMNS)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{file}: cannot be read ({reason}); delete {file.parent} and evaluate again") from None
