@@ -18,11 +18,12 @@ import pandas as pd
 from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import HandoffRow
+from legibility.evaluation.schema import HandoffRow, section_file
 from legibility.evaluation.weak_writer import WeakWriter
 from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, START, Condition, helpful
 from legibility.game.context import Game
 from legibility.game.phases import handoff_folder
+from legibility.game.pinned import pinned
 from legibility.grading import grade
 from legibility.problems.records import Problem
 from legibility.randomness import derive_seed, stream
@@ -34,13 +35,17 @@ COLUMNS = ["problem_id", "own_verdict", "begun", "ending", "truncated", "verdict
 
 def compute(run: EvaluationRun) -> list[HandoffRow]:
     """A row for every arm's honest text; none where the verifier's base writes no text."""
-    try:
-        handed = {condition: handed_over(run, condition, run.texts[condition]) for condition in arms(run)}
-        alone = handed_over(run, None, None)
-    except UserError as error:
-        run.progress.note(f"handoff: not measured, since the verifier's base cannot write: {error}")
-        return []
-    return [describe(condition, table, alone, run.resamples) for condition, table in handed.items()]
+    writer = None
+    if missing(run):
+        try:
+            settings = pinned(run.config, run.folder.manifest().models)
+            writer = WeakWriter.load(settings, run.game.device, run.game.base_dir)
+        except UserError as error:
+            run.progress.note(f"handoff: not measured, since the verifier's base cannot write: {error}")
+            return []
+    handed = {c: handed_over(run, c, writer) for c in run.progress.each("handoff", [*arms(run), None])}
+    alone = handed[None]
+    return [describe(condition, table, alone, run.resamples) for condition, table in handed.items() if condition]
 
 
 def arms(run: EvaluationRun) -> list[Condition]:
@@ -49,28 +54,33 @@ def arms(run: EvaluationRun) -> list[Condition]:
     return [condition for condition in wanted if len(run.texts.get(condition, ()))]
 
 
+def missing(run: EvaluationRun) -> list[Condition | None]:
+    """The conditions whose handoff is not made yet; None: the weak model alone."""
+    return [c for c in (*arms(run), None) if not run.folder.is_done(handoff_folder(_name(c)))]
+
+
 def lacking(run: EvaluationRun) -> int:
-    """How many endings are still to be drawn."""
-    names = [*map(_name, arms(run)), ALONE]
-    return len(run.game.splits.test) * sum(not run.folder.is_done(handoff_folder(name)) for name in names)
+    """How many endings are still to be drawn; none where it was found that the verifier's base cannot write."""
+    file = section_file(run.folder, "handoff")
+    if file.is_file() and file.read_text(encoding="utf-8").strip() == "[]":
+        return 0
+    return len(run.game.splits.test) * len(missing(run))
 
 
-def handed_over(run: EvaluationRun, condition: Condition | None, frame: pd.DataFrame | None) -> pd.DataFrame:
+def handed_over(run: EvaluationRun, condition: Condition | None, writer: WeakWriter | None) -> pd.DataFrame:
     """The first text of every test problem, its beginning handed over and ended by the weak model; made once and kept.
 
-    condition None: nothing is handed over, and the weak model solves the problems alone.
-    Raises UserError where the verifier's base is no causal language model.
+    condition None: nothing is handed over, and the weak model solves the problems alone. writer: may be None where
+    nothing is `missing`. Raises UserError for a stored file that was changed.
     """
     name = _name(condition)
     phase = handoff_folder(name)
-    if not run.folder.is_done(phase):
-        writer = WeakWriter.load(run.config, run.game.device, run.game.base_dir)
+    if writer is not None and not run.folder.is_done(phase):
+        frame = None if condition is None else run.texts[condition]
         table = beginnings(run.game.splits.test, frame, run.config.seed)
-        run.progress.phase(f"handoff of {condition.label if condition else 'nothing'}", 1)
         with run.folder.phase(phase) as work:
             finish(table, writer, run.game, derive_seed(run.config.seed, "handoff", name))
             table[COLUMNS].to_parquet(work / FILE, index=False)
-        run.progress.done(f"{len(table)} texts")
     return _read(run.folder.verified(phase) / FILE)
 
 

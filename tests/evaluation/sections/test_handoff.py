@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from legibility.errors import UserError
 from legibility.evaluation.evaluate import evaluate
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import EvaluationRun
@@ -121,11 +123,18 @@ def test_the_weak_model_reads_the_problem_and_the_beginning(tiny_run):
 
 
 def test_a_base_that_writes_no_text_is_said_and_nothing_is_left(copied, monkeypatch):
-    from legibility.errors import UserError
-
     def no_language_model(*_):
         raise UserError("verifier.model: a classifier")
 
     monkeypatch.setattr(WeakWriter, "load", no_language_model)
     found = evaluate(copied.path, quick=True, overrides=SMALL, progress=quiet())
-    assert found.handoff == [] and not (copied.path / "evaluation/handoff").exists()
+    assert found.handoff == [] and not any((copied.path / "evaluation").glob("handoff/*"))
+    assert handoff.lacking(EvaluationRun(copied.path)) == 0
+
+
+def test_a_changed_file_is_refused_and_not_taken_for_a_base_that_cannot_write(evaluated, tmp_path):
+    shutil.copytree(evaluated.path, tmp_path / "run")
+    file = tmp_path / "run/evaluation/handoff/game_01/handed_over.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match=r"handed_over\.parquet.*changed"):
+        handoff.compute(EvaluationRun(tmp_path / "run"))
