@@ -204,14 +204,19 @@ def trained_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
     return found
 
 
-@torch.no_grad()
-def put_back(saved: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tensor]) -> None:
-    """Copy saved tensors into those of the same names. Raises UserError where names or shapes differ."""
+def check_alike(saved: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tensor]) -> None:
+    """Raises UserError where saved tensors are not those that there are places for, by name and shape."""
     other = saved.keys() ^ into.keys() or {n for n in into if into[n].shape != saved[n].shape}
     if other:
         raise UserError(
             f"the phase's checkpoint is of another model ({min(other)}, say); delete its hidden folder to begin it again"
         )
+
+
+@torch.no_grad()
+def put_back(saved: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tensor]) -> None:
+    """Copy saved tensors into those of the same names. Raises UserError where names or shapes differ."""
+    check_alike(saved, into)
     for name, tensor in into.items():
         tensor.copy_(saved[name])
 

@@ -96,6 +96,10 @@ class ComputeSettings(Settings):
     rank_timeout: float = Field(
         1800, gt=0, le=86400, description="Seconds after which a rank of torchrun that does not answer is given up."
     )
+    shard: bool = Field(
+        False,
+        description="Spread the weights of prover, reference, critic and large verifiers over the ranks of torchrun (FSDP2), with their gradients and what the optimizer keeps. Each rank then holds its part; one whole model has to fit beside it while it samples.",
+    )
     engine: Literal["fast", "hf", "vllm"] = Field("fast", description="Sampling engine.")
     vllm: VLLMSettings = Field(default_factory=VLLMSettings, description="Settings of the vllm engine.")
     checkpoint_every: Annotated[int | str | None, BeforeValidator(_steps_or_time)] = Field(

@@ -174,11 +174,11 @@ class LaunchedTeam(Team):
         self._members = [self, *(member for member in members if member is not None)]
         self.size = self.workers
         try:
-            content = io.BytesIO()
-            torch.save(self._members[1:], content)
             with self._said_why():
-                self._send(MEMBERS, content.getbuffer())
+                self._send(MEMBERS, self._packed_members())
+            self._begin()
             yield
+            self._end()
             remember_memory(sum(self.run(_memory_mb)[1:]))
             self._tell(APART)
         except BaseException:
@@ -186,6 +186,18 @@ class LaunchedTeam(Team):
             raise
         finally:
             self._members, self.size = [], 1
+
+    def _packed_members(self) -> memoryview:
+        """The members as they are sent."""
+        content = io.BytesIO()
+        torch.save(self._members[1:], content)
+        return content.getbuffer()
+
+    def _begin(self) -> None:
+        """What is done once all ranks have the members."""
+
+    def _end(self) -> None:
+        """What is done before the ranks part, if nothing failed."""
 
     def run(self, function: Callable[..., T], *arguments: Any, here: dict[str, Any] | None = None) -> list[T]:
         """Call a function everywhere, as `Team.run` says."""

@@ -44,6 +44,7 @@ from legibility.progress import Progress
 from legibility.prompts import load_prompts
 from legibility.reporting import write_report
 from legibility.rollouts.choice import check_vllm, engine_notice, require_sampler, usable_engine
+from legibility.sharded_team import ShardedTeam
 from legibility.stored import read_stored, write_stored
 from legibility.team import Team
 from legibility.trackers import Trackers
@@ -163,7 +164,18 @@ def _team(compute: ComputeSettings, place: Launch | None, warn: Callable[[str], 
             warn(
                 f"compute.workers: the work is shared by the {place.size} ranks of the launcher, without forked helpers"
             )
+        if compute.shard:
+            if compute.engine not in ("fast", "hf"):
+                raise UserError(
+                    f"compute.shard: {compute.engine} takes whole weights from one process; set compute.engine to fast or hf"
+                )
+            return ShardedTeam.join_sharded(place, compute.rank_timeout, pick_device(compute.device))
         return LaunchedTeam.join(place, compute.rank_timeout)
+    if compute.shard:
+        raise UserError(
+            "compute.shard: weights are spread over ranks, and this is one process; start with "
+            "torchrun --nproc-per-node N -m legibility train ..., or set it to false"
+        )
     team = ForkedTeam(compute.workers)
     if team.workers < compute.workers:
         warn("compute.workers: processes share work on Linux without a GPU only; this run uses threads")

@@ -12,14 +12,16 @@ the gap between the sampler's log-probs and the trainer's is returned as `logpro
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from legibility.checkpoint_files import trained_tensors
 from legibility.config import PPOSettings
 from legibility.models.flat import packed_hidden
 from legibility.models.prover import Prover
@@ -27,6 +29,7 @@ from legibility.models.saving import save_model
 from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch, pack
 from legibility.rollouts.completion import Completion
+from legibility.sharding import Holder, clip_gradients, held_bytes, is_sharded, parameter_groups, through
 from legibility.team import Team
 
 
@@ -220,11 +223,18 @@ class PPO:
         self.value_head = ValueHead(policy.hidden_size, detach=settings.critic == "detached").to(policy.device)
         # a critic of its own starts as the policy does and learns at the policy's rate
         self.critic = copy.deepcopy(policy.model) if settings.critic == "separate" else None
-        self.parameters = [p for p in policy.model.parameters() if p.requires_grad]
+        self.take_up(policy.device)
+
+    def take_up(self, device: str) -> None:
+        """Begin an optimizer of the weights that stand there now, on a device: whole ones, or this rank's parts."""
+        settings = self.settings
+        self.reference.device = device
+        self.value_head.to(device)
+        self.parameters = [p for p in self.policy.model.parameters() if p.requires_grad]
         self.critic_parameters = [p for p in self.critic.parameters() if p.requires_grad] if self.critic else []
         self.optimizer = torch.optim.AdamW(
             [
-                {"params": self.parameters + self.critic_parameters, "lr": settings.learning_rate},
+                *parameter_groups(self.parameters + self.critic_parameters, lr=settings.learning_rate),
                 {"params": list(self.value_head.parameters()), "lr": settings.value_learning_rate},
             ],
             betas=(0.9, 0.95),
@@ -232,12 +242,43 @@ class PPO:
             fused=True,  # one pass over memory; half the time
         )
 
+    def let_go(self) -> None:
+        """Forget optimizer and lists of weights, for which others will stand."""
+        del self.parameters, self.critic_parameters, self.optimizer
+
+    def holders(self) -> list[Holder]:
+        """The reference and the critic, to be spread over ranks; the policy is the prover's own to hand out."""
+        critic = [Holder(self, "critic")] if self.critic is not None else []
+        return [*(replace(holder, again=False) for holder in self.reference.holders()), *critic]
+
+    def trained_tensors(self) -> dict[str, torch.Tensor]:
+        """What training changes, by name (`legibility.checkpoint_files.trained_tensors`); of spread weights this rank's parts."""
+        networks = {"policy": self.policy.model, "value_head": self.value_head, "critic": self.critic}
+        trained = nn.ModuleDict({name: network for name, network in networks.items() if network is not None})
+        return trained_tensors(trained, self.optimizer)
+
+    def held_bytes(self) -> dict[str, int]:
+        """Bytes that this process holds of weights (reference and critic too), of gradients and of AdamW's moments."""
+        networks = [self.policy.model, self.reference.model, *([self.critic] if self.critic is not None else [])]
+        trained = [*self.parameters, *self.critic_parameters]
+        moments = (x for p in trained for name, x in self.optimizer.state.get(p, {}).items() if name != "step")
+        return {
+            "weights": held_bytes(p for network in networks for p in network.parameters()),
+            "gradients": held_bytes(p.grad for p in trained if p.grad is not None),
+            "moments": held_bytes(moments),
+        }
+
     @property
     def reuses_sampled(self) -> bool:
         """Whether the sampler's log-probs stand for the old policy's."""
         if self.settings.old_logprobs == "auto":  # in bfloat16 two layouts of one text differ too much for a ratio of 1
-            return self.policy.causal.get_input_embeddings().weight.dtype == torch.float32
+            return self.policy.dtype == torch.float32
         return self.settings.old_logprobs == "sampled"
+
+    @property
+    def _in_step(self) -> bool:
+        """Whether all ranks have to go through the networks equally often, since each holds a part of them."""
+        return is_sharded(self.policy.causal)
 
     @property
     def sampling_head(self) -> ValueHead | None:
@@ -280,17 +321,19 @@ class PPO:
             old[:] = np.concatenate([c.logprobs for c in flat])
         micro_batch = layout.groups_of(self.settings.micro_batch_size)
         for bucket in length_buckets(layout.packed_lengths, micro_batch):
-            part = self.team.share(bucket)
-            if not part:
+            mine = self.team.share(bucket)
+            read = mine or (bucket[:1] if self._in_step else [])
+            if not read:
                 continue
-            packed = self._pack(batch, part)
-            place = layout.tokens(part)
+            packed, found = self._pack(batch, read), []
             if not has_logprobs:
                 hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)
-                old[place] = logprobs.cpu().numpy()
+                found.append((old, logprobs))
             if not has_values:
-                values[place] = self._values(packed, None if self.critic else hidden).cpu().numpy()
-            reference[place] = self.reference.hidden_and_logprobs(packed, temperature)[1].cpu().numpy()
+                found.append((values, self._values(packed, None if self.critic else hidden)))
+            found.append((reference, self.reference.hidden_and_logprobs(packed, temperature)[1]))
+            for whole, own in found if mine else ():
+                whole[layout.tokens(mine)] = own.cpu().numpy()
         for whole, wanted in ((old, not has_logprobs), (values, not has_values), (reference, True)):
             if wanted and self.team.size > 1:
                 whole[:] = np.sum(self.team.gather(whole), 0)  # everyone filled in other places
@@ -319,19 +362,19 @@ class PPO:
         for epoch in range(settings.epochs):
             for turn, chosen in enumerate(length_buckets(layout.packed_lengths, minibatch, rng)):
                 tokens = layout.count(chosen)
-                mine = self.team.share(chosen)
                 self.optimizer.zero_grad(set_to_none=True)
-                for begin in range(0, len(mine), micro_batch):
-                    part = mine[begin : begin + micro_batch]
+                for k, (part, weight) in enumerate(self._micro_batches(chosen, micro_batch)):
                     index = torch.from_numpy(layout.tokens(part)).to(device)
                     logprobs, values = self._forward(self._pack(batch, part), temperature)
                     losses, ratio = policy_loss(logprobs, old[index], advantage[index], settings.clip)
                     value_losses = (values - target[index]).square()
                     loss = (losses.sum() + settings.value_coefficient * value_losses.sum()) / tokens
-                    loss.backward()
+                    (loss * weight).backward()
+                    if not weight:
+                        continue
                     with torch.no_grad():
                         gap = (ratio - 1).abs()
-                        if epoch == turn == begin == 0:  # nothing is learned yet, so any gap is numerical
+                        if epoch == turn == k == 0:  # nothing is learned yet, so any gap is numerical
                             at_sampling = sampled[index.cpu().numpy()]
                             stats.gaps["first_ratio_gap"] = gap.max().item()
                             stats.gaps["logprob_gap"] = float(np.abs(logprobs.cpu().numpy() - at_sampling).max())
@@ -352,11 +395,21 @@ class PPO:
         """
         self.team.add_gradients(self.trained)
         limit = self.settings.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        for others in (self.value_head.parameters(), self.critic_parameters):
-            nn.utils.clip_grad_norm_(others, limit)
+        norm = clip_gradients(self.parameters, limit)
+        for others in (list(self.value_head.parameters()), self.critic_parameters):
+            clip_gradients(others, limit)
         self.optimizer.step()
-        return float(norm)
+        return norm
+
+    def _micro_batches(self, minibatch: list[int], size: int) -> list[tuple[list[int], float]]:
+        """This process's groups of a minibatch, `size` at a time, each part with its weight 1.
+
+        Where all ranks have to go through the networks equally often, those with less to do read a group of weight 0.
+        """
+        mine = self.team.share(minibatch)
+        parts = [(mine[i : i + size], 1.0) for i in range(0, len(mine), size)]
+        turns = math.ceil(math.ceil(len(minibatch) / self.team.size) / size) if self._in_step else len(parts)
+        return parts + [(minibatch[:1], 0.0)] * (turns - len(parts))
 
     def _training(self, mode: bool) -> None:
         """Put the policy, and a critic of its own, into training or evaluation mode."""
@@ -376,7 +429,7 @@ class PPO:
         """Values (M,): of the policy's `hidden` states, or of the critic's own."""
         if self.critic is not None:
             critic = self.critic.get_base_model() if self.policy.is_lora else self.critic
-            hidden = packed_hidden(critic, packed, route=self.policy.route)
+            hidden = through(critic, packed_hidden, critic, packed, "prover", self.policy.route)
         return self.value_head(hidden)
 
     def save(self, folder: Path) -> None:

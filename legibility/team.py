@@ -14,17 +14,23 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
 import torch
 
+from legibility.sharding import is_part, own_part
+
 T = TypeVar("T")
+Tensors = Callable[[Any], dict[str, torch.Tensor]]
 
 
 class Team:
     """One process. `rank` is 0 in the caller; `size` is 1 outside `together`; `workers` is what it is inside."""
+
+    shards = False
+    """Whether the members' networks are spread over the processes (legibility.sharded_team)."""
 
     def __init__(self) -> None:
         self.rank, self.size, self.workers = 0, 1, 1
@@ -37,6 +43,11 @@ class Team:
         Raises RuntimeError inside another such block of several processes.
         """
         yield
+
+    @property
+    def members(self) -> list[Any]:
+        """What every process has its own copy of, this team first."""
+        return self._members
 
     def knows(self, *objects: Any) -> bool:
         """Whether the other processes have copies of all these, so that `run` need not send them."""
@@ -71,12 +82,29 @@ class Team:
         """Replace each tensor by its sum over all processes, the same to the last bit in each."""
 
     def add_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Sum the parameters' gradients over all processes; where there is none, it counts as zero."""
+        """Sum the parameters' gradients over all processes; where there is none, it counts as zero.
+
+        Those of spread weights are there already, as the mean that FSDP makes of them.
+        """
         if self.size > 1:
             for parameter in parameters:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
-            self.add([parameter.grad for parameter in parameters if parameter.grad is not None])
+                elif is_part(parameter):
+                    own_part(parameter.grad).mul_(self.size)
+            self.add([p.grad for p in parameters if p.grad is not None and not is_part(p)])
+
+    def whole(self, member: T) -> T:
+        """A member with whole weights, to be saved: the member itself, or a copy of one whose networks are spread."""
+        return member
+
+    def whole_tensors(self, member: T, tensors: Tensors) -> dict[str, torch.Tensor]:
+        """What `tensors(member)` names, a module-level function: those tensors, or whole copies of spread ones."""
+        return tensors(member)
+
+    def put_tensors(self, member: T, tensors: Tensors, whole: Mapping[str, torch.Tensor]) -> None:
+        """Copy whole tensors into the spread ones that `tensors(member)` names, in every process."""
+        raise NotImplementedError("the processes of this team hold whole tensors")
 
     def close(self) -> None:
         """Send the other processes home, for good."""

@@ -106,7 +106,7 @@ class Scorer:
             compute = self.config.compute
             self._verifier = load_verifier(
                 self.settings, self.device, source=str(self.place), batch=compute.score_batch
-            )
+            ).frozen()
         return self._verifier
 
     def _write(self) -> None:

@@ -23,6 +23,7 @@ from legibility.problems.splits import PARTS, Part
 from legibility.progress import Progress
 from legibility.randomness import derive_seed
 from legibility.rollouts import Completion, sample
+from legibility.rollouts.choice import usable_engine
 from legibility.team import Team
 
 
@@ -61,21 +62,36 @@ class Game:
     def new_prover(self, *purpose: int | str) -> Prover:
         """The base policy, fresh (with fresh adapters where LoRA is used)."""
         seed = derive_seed(self.config.seed, "prover", *purpose)
-        return Prover.load(self.config.prover, self.device, seed=seed, source=self.base_source, base_dir=self.base_dir)
+        return self._ready(
+            Prover.load(
+                self.config.prover, self._loading_device, seed=seed, source=self.base_source, base_dir=self.base_dir
+            )
+        )
 
     def saved_prover(self, folder: Path) -> Prover:
         """A prover checkpoint of this run (an adapter is put on the warm-started base)."""
         settings = self.config.prover
         if self.base_source and (folder / "adapter_config.json").is_file():
             settings = settings.model_copy(update={"model": self.base_source, "revision": None})
-        return Prover.load(settings, self.device, source=str(folder), base_dir=self.base_dir)
+        return self._ready(Prover.load(settings, self._loading_device, source=str(folder), base_dir=self.base_dir))
+
+    @property
+    def _loading_device(self) -> str:
+        """Where provers are loaded: not on a GPU that is to hold a part of them only."""
+        return "cpu" if self.team.shards else self.device
+
+    def _ready(self, prover: Prover) -> Prover:
+        """The prover, with the engine known that is right for it: to try one takes whole weights."""
+        if self.team.shards:
+            usable_engine(prover, self.config.compute.engine)
+        return prover
 
     def saved_verifier(self, index: int) -> Verifier:
         """The verifier of a finished round, after checking its hashes. Raises UserError as `RunFolder.verified` does."""
         folder = self.run.verified(round_verifier(index))
         return load_verifier(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
-        )
+        ).frozen()
 
     def verdict(self, problem: Problem, prover: Prover, completion: Completion) -> tuple[str, Verdict]:
         """Text and verdict of a completion."""

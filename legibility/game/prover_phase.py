@@ -11,8 +11,8 @@ roles: it too writes under the helpful prompt only, and ends where its accuracy 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from legibility.checkpoint_files import put_back, trained_tensors
+from legibility.checkpoint_files import put_back
 from legibility.checkpoints import Restored
 from legibility.divergence import refuse_divergence
 from legibility.game import gates
@@ -182,6 +182,7 @@ class _Training:
         self.done = 0
         self.stopped: str | None = None
         self.shown: dict[str, float] = {}
+        self._saved: Mapping[str, torch.Tensor] | None = None  # of a checkpoint, until there is where to put them
 
     @property
     def steps_left(self) -> range:
@@ -198,14 +199,14 @@ class _Training:
             stopped=self.stopped,
             shown=self.shown,
         )
-        return self._tensors(), facts
+        return self.game.team.whole_tensors(self.ppo, PPO.trained_tensors), facts
 
     def go_on_from(self, found: Restored[ProverSoFar] | None, work: Path) -> None:
         """Be as the phase was when a checkpoint was written; None: it begins."""
         if found is None:
             return
         seen, tracker = found.state, self.plan.tracker
-        put_back(found.tensors, self._tensors())
+        self._saved = found.tensors
         self.scale.value, self.scale.least = seen.scale, seen.least_scale
         if tracker is not None and seen.tracker is not None:
             tracker.go_on_from(seen.tracker)
@@ -213,16 +214,17 @@ class _Training:
         self.done, self.stopped, self.shown = found.step, seen.stopped, seen.shown
         self.game.progress.resumed(found.step + 1)
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        """Everything the optimizer changes, and what it keeps of each."""
-        networks = {"policy": self.prover.model, "value_head": self.ppo.value_head, "critic": self.ppo.critic}
-        trained = torch.nn.ModuleDict({name: network for name, network in networks.items() if network is not None})
-        return trained_tensors(trained, self.ppo.optimizer)
-
-    def together(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def together(self) -> Iterator[None]:
         """The team's processes, each with the models of the phase."""
-        members = (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
-        return self.game.team.together(*members, gradients=sum(p.numel() for p in self.ppo.trained))
+        team, members = self.game.team, (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
+        if self._saved is not None and not team.shards:  # from here the other processes have them
+            put_back(self._saved, self.ppo.trained_tensors())
+        with team.together(*members, gradients=sum(p.numel() for p in self.ppo.trained)):
+            if self._saved is not None and team.shards:
+                team.put_tensors(self.ppo, PPO.trained_tensors, self._saved)
+            self._saved = None
+            yield
 
     def sample(self, step: int, rng: np.random.Generator) -> Drawn:
         """Completions of fresh problems, each in every role of the plan, scored by the frozen verifier if there is one."""
@@ -301,7 +303,7 @@ class _Training:
         """Save the prover as it is now, every `ppo.save_every` steps."""
         every = self.game.config.ppo.save_every
         if self.plan.keep_weights and every and step % every == 0 and step < self.plan.steps:
-            self.prover.save(work / saved_prover_name(step))
+            self.game.team.whole(self.prover).save(work / saved_prover_name(step))
 
     def end_step(self, step: int, rows: Sequence[Solution], work: Path) -> None:
         """See whether the stop rule ends the phase here, and draw what the plan wants drawn after the step."""

@@ -13,6 +13,7 @@ returns None for anything else, and callers then take the model's own forward.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from legibility.models.loading import FLEX
 from legibility.models.routes import Route, attention_window, check_length, decoder_of, full_rotary, rows_hidden
 from legibility.packing import PackedBatch
+from legibility.sharding import through
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -72,13 +74,9 @@ class FlatDecoder:
         """Last hidden states (N, hidden) of tokens ids (N,), or of the `chosen` (M,) ones alone."""
         x = self.decoder.embed_tokens(ids)
         recompute = self.recomputes and self.decoder.training and torch.is_grad_enabled()
-        for i in range(self.layers):
-            rows = chosen if i == self.layers - 1 else None
-            x = (
-                checkpoint(self._layer, i, x, rotary, attend, rows, use_reentrant=False)
-                if recompute
-                else self._layer(i, x, rotary, attend, rows)
-            )
+        run = partial(checkpoint, self._layer, use_reentrant=False) if recompute else self._layer
+        for i, layer in enumerate(self.decoder.layers):
+            x = through(layer, run, i, x, rotary, attend, chosen if i == self.layers - 1 else None)
         return _norm(self.decoder.norm, x)
 
     def _layer(

@@ -40,6 +40,7 @@ from legibility.models.value_head import ValueHead
 from legibility.packing import PackedBatch
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL, ROLES, SNEAKY, PromptSet, load_prompts
+from legibility.sharding import Holder, through
 
 
 class Prover:
@@ -63,6 +64,7 @@ class Prover:
         self.is_lora = hasattr(model, "peft_config")
         self._encoded: dict[tuple[str, str], list[int]] = {}
         disable_dropout(model)  # PPO compares log-probs of one function
+        self.dtype: torch.dtype = self.causal.get_input_embeddings().weight.dtype  # that it computes in
         self._vocabulary = check_vocabulary(self.causal, tokenizer, "prover")
         self.route = route or causal_route(self.causal, "prover")
         self.engines: dict[str, str] = {}  # what samples where an engine is asked for (legibility.rollouts.choice)
@@ -98,9 +100,7 @@ class Prover:
         if settings.gradient_checkpointing:
             if not model.supports_gradient_checkpointing:
                 raise UserError(f"prover.gradient_checkpointing: {settings.model} does not support it; set it to false")
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            if hasattr(model, "enable_input_require_grads"):
-                model.enable_input_require_grads()
+            recompute_activations(model)
         prover = cls(
             model,
             tokenizer,
@@ -176,11 +176,17 @@ class Prover:
 
         Logits are made only where they are needed and are divided by the sampling temperature.
         """
+        return through(self.causal, self._hidden_and_logits, batch, temperature)
+
+    def _hidden_and_logits(self, batch: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = packed_hidden(self.causal, batch, route=self.route)
         return hidden, self.logits(hidden) / temperature
 
     def hidden_and_logprobs(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states (M, hidden) that predict the M completion tokens, and the tokens' log-probs (M,)."""
+        return through(self.causal, self._hidden_and_logprobs, batch, temperature)
+
+    def _hidden_and_logprobs(self, batch: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = packed_hidden(self.causal, batch, route=self.route)
         return hidden, causal_logprobs(self.causal, hidden, batch.target, temperature)
 
@@ -196,6 +202,17 @@ class Prover:
         return Prover(
             model, self.tokenizer, self.prompts, device=self.device, chat_template=self.chat_template, route=self.route
         )
+
+    def holders(self) -> list[Holder]:
+        """The network, to be spread over ranks."""
+        return [Holder(self, "model")]
+
+    def let_go(self) -> None:
+        """Nothing refers to the weights."""
+
+    def take_up(self, device: str) -> None:
+        """The weights are on another device now."""
+        self.device = device
 
     @property
     def _adapted(self) -> bool:
@@ -220,6 +237,17 @@ class _AdapterOff(Prover):
 
     def __init__(self, prover: Prover) -> None:
         self.__dict__.update(prover.__dict__)
+        del self.__dict__["model"]  # always the one that the prover has now
+        self._prover = prover
+
+    @property
+    def model(self) -> Any:
+        """The prover's."""
+        return self._prover.model
+
+    def holders(self) -> list[Holder]:
+        """No network of its own."""
+        return []
 
     def hidden_and_logits(self, batch: PackedBatch, temperature: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
         with self._off():
@@ -233,6 +261,17 @@ class _AdapterOff(Prover):
     def _off(self) -> Iterator[None]:
         with self.model.disable_adapter():
             yield
+
+
+def recompute_activations(model: Any) -> None:
+    """Switch gradient checkpointing on, in place.
+
+    It is the kind that is not re-entrant and needs no gradients of its inputs. transformers' hooks that give them some
+    are taken off again: they are local functions, and a model with such cannot be sent to other ranks.
+    """
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base.disable_input_require_grads()
 
 
 def lora_config(settings: ProverSettings) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from legibility import sharding
 from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.models.control_tokens import ControlTokens
@@ -51,6 +52,7 @@ from legibility.models.self_check import causal_route, check_longest, classifier
 from legibility.models.verifier_text import EncodedText, covered, filled, pieces_of, shortened, without_middle
 from legibility.packing import pack
 from legibility.problems.records import Problem
+from legibility.sharding import Holder, gathered, through
 from legibility.team import Team, team_of
 
 CHECK_QUESTIONS = ("Tom has 3 pens and Ann has 4. How many have they?", "2 + 2?")
@@ -229,10 +231,10 @@ class Verifier:
         """
         if self.head is not None:
             return self.head(self.read(groups))
-        if self.reading.route is None:
+        if self.reading.route is None:  # through the model's own forward
             return own_scores(self.model, [t for group in groups for t in group], self.reading.padding, self.pad_id)
         last = [[len(t) - 1] for group in groups for t in group]
-        return self.model.score(self._hidden(groups, last)).float().squeeze(-1)
+        return through(self.model, lambda: self.model.score(self._hidden(groups, last)).float().squeeze(-1))
 
     def read(self, groups: Sequence[Sequence[EncodedText]], *, logprobs: bool = False) -> Reading:
         """What the head asks for of every text, flat in order; `logprobs`: the solutions' log-probs in any case."""
@@ -242,14 +244,19 @@ class Verifier:
         # a token is predicted one place before it; the head may also read the token itself, and the text's last
         before = [range(t.predicted.start - 1, t.predicted.stop - 1) if wants_logprobs else range(0) for t in texts]
         at = [t.predicted if self.head.reads_tokens else range(0) for t in texts]
-        hidden = self._hidden(groups, [[*b, *a, len(t) - 1] for b, a, t in zip(before, at, texts, strict=True)])
+        places = [[*b, *a, len(t) - 1] for b, a, t in zip(before, at, texts, strict=True)]
         sizes = [n for b, a in zip(before, at, strict=True) for n in (len(b), len(a), 1)]
         kind = np.repeat(np.tile([0, 1, 2], len(texts)), sizes)
-        rows = [torch.from_numpy(np.flatnonzero(kind == k)).to(hidden.device) for k in range(3)]
-        found = None
-        if wants_logprobs:
-            target = torch.tensor([t[k] for t in texts for k in t.predicted], dtype=torch.long, device=hidden.device)
-            found = causal_logprobs(self.model, hidden[rows[0]], target)
+        rows = [torch.from_numpy(np.flatnonzero(kind == k)).to(self.device) for k in range(3)]
+
+        def forward() -> tuple[torch.Tensor, torch.Tensor | None]:
+            states = self._hidden(groups, places)
+            if not wants_logprobs:
+                return states, None
+            target = torch.tensor([t[k] for t in texts for k in t.predicted], dtype=torch.long, device=self.device)
+            return states, causal_logprobs(self.model, states[rows[0]], target)
+
+        hidden, found = through(self.model, forward)
         return Reading(
             last=hidden[rows[2]],
             counts=[len(t.predicted) for t in texts],
@@ -331,6 +338,25 @@ class Verifier:
         head = [] if self.head is None else self.head.parameters()
         return sum(p.numel() for p in (*self.model.parameters(), *head))
 
+    def holders(self) -> list[Holder]:
+        """The network, to be spread over ranks where it only scores and is large enough for that to pay."""
+        return [Holder(self, "model")] if self.parameter_count() >= sharding.SMALL and not self.parameters else []
+
+    def frozen(self) -> Verifier:
+        """This verifier, not to be trained any more."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+        return self
+
+    def let_go(self) -> None:
+        """Nothing refers to the weights."""
+
+    def take_up(self, device: str) -> None:
+        """The weights are on another device now."""
+        self.device = device
+        if self.head is not None:
+            self.head.to(device)
+
     def save(self, folder: Path) -> None:
         """Write model and tokenizer, loadable with transformers alone, and the head beside them."""
         self.model.config.pad_token_id = self.tokenizer.pad_token_id
@@ -349,9 +375,10 @@ def _score_share(
     verifier.model.eval()
     chosen: list[int] = []
     scores: list[np.ndarray] = []
-    for batch in _fill(team.share(groups), verifier.batch):
-        chosen += [k for group in batch for k in group]
-        scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
+    with gathered(*(member.model for member in verifier.members)):  # ranks may have unequal numbers of batches
+        for batch in _fill(team.share(groups), verifier.batch):
+            chosen += [k for group in batch for k in group]
+            scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
     verifier.model.train(was_training)
     return chosen, np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
 

@@ -28,6 +28,7 @@ from legibility.models.verifier import Explanation, Verifier
 from legibility.models.verifier_text import EncodedText
 from legibility.problems.records import Problem
 from legibility.randomness import derive_seed
+from legibility.sharding import Holder
 from legibility.stored import Stored, read_stored, write_stored
 
 ENSEMBLE = "ensemble.json"
@@ -50,8 +51,15 @@ class VerifierEnsemble(Verifier):
 
     def __init__(self, members: Sequence[Verifier]) -> None:
         vars(self).update(vars(members[0]))  # tokenizer, template, how texts are read: alike in all
+        del self.__dict__["model"]
         self._members = tuple(members)
-        self.model = nn.ModuleList([m.model for m in members])
+
+    @property
+    def model(self) -> nn.ModuleList:
+        """The members' models."""
+        found = nn.ModuleList([m.model for m in self._members])
+        found.training = self._members[0].model.training
+        return found
 
     @property
     def members(self) -> tuple[Verifier, ...]:
@@ -87,6 +95,16 @@ class VerifierEnsemble(Verifier):
     def parameter_count(self) -> int:
         """Weights of all members."""
         return sum(m.parameter_count() for m in self._members)
+
+    def holders(self) -> list[Holder]:
+        """The members' networks."""
+        return [holder for m in self._members for holder in m.holders()]
+
+    def take_up(self, device: str) -> None:
+        """The weights are on another device now."""
+        self.device = device
+        for member in self._members:
+            member.take_up(device)
 
     def save(self, folder: Path) -> None:
         """Write every member into a folder of its own, each loadable alone."""

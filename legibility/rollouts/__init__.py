@@ -14,6 +14,7 @@ of its own). A model that an engine does not run rightly is sampled by a slower 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from legibility.randomness import uniforms
 from legibility.rollouts.choice import DRAW, EVEN, usable_engine, vllm_sampler
 from legibility.rollouts.completion import Completion
 from legibility.rollouts.fast import sample_fast
+from legibility.sharding import gathered
 from legibility.team import Team, team_of
 
 if TYPE_CHECKING:
@@ -80,7 +82,9 @@ def _sample_share(
     per_chunk = max(1, batch // samples)
     was_training = prover.model.training
     prover.model.eval()
+    whole = ExitStack()
     try:
+        whole.enter_context(gathered(prover.causal))  # ranks take as many steps as their texts are long
         for chunk in _chunks(mine, prompts, per_chunk, even=engine == EVEN):
             rows = np.array([i * samples + j for i in chunk for j in range(samples)])
             noise = uniforms(seed, rows, max_new_tokens)  # (prompt*sample, position)
@@ -91,6 +95,7 @@ def _sample_share(
                 flat = DRAW[engine](prover, chunk_prompts, samples, noise, temperature)
             drawn += [(i, flat[k * samples : (k + 1) * samples]) for k, i in enumerate(chunk)]
     finally:
+        whole.close()
         prover.model.train(was_training)
     return drawn
 

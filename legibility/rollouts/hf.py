@@ -55,6 +55,7 @@ def sample_hf(
             attention_mask=mask.to(prover.device),
             generation_config=settings,
             logits_processor=LogitsProcessorList([sampler]),
+            synced_gpus=False,  # weights that ranks share are gathered for all of it, so none waits for another
         )
     finally:
         model.generation_config = own

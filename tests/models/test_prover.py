@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from copy import deepcopy
 
 import pytest
+import torch
 from tokenizers import processors
 
 from legibility.config import ProverSettings
 from legibility.models.prover import Prover
 from legibility.models.warm_start import encode_prompt
+from legibility.player_settings import LoraSettings
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL, SNEAKY, PromptSet
 from tests.support import llama, prover_of
@@ -78,3 +81,14 @@ def test_a_prompt_is_tokenised_once(tiny_prover_dir, monkeypatch):
     assert prover.prompt_ids(one, HELPFUL) == first[:-1]
     assert prover.prompt_ids(one, SNEAKY) != prover.prompt_ids(other, SNEAKY)
     assert len(texts) == 3
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(r=2)])
+def test_a_prover_that_recomputes_can_be_sent_to_ranks(tiny_prover_dir, lora):
+    prover = Prover.load(
+        ProverSettings(model=str(tiny_prover_dir), gradient_checkpointing=True, lora=lora), "cpu", seed=0
+    )
+    content = io.BytesIO()
+    torch.save(prover, content)  # as legibility.launched_team does
+    content.seek(0)
+    assert torch.load(content, weights_only=False).recomputes
