@@ -19,7 +19,6 @@ from torch import nn
 
 from legibility.checkpoint_files import check_alike
 from legibility.errors import WorkerDied
-from legibility.held_signals import held_signals
 from legibility.launch import Launch
 from legibility.launched_team import LaunchedTeam
 from legibility.sharding import Holder, Shardable, hollow, shard, spread, whole_network, whole_tensors
@@ -49,23 +48,18 @@ class ShardedTeam(LaunchedTeam):
         return team
 
     def run(self, function: Callable[..., T], *arguments: Any, here: dict[str, Any] | None = None) -> list[T]:
-        """Call a function everywhere, as `Team.run` says.
-
-        Ctrl-C and SIGTERM wait for its end: what is saved after them has to be gathered, from ranks that are at rest.
-        """
-        if self.size == 1:
-            return super().run(function, *arguments, here=here)
-        if self._failed is not None:  # the others are not where they would have to be
+        """Call a function everywhere, as `Team.run` says; after one that failed none is made any more, since the others
+        are not where they would have to be."""
+        if self.size > 1 and self._failed is not None:
             raise self._failed
-        with held_signals():
-            try:
-                return super().run(function, *arguments, here=here)
-            except BaseException as error:
-                stopped = WorkerDied(
-                    "a call of all ranks was stopped in the middle, so they can do nothing together any more"
-                )
-                self._failed = error if isinstance(error, Exception) else stopped
-                raise
+        try:
+            return super().run(function, *arguments, here=here)
+        except BaseException as error:
+            stopped = WorkerDied(
+                "a call of all ranks was stopped in the middle, so they can do nothing together any more"
+            )
+            self._failed = error if isinstance(error, Exception) else stopped
+            raise
 
     def whole(self, member: T) -> T:
         """A copy of a member with whole weights, on the CPU, as `Team.whole` says."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, read_rows, write_solutions
 from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
+from legibility.held_signals import held_signals
 from legibility.metrics import number
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
@@ -150,7 +151,8 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
         ):
             for step in training.steps_left:
                 rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
-                drawn = training.sample(step, rng)
+                with training.undisturbed():
+                    drawn = training.sample(step, rng)
                 with checkpoints.step(step):
                     rollouts = Rollouts.of(drawn.rows)
                     paid = training.pay(rollouts, step)
@@ -225,6 +227,11 @@ class _Training:
                 team.put_tensors(self.ppo, PPO.trained_tensors, self._saved)
             self._saved = None
             yield
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """A block that signals interrupt; where weights are spread, whose end they wait for: what is saved after them has
+        to be gathered, from ranks that are at rest."""
+        return held_signals() if self.game.team.shards else nullcontext()
 
     def sample(self, step: int, rng: np.random.Generator) -> Drawn:
         """Completions of fresh problems, each in every role of the plan, scored by the frozen verifier if there is one."""

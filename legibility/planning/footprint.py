@@ -1,7 +1,8 @@
 """Memory of one rank in every phase: what stays, and the largest of what comes and goes.
 
-A rank holds every weight, as ranks of this package do (they share rows, not weights). Activations are what autograd
-keeps for the backward pass, counted like `legibility.planning.work`.
+A rank holds every weight, or with `compute.shard` its part of them and what is gathered for a moment
+(`legibility.planning.shared`). Activations are what autograd keeps for the backward pass, counted like
+`legibility.planning.work`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from legibility.models.logprobs import KEEP_ELEMENTS, PIECE_ELEMENTS
 from legibility.planning.amounts import Lengths
 from legibility.planning.devices import Device
 from legibility.planning.shapes import ModelShape
+from legibility.planning.shared import passing, shared_state, whole_copy
 from legibility.planning.work import Packed, streams, width
 from legibility.rollouts.cache import group_width
+from legibility.sharding import SMALL
 from legibility.stored import Stored
 
 
@@ -106,8 +109,9 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
     """The prover phase: two or three networks and their optimizer stay; sampling, scoring and updates take turns."""
     prover, verifier, ppo, compute = models.prover, models.verifier, config.ppo, config.compute
     dtype, kind = config.prover.dtype, "cpu" if device.is_cpu else "cuda"
-    weights, gradients, moments = optimizer_state(prover, dtype)
-    reference = 0.0 if prover.adapters else weights
+    shard = config.compute.shard and ranks > 1
+    weights, gradients, moments = shared_state(prover, dtype, ranks) if shard else optimizer_state(prover, dtype)
+    reference = 0.0 if prover.adapters else prover.parameters * width(dtype) / (ranks if shard else 1)
     critic = weights + gradients + moments if ppo.critic == "separate" else 0.0
     samples = ppo.samples_per_role
     rows = max(samples, min(compute.rollout_batch, math.ceil(2 * ppo.problems_per_step * samples / ranks)))
@@ -120,18 +124,21 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
     sampling = cache(
         prover, rows=rows, samples=samples, prompt=lengths.prompt, limit=config.sampling.max_new_tokens, dtype=dtype, is_cpu=device.is_cpu
     ) + picking(prover, rows, dtype)  # fmt: skip
+    judges = verifier.parameters * width(config.verifier.dtype) * config.verifier.ensemble
+    judged = shard and verifier.parameters >= SMALL
     update = twice * activations(
         prover, packed, dtype, recompute=config.prover.gradient_checkpointing, scores=scores
     ) + logits(prover, packed.chosen, dtype, kind)
+    if shard:
+        sampling += whole_copy(prover, dtype)
+        update += twice * passing(prover, dtype)
     items = [
         MemoryItem(name="prover's weights", bytes=weights),
         MemoryItem(name="reference", bytes=reference),
         MemoryItem(name="gradients", bytes=gradients),
         MemoryItem(name="AdamW's moments", bytes=moments),
         MemoryItem(name="critic of its own", bytes=critic),
-        MemoryItem(
-            name="verifier", bytes=verifier.parameters * width(config.verifier.dtype) * config.verifier.ensemble
-        ),
+        MemoryItem(name="verifier", bytes=judges / ranks if judged else judges),
         MemoryItem(
             name="vLLM's share",
             bytes=compute.vllm.memory * device.memory
@@ -145,7 +152,8 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
         MemoryItem(
             name="verifier reading",
             bytes=reading(verifier, compute.score_batch * lengths.verifier_text / samples, config.verifier.dtype)
-            + compute.score_batch * verifier.hidden * 4,
+            + compute.score_batch * verifier.hidden * 4
+            + (judges if judged else 0.0),
             transient=True,
         ),
     ]

@@ -12,6 +12,7 @@ from legibility.planning.amounts import GamePartSizes, Lengths
 from legibility.planning.devices import Device
 from legibility.planning.footprint import Models, reads_tokens, reads_twice, verifier_texts
 from legibility.planning.shapes import ModelShape
+from legibility.planning.shared import pass_bytes
 from legibility.planning.work import Packed, Work, adam, backward, decode, forward, logprobs, seconds, width
 from legibility.rollouts.cache import group_width
 from legibility.stored import Stored
@@ -107,11 +108,9 @@ class Rank:
         ppo, shape, dtype = self.config.ppo, self.models.prover, self.config.prover.dtype
         groups = 2 * ppo.problems_per_step / self.ranks
         packed = self._groups(min(max(1, ppo.micro_batch_size // ppo.samples_per_role), groups))
-        own = ppo.old_logprobs == "recomputed" or (ppo.old_logprobs == "auto" and dtype == "bfloat16")
-        own = own or self.config.compute.engine != "fast"
         reference = replace(shape, adapters=0)
         work = forward(reference, packed, dtype) + logprobs(reference, packed.chosen, dtype, self._kind, train=False)
-        if own:
+        if self._scores_policy:
             work += forward(shape, packed, dtype) + logprobs(shape, packed.chosen, dtype, self._kind, train=False)
         if ppo.critic == "separate":
             work += forward(shape, packed, dtype)
@@ -160,11 +159,50 @@ class Rank:
         return (work + adam(shape.trained, "float32", fused=False)).times(settings.steps)
 
     @property
+    def shares(self) -> bool:
+        """Whether the ranks share the weights."""
+        return self.config.compute.shard and self.ranks > 1
+
+    @property
+    def sampling_bytes(self) -> float:
+        """What goes round before a step's text is drawn: with shared weights a gathering of them."""
+        return pass_bytes(self.models.prover, self.config.prover.dtype, train=False) if self.shares else 0.0
+
+    @property
+    def scoring_bytes(self) -> float:
+        """What goes round while a step is scored: with shared weights a gathering a micro-batch and network."""
+        if not self.shares:
+            return 0.0
+        ppo, dtype = self.config.ppo, self.config.prover.dtype
+        networks = 1 + (ppo.critic == "separate") + self._scores_policy
+        buckets = math.ceil(2 * ppo.problems_per_step / max(1, ppo.micro_batch_size // ppo.samples_per_role))
+        return buckets * networks * pass_bytes(self.models.prover, dtype, train=False)
+
+    @property
+    def update_bytes(self) -> float:
+        """What goes round in a PPO step's updates: gradients, or with shared weights all that its passes gather."""
+        ppo = self.config.ppo
+        if not self.shares:
+            return self.gradient_bytes
+        minibatch = max(1, ppo.minibatch_size // ppo.samples_per_role)
+        micro = max(1, ppo.micro_batch_size // ppo.samples_per_role)
+        passes = ppo.epochs * math.ceil(2 * ppo.problems_per_step / minibatch)
+        passes *= math.ceil(math.ceil(minibatch / self.ranks) / micro) * (2 if ppo.critic == "separate" else 1)
+        return passes * pass_bytes(self.models.prover, self.config.prover.dtype, train=True)
+
+    @property
     def gradient_bytes(self) -> float:
         """Gradients that a PPO step adds up over all ranks."""
         ppo, shape = self.config.ppo, self.models.prover
         steps = ppo.epochs * math.ceil(2 * ppo.problems_per_step / max(1, ppo.minibatch_size // ppo.samples_per_role))
         return steps * shape.trained * width(self._trained_dtype) * (2 if ppo.critic == "separate" else 1)
+
+    @property
+    def _scores_policy(self) -> bool:
+        """Whether the old policy's log-probs are computed anew."""
+        ppo, dtype = self.config.ppo, self.config.prover.dtype
+        own = ppo.old_logprobs == "recomputed" or (ppo.old_logprobs == "auto" and dtype == "bfloat16")
+        return own or self.config.compute.engine != "fast"
 
     @property
     def _trained_dtype(self) -> str:
@@ -199,12 +237,14 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
 
     steps = rounds * ppo.steps
     parts = [
-        clock.record("  sampling", steps, rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role), dtype),
+        clock.record(
+            "  sampling", steps, rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role), dtype, rank.sampling_bytes
+        ),
         clock.record(
             "  verifier", steps, rank.judge_texts(models.verifier, verifier, completions, 2 * ppo.samples_per_role), taught
         ),
-        clock.record("  scoring", steps, rank.score(), dtype),
-        clock.record("  update", steps, rank.update(), dtype, rank.gradient_bytes),
+        clock.record("  scoring", steps, rank.score(), dtype, rank.scoring_bytes),
+        clock.record("  update", steps, rank.update(), dtype, rank.update_bytes),
     ]  # fmt: skip
     times += [_sum("prover phase", rounds, parts), *parts]
 
@@ -222,7 +262,9 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
     if game.correctness_arm:
         step = rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role) + rank.score() + rank.update()
         parts = [
-            clock.record("  prover", ppo.steps, step, dtype, rank.gradient_bytes),
+            clock.record(
+                "  prover", ppo.steps, step, dtype, rank.sampling_bytes + rank.scoring_bytes + rank.update_bytes
+            ),
             clock.record("  collection", 1, rank.draw(reported, samples), dtype),
             clock.record(
                 "  verifier", 1, rank.judge_texts(models.verifier, verifier, reported * samples, samples), taught

@@ -92,3 +92,17 @@ def test_micro_batches_of_whole_problems_cost_no_products_and_smaller_ones_a_rea
     pieces = 2 * 6 * Packed.of(1, 30, 2, 21, 1).tokens / (6 * Packed.of(1, 30, 4, 21, 1).tokens)
     assert flops(micro_batch_size=2) / whole == pytest.approx(pieces * 4 / 3, rel=0.05)
     assert one.lengths.prompt_for_verifier == 30 and one.lengths.answer == 20
+
+
+def test_ranks_that_share_weights_gather_them_in_every_pass():
+    """As above, by two ranks: one pass of 8 groups a minibatch on each, 8 minibatches; 8 buckets of 8 groups are scored."""
+    from legibility.planning.shared import pass_bytes
+
+    settings = {"ppo": {"micro_batch_size": 32, "critic": "separate"}, "compute": {"shard": True}}
+    two, shape = rank(2, **settings), shape_of(small(), "prover")
+    assert two.update_bytes == 8 * 2 * pass_bytes(shape, "float32", train=True), "policy and critic"
+    once = pass_bytes(shape, "float32", train=False)
+    assert (two.sampling_bytes, two.scoring_bytes) == (once, 8 * 2 * once), "64 prompts by 8; reference and critic"
+    alone, apart = rank(1, **settings), rank(2, ppo=settings["ppo"])
+    for other in (alone, apart):
+        assert (other.sampling_bytes, other.scoring_bytes) == (0, 0) and other.update_bytes == other.gradient_bytes
