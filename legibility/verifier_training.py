@@ -49,11 +49,11 @@ def train_verifier(
 ) -> dict[str, float]:
     """Train in place for `settings.updates` steps of `settings.batch_problems` problems.
 
-    A step sees all chosen solutions of its problems, so every same-problem pair is used. Problems of
-    similar length share a step. Calls `on_update(step, metrics)` now and then. A `team` that has the
-    verifier shares each step's problems. The members of an ensemble are trained one after another, from random
-    numbers of their own, and their steps are numbered on. With `checkpoints` the training is saved now and then, and
-    goes on from the one `found`. Raises ValueError without items, UserError for a loss or
+    A step sees all chosen solutions of its problems, so every same-problem pair is used, however few of them
+    `settings.micro_batch_size` lets be in memory at once. Problems of similar length share a step. Calls
+    `on_update(step, metrics)` now and then. A `team` that has the verifier shares each step's problems. The members of
+    an ensemble are trained one after another, from random numbers of their own, and their steps are numbered on. With
+    `checkpoints` the training is saved now and then, and goes on from the one `found`. Raises ValueError without items, UserError for a loss or
     weights that are no finite numbers. Returns mean metrics of the last tenth (of every member).
     """
     team = team_of(team, verifier)

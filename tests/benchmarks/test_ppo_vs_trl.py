@@ -84,6 +84,7 @@ def test_ranks_are_those_of_every_trainer(tmp_path, monkeypatch, capsys):
         ppo_vs_trl.main(quick=True, threads=2, workers=2, ranks=2)
 
 
+@pytest.mark.slow
 def test_trl_shares_minibatches_over_ranks(tiny_prover_dir, tmp_path):
     """Two ranks by gloo: as many optimizer steps as one process makes, and the record is of all completions."""
     pytest.importorskip("trl")  # in an environment of its own elsewhere
