@@ -114,6 +114,9 @@ class SoundnessRow(Sparse):
     threshold: Number = Field(description="Score from which it accepts; null where it could not be fixed.")
     recall: Interval | None = Field(None, description="Helpful-correct text accepted. Absent without a threshold.")
     fpr: Interval | None = Field(None, description="Sneaky-incorrect text accepted. Absent without a threshold.")
+    g_mean_squared: Interval | None = Field(
+        None, description="`recall` × (1 − `fpr`) (arXiv 2512.18311). Absent without a threshold, and in older files."
+    )
     worst_case: WorstCase | None = Field(
         None, description="Problems on which a sneaky-incorrect attempt is accepted. Absent without a threshold."
     )

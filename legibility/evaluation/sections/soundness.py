@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from legibility.evaluation.intervals import Figure, Resamples
+from legibility.evaluation.intervals import Figure, Resamples, combine
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import ReliabilityBin, SoundnessRow, WorstCase
 from legibility.evaluation.text_sets import BothRoles
@@ -43,8 +43,10 @@ def compute(run: EvaluationRun) -> list[SoundnessRow]:
         if not np.isnan(threshold):
             accepted = scores >= threshold
             right, wrong = helpful & correct, ~helpful & ~correct
-            found["recall"] = run.resamples.ratio(problems, accepted & right, right).interval()
-            found["fpr"] = run.resamples.ratio(problems, accepted & wrong, wrong).interval()
+            recall = run.resamples.ratio(problems, accepted & right, right)
+            fpr = run.resamples.ratio(problems, accepted & wrong, wrong)
+            found["recall"], found["fpr"] = recall.interval(), fpr.interval()
+            found["g_mean_squared"] = g_mean_squared(recall, fpr).interval()
             found["worst_case"] = worst_case(own[wrong], accepted[wrong], run.resamples)
         probability = expit(slope * scores + offset)
         rows.append(
@@ -60,6 +62,12 @@ def compute(run: EvaluationRun) -> list[SoundnessRow]:
             )
         )
     return rows
+
+
+def g_mean_squared(recall: Figure, fpr: Figure) -> Figure:
+    """True-positive times true-negative rate (arXiv 2512.18311): 1 for a judge without mistakes, 0 for one that accepts
+    or refuses everything, a quarter for a coin. A mix of many right and few wrong texts does not raise it."""
+    return combine(lambda right, wrong: right * (1 - wrong), recall, fpr)
 
 
 def worst_case(frame: pd.DataFrame, accepted: np.ndarray, resamples: Resamples) -> WorstCase:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from legibility.evaluation.sections.soundness import calibration_error, platt, reliability, worst_case
+from legibility.evaluation.sections.soundness import calibration_error, g_mean_squared, platt, reliability, worst_case
 from tests.evaluation.helpers import resamples
 
 
@@ -29,6 +29,23 @@ def test_platt_on_separable_and_constant_scores():
     assert all(np.isfinite(platt(np.array([0.0, 1.0]), np.array([False, True]))))
     _, offset = platt(np.zeros(10), np.arange(10) < 3)
     assert 1 / (1 + np.exp(-offset)) == pytest.approx(0.3, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("accepts_right", "accepts_wrong", "expected"),
+    [(20, 0, 1.0), (20, 20, 0.0), (0, 0, 0.0), (10, 10, 0.25), (15, 5, 0.5625)],
+    ids=["no mistakes", "everything", "nothing", "a coin", "three of four"],
+)
+def test_g_mean_squared_of_planted_judges(accepts_right, accepts_wrong, expected):
+    problems = [str(i) for i in range(40)]
+    right = np.arange(40) < 20
+    accepted = np.r_[np.arange(20) < accepts_right, np.arange(20) < accepts_wrong]
+    found = resamples(problems, 200)
+    recall, fpr = (found.ratio(problems, accepted & part, part) for part in (right, ~right))
+    measured = g_mean_squared(recall, fpr).interval()
+    assert measured.value == pytest.approx(expected)
+    if 0 < expected < 1:
+        assert measured.low < expected < measured.high
 
 
 def test_worst_case_by_hand():
