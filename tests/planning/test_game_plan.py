@@ -6,12 +6,14 @@ import json
 import re
 
 import pytest
+from transformers import LlamaConfig
 
 from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.planning.devices import gpu
 from legibility.planning.game_plan import GamePlan, check_fit, plan_game
 from legibility.planning.plan_text import plan_text
+from legibility.shipped_configs import shipped
 from tests.planning.models import qwen_folder
 from tests.support import ROOT, legibility
 
@@ -67,6 +69,22 @@ def test_micro_batches_are_what_a_large_verifier_step_wants(qwen):
     (setting,) = re.findall(r"; (\S+) would", str(refused.value))
     changed = load_config(ROOT / "configs/paper.yaml", [*changes, setting])
     check_fit(plan_game(changed, "paper", gpu("h100")), changed, gpu("h100"))
+
+
+def test_the_papers_step_fits_in_micro_batches(tmp_path):
+    """configs/paper.yaml as it ships, with SmolLM2-135M's sizes: 256 solutions a step fit an H100, and not at once."""
+    verifier = LlamaConfig(
+        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=True, architectures=["LlamaForCausalLM"],
+    )  # fmt: skip
+    verifier.save_pretrained(tmp_path / "smollm2")
+    models = [f"prover.model={qwen_folder('7B', tmp_path)}", f"verifier.model={tmp_path / 'smollm2'}"]
+    config = load_config(ROOT / "configs/paper.yaml", models)
+    plan = plan_game(config, "paper", gpu("h100"))
+    check_fit(plan, config, gpu("h100"))
+    whole = load_config(ROOT / "configs/paper.yaml", [*models, "verifier.micro_batch_size=null"])
+    assert peaks(plan_game(whole, "paper", gpu("h100")))["verifier training"] > 10 * peaks(plan)["verifier training"]
+    assert round(plan.seconds / 3600) == int(shipped("paper").takes.split()[0])
 
 
 def test_what_nothing_helps_is_said(qwen):
