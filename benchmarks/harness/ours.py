@@ -30,7 +30,8 @@ from legibility.packing import PackedBatch, pack
 from legibility.ppo import PPO, Batch
 from legibility.randomness import derive_seed, stream
 from legibility.rollouts import sample
-from legibility.team import workers_peak_mb
+from legibility.sharded_team import ShardedTeam
+from legibility.team import Team, workers_peak_mb
 
 
 class PlainPPO(PPO):
@@ -51,7 +52,12 @@ def run(task: Task, kind: str) -> dict[str, Any]:
     plain = kind == "plain"
     prover = Prover.load(ProverSettings(model=task.model, prompts=task.prompt_set), "cpu")
     place = launch()
-    team = ForkedTeam(1 if plain else task.workers) if place is None else LaunchedTeam.join(place, timeout=600)
+    if place is None:
+        team: Team = ForkedTeam(1 if plain else task.workers)
+    elif task.shard:
+        team = ShardedTeam.join_sharded(place, 600, "cpu")
+    else:
+        team = LaunchedTeam.join(place, timeout=600)
     reward = Reward(task, prover.tokenizer, prover.end_ids, team)
     ppo = (PlainPPO if plain else PPO)(
         prover,
@@ -88,9 +94,11 @@ def run(task: Task, kind: str) -> dict[str, Any]:
                 paid = reward(rows, [c.ids for group in drawn for c in group])
             ppo.step(Batch(prompts, drawn, paid), stream(task.seed, "update", step))
         clock.end()
+        held = team.run(PPO.held_bytes, ppo)
     team.close()
     parameters = report.sizes(prover.causal, reward.verifier.model)
-    return report.build(f"ours-{kind}", task, clock, reward, parameters, loaded, optimizer_steps, workers_peak_mb())
+    memory = loaded, optimizer_steps, workers_peak_mb()
+    return {**report.build(f"ours-{kind}", task, clock, reward, parameters, *memory), "held": held}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class Task:
     threads: int = 2
     workers: int = 1  # processes of this package's trainer, which share the threads
     ranks: int = 1  # processes that torchrun starts of any trainer, each with its own `threads`
+    shard: bool = False  # whether the ranks of a launcher share the weights
     seed: int = 0
 
     @property
