@@ -22,6 +22,7 @@ from torch import nn
 
 from legibility.errors import UserError
 from legibility.files import is_temporary, sha256, sync
+from legibility.sharding import own_part, part_like
 from legibility.stored import Stored, StoredT, read_stored, write_stored
 
 CHECKPOINTS = ".checkpoints.tmp"
@@ -215,10 +216,10 @@ def check_alike(saved: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tens
 
 @torch.no_grad()
 def put_back(saved: Mapping[str, torch.Tensor], into: Mapping[str, torch.Tensor]) -> None:
-    """Copy saved tensors into those of the same names. Raises UserError where names or shapes differ."""
+    """Copy saved tensors into those of the same names, of spread ones this rank's part. Raises UserError where names or shapes differ."""
     check_alike(saved, into)
     for name, tensor in into.items():
-        tensor.copy_(saved[name])
+        own_part(tensor).copy_(part_like(saved[name], tensor))
 
 
 def _save(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:

@@ -65,6 +65,8 @@ class Checkpoints:
         self._capture: Capture | None = None
         self._whole: int | None = None  # the last step after which nothing has changed
         self._saved = 0
+        self._waiting: list[int] = []  # signals
+        self._decided: bool | None = None
         self._known: dict[str, tuple[int, FileSoFar]] = {}
         self._flushed: dict[str, FileSoFar] = {}
         self._earlier = seconds_so_far(work)
@@ -118,11 +120,22 @@ class Checkpoints:
             yield
             return
         self._whole = None
-        with held_signals():
+        with held_signals() as self._waiting:
+            self._decided = None
             yield
             self._whole = number
-            if self._due(number):
+            if self._is_time(number):
                 self._save(number)
+
+    def will_save(self, step: int) -> bool:
+        """Whether the step under way will be saved: at its end, or behind it because a signal waits."""
+        return self.every is not None and (self._is_time(step) or bool(self._waiting))
+
+    def _is_time(self, step: int) -> bool:
+        """Whether a step is saved at its end. Asked before, it stays so: others may have acted on the answer."""
+        if self._decided is None:
+            self._decided = self._due(step)
+        return self._decided
 
     def _due(self, step: int) -> bool:
         if isinstance(self.every, int):

@@ -13,14 +13,14 @@ HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def held_signals() -> Iterator[None]:
+def held_signals() -> Iterator[list[int]]:
     """Hold Ctrl-C and SIGTERM until the block ends, and let whoever handled them before handle them then.
 
     A second one does not wait: who asks twice wants an end now. In a thread other than the main one, which gets no
-    signals, nothing is held.
+    signals, nothing is held. Yields the list of those that wait, none or one.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield []
         return
     waiting: list[int] = []
 
@@ -36,7 +36,7 @@ def held_signals() -> Iterator[None]:
     for number in before:
         signal.signal(number, hold)
     try:
-        yield
+        yield waiting
     finally:
         _put_back(before)
         if waiting:

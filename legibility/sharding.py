@@ -61,6 +61,17 @@ def whole_value(tensor: torch.Tensor) -> torch.Tensor:
     return spread.full_tensor() if is_part(tensor) else tensor
 
 
+def part_like(whole: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Of a whole tensor the part that this rank holds of another one; ranks do not speak. All of it where that is not spread."""
+    if not is_part(tensor):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    spread: Any = tensor
+    value = whole.to(own_part(tensor).device)
+    return distribute_tensor(value, spread.device_mesh, spread.placements, src_data_rank=None).to_local()
+
+
 def held_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Bytes that this rank holds of some tensors, each counted once."""
     return sum(own.numel() * own.element_size() for own in map(own_part, {id(t): t for t in tensors}.values()))
@@ -262,15 +273,10 @@ def whole_tensors(tensors: Mapping[str, torch.Tensor], into: dict[str, torch.Ten
 @torch.no_grad()
 def spread(whole: Mapping[str, torch.Tensor] | None, into: Mapping[str, torch.Tensor]) -> None:
     """Copy rank 0's whole tensors into those of the same names, of which each rank holds its part. Every rank has to call it."""
-    from torch.distributed.tensor import distribute_tensor
-
     for name, tensor in into.items():
-        own: Any = own_part(tensor)
+        own = own_part(tensor)
         value = torch.empty(tensor.shape, dtype=tensor.dtype, device=own.device)
         if whole is not None:
             value.copy_(whole[name])
         dist.broadcast(value, src=0)
-        if is_part(tensor):
-            spreading: Any = tensor
-            value = distribute_tensor(value, spreading.device_mesh, spreading.placements, src_data_rank=None).to_local()
-        own.copy_(value)
+        own.copy_(part_like(value, tensor))

@@ -18,7 +18,9 @@ from torch import nn
 
 from legibility.checkpoint_files import put_back, trained_tensors
 from legibility.checkpoints import Checkpoints
+from legibility.errors import UserError
 from legibility.models.verifier import Verifier
+from legibility.sharding import is_sharded, whole_tensors
 from legibility.stored import Number, Stored
 from legibility.team import Team
 from legibility.verifier_gradients import dropout_states
@@ -70,15 +72,19 @@ class VerifierCourse:
     def __post_init__(self) -> None:
         # replaced in one go, so that an interruption between members finds what belongs together
         self._last: tuple[Moment, torch.optim.Optimizer, list[list[np.ndarray]]] | None = None
+        self._number = 0
+        self._whole: dict[str, torch.Tensor] | None = None  # at that moment, of a verifier whose weights are spread
 
     def whole_step(self, number: int) -> AbstractContextManager[None]:
         """A step that is made whole, where there are checkpoints."""
+        self._number = number
         return nullcontext() if self.checkpoints is None else self.checkpoints.step(number)
 
     def end_step(self, now: Moment, optimizer: torch.optim.Optimizer) -> None:
         """Take note of a step's end."""
         if self.resumable:
             random = self.team.gather([state.numpy() for state in dropout_states(self.verifier.device)])
+            self._whole = self._gathered(optimizer) if self._is_spread else None
             self._last = now, optimizer, random
 
     def so_far(self) -> tuple[dict[str, torch.Tensor], VerifierSoFar]:
@@ -91,7 +97,9 @@ class VerifierCourse:
             for rank, own in enumerate(random)
             for k, state in enumerate(own)
         }
-        return {**self._tensors(optimizer), **states}, facts
+        if self._is_spread and self._whole is None:
+            raise UserError("its weights are spread over the ranks, which are at work already")
+        return {**(self._whole or self._tensors(optimizer)), **states}, facts
 
     def go_on_from(self, tensors: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
         """Put weights, optimizer and this process's generators back; those of a process that there was not stay."""
@@ -105,6 +113,19 @@ class VerifierCourse:
                 torch.set_rng_state(state)
             else:
                 torch.cuda.set_rng_state(state, self.verifier.device)
+
+    @property
+    def _is_spread(self) -> bool:
+        return any(is_sharded(member.model) for member in self.verifier.members)
+
+    def _gathered(self, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor] | None:
+        """Whole copies where a checkpoint will want them, in the process that writes it; all processes have to call it."""
+        settled = self.checkpoints is not None and self.checkpoints.will_save(self._number)
+        if not any(self.team.gather(settled)):
+            return None
+        whole: dict[str, torch.Tensor] | None = None if self.checkpoints is None else {}
+        whole_tensors(self._tensors(optimizer), whole)
+        return whole
 
     def _tensors(self, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
         members = {f"member_{k}": _modules(member) for k, member in enumerate(self.verifier.members)}

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from legibility.models.verifier import Verifier
 from legibility.models.verifier_text import EncodedText
 from legibility.player_settings import VerifierSettings
+from legibility.sharding import gathered, is_sharded
 from legibility.team import Team
 
 
@@ -103,10 +104,13 @@ def add_gradients(team: Team, verifier: Verifier, lessons: Sequence[Lesson], set
     mine = team.share(range(len(lessons)))
     found: list[torch.Tensor] = []
     surprisal = 0.0
-    for block in _blocks([lessons[k] for k in mine], settings.micro_batch_size):
-        scores, surprised = _add_block(verifier, block, settings, totals)
-        found.append(scores)
-        surprisal += surprised
+    filler = Lesson(lessons[0].texts[:1], lessons[0].correct[:1])
+    blocks = list(_blocks([lessons[k] for k in mine], settings.micro_batch_size))
+    for k, passes in enumerate(_passes(team, verifier, blocks, settings.micro_batch_size)):
+        scores, surprised = _add_block(verifier, blocks[k] if k < len(blocks) else [], settings, totals, passes, filler)
+        if k < len(blocks):
+            found.append(scores)
+            surprisal += surprised
     parts = team.gather((mine, _numbers(found), surprisal))
     scores = _in_order(parts, lessons, verifier.device)
     correct = torch.tensor([c for x in lessons for c in x.correct], device=verifier.device)
@@ -121,23 +125,29 @@ def add_gradients(team: Team, verifier: Verifier, lessons: Sequence[Lesson], set
 def scores_of(team: Team, verifier: Verifier, lessons: Sequence[Lesson], micro_batch_size: int | None) -> torch.Tensor:
     """Scores (n,) of all texts in order, in the mode that the verifier is in, shared by the team. No gradients."""
     mine = team.share(range(len(lessons)))
-    found = [
-        verifier.forward([x.texts for x in part])
-        for block in _blocks([lessons[k] for k in mine], micro_batch_size)
-        for part in _pieces(block, micro_batch_size)
-    ]
+    with gathered(verifier.model):
+        found = [
+            verifier.forward([x.texts for x in part])
+            for block in _blocks([lessons[k] for k in mine], micro_batch_size)
+            for part in _pieces(block, micro_batch_size)
+        ]
     return _in_order(team.gather((mine, _numbers(found), 0.0)), lessons, verifier.device)
 
 
 def _add_block(
-    verifier: Verifier, block: list[Lesson], settings: VerifierSettings, totals: Totals
+    verifier: Verifier, block: list[Lesson], settings: VerifierSettings, totals: Totals, passes: int, filler: Lesson
 ) -> tuple[torch.Tensor, float]:
-    """Gradients of some whole problems' part of the loss. Returns their scores and the summed surprisal of right solutions."""
+    """Gradients of some whole problems' part of the loss. Returns their scores and the summed surprisal of right solutions.
+
+    The network is gone through `passes` times; where the block has less for it, `filler` is read, with weight 0.
+    """
+    if not block:
+        return _fill_in(verifier, filler, passes)
     correct = torch.tensor([c for x in block for c in x.correct], device=verifier.device)
     problem = torch.arange(len(block)).repeat_interleave(torch.tensor([len(x) for x in block])).to(verifier.device)
     weight = settings.lm_weight / max(totals.taught, 1)
     pieces = _pieces(block, settings.micro_batch_size)
-    if len(pieces) == 1:
+    if passes == 1:
         scores, surprisal = _read(verifier, block, teach=settings.lm_weight > 0)
         (_loss(scores, correct, problem, settings, totals) + weight * surprisal).backward()
         return scores.detach(), float(surprisal.detach())
@@ -147,6 +157,8 @@ def _add_block(
         for piece in pieces:
             states.append(dropout_states(verifier.device))
             read.append(_read(verifier, piece, teach=False)[0])
+        for _ in range(passes - len(pieces)):
+            _read(verifier, [filler], teach=False)
     scores = torch.cat(read).requires_grad_()
     _loss(scores, correct, problem, settings, totals).backward()
     assert scores.grad is not None
@@ -156,7 +168,31 @@ def _add_block(
             again, surprisal = _read(verifier, piece, teach=settings.lm_weight > 0)
         ((again * grad).sum() + weight * surprisal).backward()
         surprised += float(surprisal.detach())
+    for _ in range(passes - len(pieces)):
+        (_read(verifier, [filler], teach=settings.lm_weight > 0)[0].sum() * 0.0).backward()
     return scores.detach(), surprised
+
+
+def _fill_in(verifier: Verifier, filler: Lesson, passes: int) -> tuple[torch.Tensor, float]:
+    """What `_add_block` does of a block that other processes have and this one has not."""
+    with torch.no_grad():
+        for _ in range(passes if passes > 1 else 0):
+            _read(verifier, [filler], teach=False)
+    for _ in range(passes):
+        (_read(verifier, [filler], teach=False)[0].sum() * 0.0).backward()
+    return torch.zeros(0), 0.0
+
+
+def _passes(team: Team, verifier: Verifier, blocks: Sequence[list[Lesson]], size: int | None) -> list[int]:
+    """How often the network is gone through for each block.
+
+    Where its weights are spread, equally often in every process, even for blocks that this one does not have.
+    """
+    own = [len(_pieces(block, size)) for block in blocks]
+    if not is_sharded(verifier.model):
+        return own
+    everyone = team.gather(own)
+    return [max(n[k] for n in everyone if k < len(n)) for k in range(max(map(len, everyone)))]
 
 
 def _loss(

@@ -19,6 +19,7 @@ from legibility.divergence import refuse_divergence
 from legibility.models.score_heads import LikelihoodHead
 from legibility.models.verifier import Verifier
 from legibility.problems.records import Problem
+from legibility.sharding import clip_gradients, parameter_groups
 from legibility.team import Team, team_of
 from legibility.verifier_course import Moment, VerifierCourse, VerifierSoFar
 from legibility.verifier_gradients import Lesson, StepOutcome, add_gradients, scores_of
@@ -113,7 +114,7 @@ def _train_share(
     encoded = verifier.encode([x.problem for x in items], [x.text for x in items])
     parameters = verifier.parameters
     optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+        parameter_groups(parameters), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.updates + 1, pct_start=0.1
@@ -140,7 +141,7 @@ def _train_share(
                 optimizer.zero_grad(set_to_none=True)
                 outcome = add_gradients(team, verifier, lessons, settings)
                 team.add_gradients(parameters)
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                clip_gradients(parameters, 1.0)
                 optimizer.step()
                 schedule.step()
                 metrics = _metrics(outcome)

@@ -6,8 +6,10 @@ Every check does a thing with whole networks in rank 0 alone and with spread one
 from __future__ import annotations
 
 import copy
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, BertConfig, BertForSequenceClassification, LlamaForSequenceClassification
 
 from legibility import sharding
+from legibility.checkpoint_files import Origin
+from legibility.checkpoints import Checkpoints
 from legibility.config import PPOSettings
 from legibility.launch import launch
 from legibility.launched_team import LaunchedTeam
@@ -23,11 +27,13 @@ from legibility.models.loading import load_tokenizer
 from legibility.models.nano import NANO_DIR
 from legibility.models.prover import add_lora, recompute_activations
 from legibility.models.verifier import Verifier
-from legibility.player_settings import LoraSettings, ProverSettings
+from legibility.player_settings import LoraSettings, ProverSettings, VerifierSettings
 from legibility.ppo import PPO, Batch
 from legibility.problems.records import Problem
 from legibility.rollouts import sample
 from legibility.sharded_team import ShardedTeam
+from legibility.verifier_course import VerifierSoFar
+from legibility.verifier_training import LabelledSolution, train_verifier
 from tests.support import llama, prover_of, tiny_model
 
 TOKENIZER = load_tokenizer(str(NANO_DIR / "prover"), "prover")
@@ -222,6 +228,66 @@ def is_spread(verifier) -> bool:
     return sharding.is_sharded(verifier.model) and all(map(sharding.is_part, verifier.model.parameters()))
 
 
+def classifier(kind: str) -> Verifier:
+    """A verifier of random weights: a decoder, or an encoder, which is read through its own forward."""
+    torch.manual_seed(0)
+    if kind == "encoder":
+        model = BertForSequenceClassification(
+            BertConfig(
+                vocab_size=len(TOKENIZER), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+                max_position_embeddings=128, num_labels=1, pad_token_id=TOKENIZER.pad_token_id, hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+            )
+        )  # fmt: skip
+    else:
+        config = llama(TOKENIZER, layers=2).config
+        config.num_labels = 1
+        model = LlamaForSequenceClassification(config)
+    return Verifier(model.eval(), TOKENIZER, template="{problem}\n{solution}", max_length=100, device="cpu", batch=4)
+
+
+def taught(team, kind: str, settings: VerifierSettings, work: Path | None = None) -> Verifier:
+    """A verifier after its training, of which checkpoints are kept in `work`."""
+    verifier = classifier(kind)
+    items = [
+        LabelledSolution(
+            Problem(str(k), f"Tom has {k} pens and buys {k + 1}.", "7"), f"{k} + {j}", j == 0, "base", "base"
+        )
+        for k in range(5)
+        for j in range(3)
+    ]
+    checkpoints = None
+    if work is not None:
+        work.mkdir(exist_ok=True)
+        checkpoints = Checkpoints(work, Origin(phase="p", settings={}, packages={}, inputs={}), 2, print)
+    found = None if checkpoints is None else checkpoints.restore(VerifierSoFar)
+
+    with team.together(verifier) if team is not None else nullcontext():
+        assert team is None or team.run(is_spread, verifier) == [True] * team.size
+        rng = np.random.default_rng(0)
+        train_verifier(verifier, items, settings, rng, None, team, checkpoints, found)
+    return verifier
+
+
+def verifiers(team, folder: Path) -> None:
+    """A verifier that is trained in parts ends like one trained whole; and goes on from a checkpoint to the last bit."""
+    # a rank without a problem; ranks with one and two problems, each read in two pieces; the same in one pass each
+    for kind, problems, size in (("decoder", 1, None), ("decoder", 3, 2), ("encoder", 3, None)):
+        settings = VerifierSettings(updates=6, batch_problems=problems, learning_rate=1e-3, micro_batch_size=size)
+        alone, parts = taught(None, kind, settings), taught(team, kind, settings)
+        for (name, one), other in zip(alone.model.named_parameters(), parts.model.parameters(), strict=True):
+            if not name.endswith("key.bias"):  # which changes nothing, so its gradient is rounding
+                assert (one - other).abs().max() < 2e-5, (kind, size, name, (one - other).abs().max())
+    settings = VerifierSettings(updates=6, batch_problems=3, learning_rate=1e-3)
+    first = taught(team, "decoder", settings, folder / "work")
+    newest = max((folder / "work" / ".checkpoints.tmp").glob("step_*"))
+    assert newest.name == "step_00006"
+    shutil.rmtree(newest)  # so that the training goes on from step 4
+    again = taught(team, "decoder", settings, folder / "work")
+    for one, other in zip(first.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def engines(team) -> None:
     """Every engine draws from gathered weights what it draws from whole ones."""
     for kind in ("tied", "gpt2"):
@@ -241,6 +307,7 @@ CHECKS: dict[str, list[Callable[[ShardedTeam, Path], None]]] = {
         save_in_between,
         lambda team, _: resume(team, "tied"),
         lambda team, _: scores(team),
+        verifiers,
     ],
     "more": [
         lambda team, _: compare(team, "untied", 2e-5, critic="shared"),

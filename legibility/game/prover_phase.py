@@ -228,7 +228,7 @@ class _Training:
             self._saved = None
             yield
 
-    def undisturbed(self) -> AbstractContextManager[None]:
+    def undisturbed(self) -> AbstractContextManager[object]:
         """A block that signals interrupt; where weights are spread, whose end they wait for: what is saved after them has
         to be gathered, from ranks that are at rest."""
         return held_signals() if self.game.team.shards else nullcontext()

@@ -339,8 +339,8 @@ class Verifier:
         return sum(p.numel() for p in (*self.model.parameters(), *head))
 
     def holders(self) -> list[Holder]:
-        """The network, to be spread over ranks where it only scores and is large enough for that to pay."""
-        return [Holder(self, "model")] if self.parameter_count() >= sharding.SMALL and not self.parameters else []
+        """The network, to be spread over ranks where it is large enough for that to pay."""
+        return [Holder(self, "model")] if self.parameter_count() >= sharding.SMALL else []
 
     def frozen(self) -> Verifier:
         """This verifier, not to be trained any more."""

@@ -161,14 +161,25 @@ def prover_memory(config: Config, models: Models, lengths: Lengths, device: Devi
 
 
 def verifier_memory(
-    phase: str, settings: VerifierSettings, shape: ModelShape, lengths: Lengths, device: Device, ranks: int
+    phase: str,
+    settings: VerifierSettings,
+    shape: ModelShape,
+    lengths: Lengths,
+    device: Device,
+    ranks: int,
+    shard: bool = False,
 ) -> PhaseMemory:
-    """Training a verifier: the texts of a micro-batch in one pass, which has no gradient checkpointing."""
+    """Training a verifier: the texts of a micro-batch in one pass, which has no gradient checkpointing.
+
+    shard: whether ranks share the weights of large ones.
+    """  # fmt: skip
     dtype, kind = settings.dtype, "cpu" if device.is_cpu else "cuda"
-    weights, gradients, moments = optimizer_state(shape, dtype)
+    shared = shard and ranks > 1 and shape.parameters >= SMALL
+    weights, gradients, moments = shared_state(shape, dtype, ranks) if shared else optimizer_state(shape, dtype)
     packed = verifier_texts(settings, lengths, math.ceil(settings.batch_problems / ranks), longest=True)
     scores = keeps_scores(shape, settings.attention, device)
     update = activations(shape, packed, dtype, recompute=False, scores=scores)
+    update += passing(shape, dtype) if shared else 0.0
     predicted = packed.chosen if reads_tokens(settings) else 0.0
     items = [
         MemoryItem(name="weights", bytes=weights * settings.ensemble),

@@ -101,12 +101,16 @@ def shapes(config: Config, base_dir: Path | None = None) -> Models:
 def memory_of(config: Config, models: Models, lengths: Lengths, device: Device, ranks: int) -> list[PhaseMemory]:
     """Memory of the phases that need most: training the verifier, the prover and the judge."""
     found = [
-        verifier_memory("verifier training", config.verifier, models.verifier, lengths, device, ranks),
+        verifier_memory(
+            "verifier training", config.verifier, models.verifier, lengths, device, ranks, config.compute.shard
+        ),
         prover_memory(config, models, lengths, device, ranks),
     ]
     if models.judge is not None:
         settings = HELD_OUT_JUDGE.settings(config)
-        found.append(verifier_memory("held-out judge", settings, models.judge, lengths, device, ranks))
+        found.append(
+            verifier_memory("held-out judge", settings, models.judge, lengths, device, ranks, config.compute.shard)
+        )
     return found
 
 

@@ -15,6 +15,7 @@ from legibility.planning.shapes import ModelShape
 from legibility.planning.shared import pass_bytes
 from legibility.planning.work import Packed, Work, adam, backward, decode, forward, logprobs, seconds, width
 from legibility.rollouts.cache import group_width
+from legibility.sharding import SMALL
 from legibility.stored import Stored
 
 LAST_OF_A_GROUP = 1.5
@@ -158,6 +159,20 @@ class Rank:
         work += logprobs(shape, packed.chosen, "float32", self._kind, train=True)
         return (work + adam(shape.trained, "float32", fused=False)).times(settings.steps)
 
+    def teaching_bytes(self, shape: ModelShape, settings: VerifierSettings) -> float:
+        """What goes round while a verifier is trained: gradients, or with shared weights all that its passes gather."""
+        steps = settings.updates * settings.ensemble
+        if not (self.shares and shape.parameters >= SMALL):
+            return steps * shape.parameters * width(settings.dtype)
+        packed = verifier_texts(settings, self.lengths, settings.batch_problems / self.ranks, longest=False)
+        passes = math.ceil(settings.batch_problems / self.ranks / packed.groups)
+        once = pass_bytes(shape, settings.dtype, train=True)
+        if reads_twice(settings):
+            assert settings.micro_batch_size is not None
+            passes *= math.ceil(settings.solutions_per_problem / settings.micro_batch_size)
+            once += pass_bytes(shape, settings.dtype, train=False)
+        return steps * passes * once
+
     @property
     def shares(self) -> bool:
         """Whether the ranks share the weights."""
@@ -232,7 +247,7 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
     drawn = rank.draw(sizes.verifier + judged, base) + rank.draw(2 * reported, samples)
     times.append(clock.record("base policy text", 1, drawn, dtype))
 
-    sent = verifier.updates * verifier.ensemble * models.verifier.parameters * width(taught)
+    sent = rank.teaching_bytes(models.verifier, verifier)
     times.append(clock.record("verifier training", rounds, rank.teach(models.verifier, verifier), taught, sent))
 
     steps = rounds * ppo.steps
@@ -273,7 +288,7 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
         times += [_sum("correctness-only arm", 1, parts), *parts]
     if models.judge is not None:
         settings = HELD_OUT_JUDGE.settings(config)
-        sent = settings.updates * settings.ensemble * models.judge.parameters * width(settings.dtype)
+        sent = rank.teaching_bytes(models.judge, settings)
         times.append(clock.record("held-out judge", 1, rank.teach(models.judge, settings), settings.dtype, sent))
     return times
 

@@ -106,3 +106,15 @@ def test_ranks_that_share_weights_gather_them_in_every_pass():
     alone, apart = rank(1, **settings), rank(2, ppo=settings["ppo"])
     for other in (alone, apart):
         assert (other.sampling_bytes, other.scoring_bytes) == (0, 0) and other.update_bytes == other.gradient_bytes
+
+
+def test_a_large_verifier_that_ranks_share():
+    from legibility.planning.shared import pass_bytes
+
+    shape = replace(shape_of(small(), "verifier"), parameters=60_000_000)
+    two = rank(2, compute={"shard": True}, verifier={"updates": 3, "batch_problems": 4, "micro_batch_size": 4, "solutions_per_problem": 8})  # fmt: skip
+    once = [pass_bytes(shape, "float32", train=train) for train in (True, False)]
+    # a rank's two problems, each in two pieces that are read twice
+    assert two.teaching_bytes(shape, two.config.verifier) == 3 * 2 * 2 * sum(once)
+    small_one = shape_of(small(), "verifier")
+    assert two.teaching_bytes(small_one, two.config.verifier) == 3 * small_one.parameters * 4

@@ -7,7 +7,7 @@ import pytest
 from legibility.config import Config
 from legibility.planning.amounts import Lengths
 from legibility.planning.devices import gpu
-from legibility.planning.footprint import Models, prover_memory
+from legibility.planning.footprint import Models, prover_memory, verifier_memory
 from legibility.planning.shapes import ModelShape
 from legibility.planning.shared import pass_bytes, passing, shared_state, whole_copy
 
@@ -55,3 +55,17 @@ def test_the_plan_of_a_rank(ranks):
     large = Models(SHAPE, ModelShape(**{**vars(SHAPE), "parameters": 60_000_000}), None)
     item = next(i for i in prover_memory(config, large, lengths, gpu("h100"), ranks).items if i.name == "verifier")
     assert item.bytes == 4 * 60_000_000 / ranks
+
+
+def test_a_large_verifier_in_training():
+    lengths = Lengths(prompt=40, answer=20, longest=40, prompt_for_verifier=30)
+    for parameters, shared in ((1000, False), (60_000_000, True)):
+        shape = ModelShape(**{**vars(SHAPE), "parameters": parameters})
+        whole, parts = (
+            verifier_memory("v", Config().verifier, shape, lengths, gpu("h100"), 4, s) for s in (False, True)
+        )
+        one, other = ({i.name: i.bytes for i in memory.items} for memory in (whole, parts))
+        for name in ("weights", "gradients", "AdamW's moments"):
+            assert other[name] == one[name] / (4 if shared else 1)
+        last = "activations and logits"
+        assert other[last] - one[last] == pytest.approx(passing(shape, "float32") if shared else 0)
