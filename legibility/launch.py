@@ -7,6 +7,8 @@ library that we use alone (accelerate, datasets) takes this process for a part o
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from legibility.errors import UserError
@@ -60,3 +62,33 @@ def hide_launcher() -> None:
     """Take the launcher's variables away, once the ranks have found each other."""
     for name in (*LAUNCHED, *ACCELERATE):
         os.environ.pop(name, None)
+
+
+@contextmanager
+def launched_as(place: Launch | None, threads: int) -> Iterator[None]:
+    """A block in which the environment says that this process has that place; None: that nothing launched it.
+
+    For libraries that look for a launcher and find a process group that is there already. threads: what each process
+    computes with, which they would otherwise guess.
+    """
+    said = {"OMP_NUM_THREADS": str(threads)}
+    if place is not None:
+        said |= {
+            "RANK": str(place.rank),
+            "WORLD_SIZE": str(place.size),
+            "LOCAL_RANK": str(place.local_rank),
+            "LOCAL_WORLD_SIZE": str(place.local_size),
+            "MASTER_ADDR": "localhost",  # asked for, and never dialled
+            "MASTER_PORT": "29500",
+        }
+    names = {*LAUNCHED, *ACCELERATE, "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"}
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    try:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(said)
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(kept)

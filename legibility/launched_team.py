@@ -31,7 +31,7 @@ import torch
 import torch.distributed as dist
 
 from legibility.errors import UserError, WorkerDied
-from legibility.launch import Launch, hide_launcher
+from legibility.launch import Launch, hide_launcher, launched_as
 from legibility.team import Team, remember_memory
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ FAREWELL = 60.0  # seconds that a rank whose work failed waits for rank 0 to say
 GRACE = 15  # seconds in which rank 0 may finish its step and say the last word, once the launcher wants an end
 CHUNK = 1 << 26  # numbers or bytes that are sent at once
 PACKAGES = ("torch", "transformers", "peft", "numpy")
+OF_THE_GROUP = ("gloo", "nccl", "closed by peer", "process group")
+"""What an error of the process group mentions where another library raised it, in lower case."""
 END, GO, MEMBERS, RUN, APART = "end", "go", "members", "run", "apart"
 
 
@@ -268,6 +270,21 @@ class LaunchedTeam(Team):
                 part.copy_(torch.stack(rows).sum(0))
         for tensor, total in zip(tensors, whole.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """As `Team.lent` says."""
+        if self.size == 1:
+            with super().lent():
+                yield
+            return
+        try:
+            with launched_as(self.place, torch.get_num_threads()):
+                yield
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, dist.DistError) or any(word in str(error).lower() for word in OF_THE_GROUP):
+                raise Lost(str(error)) from error
+            raise
 
     @contextmanager
     def _collective(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
 from legibility.game.solutions import check_round, round_solutions
 from legibility.game.tracked_completions import completions_table
+from legibility.integrations.trl_settings import check_trainer, trainer_notice
 from legibility.launch import Launch, launch
 from legibility.launched_team import LaunchedTeam
 from legibility.models.loading import pick_device
@@ -95,9 +96,10 @@ def _train(
         progress.note(f"{out}: this run is finished; nothing to do")
         return RunFolder(out)
     splits = load_problems(config.problems, base_dir=base_dir)
+    check_trainer(config, len(splits.prover), team.workers if isinstance(team, LaunchedTeam) else 1)
     device = pick_device(config.compute.device)
     checked = check_models(config, device, base_dir, splits)
-    for line in checked.notices:
+    for line in filter(None, (trainer_notice(config), *checked.notices)):
         progress.warn(line)
     if quick is not None:
         progress.warn(

@@ -52,6 +52,11 @@ class ProverSettings(Settings):
         description="Attention implementation (null: transformers' own choice). flex_attention (GPU) packs texts without padding.",
     )
     lora: LoraSettings | None = Field(None, description="Train adapters instead of full weights (null: full).")
+    trainer: Literal["ppo", "grpo", "rloo"] = Field(
+        "ppo",
+        description="What trains the prover of a round and of the correctness-only arms: our PPO, or TRL's GRPO or RLOO (extra trl), "
+        "which have no critic. Attackers of an evaluation are always PPO's.",
+    )
     prompts: str = Field("nano", description='Name of a built-in prompt set ("nano", "tutor", "plain") or a YAML file.')
     chat_template: bool | str = Field(
         False, description="Wrap prompts in the tokenizer's chat template (true), or in the one of that name."

@@ -20,6 +20,7 @@ from typing import IO, Any, TypeVar
 
 import torch
 
+from legibility.launch import launched_as
 from legibility.sharding import is_part, own_part
 
 T = TypeVar("T")
@@ -105,6 +106,15 @@ class Team:
     def put_tensors(self, member: T, tensors: Tensors, whole: Mapping[str, torch.Tensor]) -> None:
         """Copy whole tensors into the spread ones that `tensors(member)` names, in every process."""
         raise NotImplementedError("the processes of this team hold whole tensors")
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """A block of `run` in which another library trains: accelerate finds the processes of this team, and no others.
+
+        All of them have to enter it. A process that is lost in it is told of as in our own operations.
+        """
+        with launched_as(None, torch.get_num_threads()):
+            yield
 
     def close(self) -> None:
         """Send the other processes home, for good."""

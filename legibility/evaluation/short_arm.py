@@ -49,6 +49,7 @@ def train(opened: EvaluationRun) -> None:
             pay=lambda rollouts, _: correctness_rewards(rollouts) - penalty * (rollouts.length / limit),
             extra=opened.last_text(HELPFUL, arm=CORRECTNESS_SHORT, round_index=0, phase="collection", step=0),
             gated=False,
+            trainer=settings.prover.trainer,
             record=partial(LengthPenalisedTraining, reward=CORRECTNESS_SHORT, length_penalty=penalty),
         ),
     )

@@ -47,13 +47,16 @@ class ProverSoFar(Stored):
     shown: dict[str, float] = Field(description="The last numbers on screen.")
 
 
-def phase_checkpoints(game: Game, phase: str, work: Path, **facts: int) -> Checkpoints:
-    """The checkpoints of a phase that works in `work`. facts: numbers it was given beside its settings."""
+def phase_checkpoints(game: Game, phase: str, work: Path, packages: tuple[str, ...] = (), **facts: int) -> Checkpoints:
+    """The checkpoints of a phase that works in `work`.
+
+    packages: others whose versions decide it, beside `PACKAGES`; facts: numbers it was given beside its settings.
+    """
     settings = game.config.model_dump(mode="json", exclude=FREE)
     origin = Origin(
         phase=phase,
         settings={**dict(_flat(settings)), "compute.device": game.device},
-        packages={name: _version(name) for name in PACKAGES},
+        packages={name: _version(name) for name in (*PACKAGES, *packages)},
         inputs={**_earlier_phases(game.run), **{name: str(value) for name, value in facts.items()}},
     )
     return Checkpoints(work, origin, game.config.compute.checkpoint_every, game.progress.warn)

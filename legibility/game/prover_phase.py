@@ -35,10 +35,13 @@ from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, read_rows, write_solutions
 from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
 from legibility.held_signals import held_signals
+from legibility.integrations.trl import TrlTrainer
+from legibility.integrations.trl_work import PhaseWork, Task
 from legibility.metrics import number
 from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
+from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL, ROLES
 from legibility.randomness import stream
 from legibility.rewards import ScoreScale
@@ -52,6 +55,9 @@ SHOWN = {
     "kl": "KL",
 }
 
+TRL_PACKAGES = ("trl", "accelerate", "datasets")
+"""What decides a phase that TRL trains, beside what decides every phase."""
+
 DIVERGED = (
     "lower ppo.learning_rate, or ppo.value_learning_rate where the value loss went first; huge rewards "
     "(reward.floor, ppo.kl_coefficient) do the same"
@@ -62,7 +68,7 @@ DIVERGED = (
 class Plan:
     """One prover phase: who writes, what is paid, when it ends.
 
-    `arm` and `index` key its random numbers and label its completions. `pay(rollouts, scale)` returns the
+    `trainer` is ours, or one of TRL's. `arm` and `index` key its random numbers and label its completions. `pay(rollouts, scale)` returns the
     rewards (n,); `record` makes the phase's training.json. `extra(prover, step, last)` may return more
     completions to store, after every step. Without a `verifier` nothing is scored; without a `tracker` all
     steps are done.
@@ -84,6 +90,7 @@ class Plan:
     extra: Callable[[Prover, int, bool], list[Solution]] | None = None
     gated: bool = True
     keep_weights: bool = True
+    trainer: Literal["ppo", "grpo", "rloo"] = "ppo"
 
 
 def phase_name(arm: str, index: int) -> str:
@@ -108,6 +115,7 @@ def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, st
         scale=score_scale(settings.reward),
         tracker=FooledTracker(settings.stop),
         record=partial(ProverTraining, reward=settings.reward.kind),
+        trainer=settings.prover.trainer,
     )
     if settings.reward.kind == "goodhart":  # no roles
         plan = replace(
@@ -142,7 +150,8 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
     game.progress.phase(plan.title, plan.steps)
     training = _Training(game, plan)
     with game.run.phase(plan.phase) as work:
-        checkpoints = phase_checkpoints(game, plan.phase, work, steps=plan.steps)
+        borrowed = () if plan.trainer == "ppo" else TRL_PACKAGES
+        checkpoints = phase_checkpoints(game, plan.phase, work, borrowed, steps=plan.steps)
         training.go_on_from(checkpoints.restore(ProverSoFar), work)
         with (
             training.together(),
@@ -150,7 +159,7 @@ def run_prover_phase(game: Game, plan: Plan) -> None:
             checkpoints.during(training.so_far),
         ):
             for step in training.steps_left:
-                rng = stream(game.config.seed, plan.arm, plan.index, "ppo", step)
+                rng = training.rng(step)
                 with training.undisturbed():
                     drawn = training.sample(step, rng)
                 with checkpoints.step(step):
@@ -178,7 +187,11 @@ class _Training:
     def __init__(self, game: Game, plan: Plan) -> None:
         self.game, self.plan = game, plan
         self.prover = plan.prover()
-        self.ppo = PPO(self.prover, game.config.ppo, game.team)
+        self.ppo: PPO | TrlTrainer = (
+            PPO(self.prover, game.config.ppo, game.team)
+            if plan.trainer == "ppo"
+            else TrlTrainer(self.prover, plan.verifier, game.config.ppo, game.team)
+        )
         self.scale = ScoreScale(plan.scale)
         self.rows: list[Solution] = []
         self.done = 0
@@ -201,7 +214,7 @@ class _Training:
             stopped=self.stopped,
             shown=self.shown,
         )
-        return self.game.team.whole_tensors(self.ppo, PPO.trained_tensors), facts
+        return self.game.team.whole_tensors(self.ppo, type(self.ppo).trained_tensors), facts
 
     def go_on_from(self, found: Restored[ProverSoFar] | None, work: Path) -> None:
         """Be as the phase was when a checkpoint was written; None: it begins."""
@@ -219,9 +232,15 @@ class _Training:
     @contextmanager
     def together(self) -> Iterator[None]:
         """The team's processes, each with the models of the phase."""
-        team, members = self.game.team, (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
+        team = self.game.team
         if self._saved is not None and not team.shards:  # from here the other processes have them
             put_back(self._saved, self.ppo.trained_tensors())
+        if isinstance(self.ppo, TrlTrainer):
+            self._saved = None
+            with self.ppo.at_work(self._work()):
+                yield
+            return
+        members = (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
         with team.together(*members, gradients=sum(p.numel() for p in self.ppo.trained)):
             if self._saved is not None and team.shards:
                 team.put_tensors(self.ppo, PPO.trained_tensors, self._saved)
@@ -233,13 +252,20 @@ class _Training:
         to be gathered, from ranks that are at rest."""
         return held_signals() if self.game.team.shards else nullcontext()
 
+    def _problems(self, rng: np.random.Generator) -> list[Problem]:
+        """Fresh problems for a step."""
+        problems = self.game.splits.prover
+        size = min(self.plan.problems_per_step, len(problems))
+        return [problems[i] for i in rng.choice(len(problems), size=size, replace=False)]
+
     def sample(self, step: int, rng: np.random.Generator) -> Drawn:
         """Completions of fresh problems, each in every role of the plan, scored by the frozen verifier if there is one."""
-        problems, plan, settings = self.game.splits.prover, self.plan, self.game.config.ppo
-        size = min(plan.problems_per_step, len(problems))
+        plan, settings = self.plan, self.game.config.ppo
+        if isinstance(self.ppo, TrlTrainer):
+            return self._sample_by_trl(self.ppo, step)
         drawn = self.game.draw(
             self.prover,
-            [problems[i] for i in rng.choice(len(problems), size=size, replace=False)],
+            self._problems(rng),
             plan.roles,
             settings.samples_per_role,
             arm=plan.arm,
@@ -252,6 +278,52 @@ class _Training:
         if plan.verifier is not None:
             self.game.score(plan.verifier, drawn.rows)
         return drawn
+
+    def _work(self) -> PhaseWork:
+        """What TRL's trainer is to do: the steps that are left, of the same problems that PPO would see."""
+        settings, plan = self.game.config, self.plan
+        steps = []
+        for step in self.steps_left:
+            problems = self._problems(self.rng(step))
+            steps.append([Task(problem, role) for role in plan.roles for problem in problems])
+        return PhaseWork(
+            trainer=plan.trainer,
+            ppo=settings.ppo,
+            grading=settings.grading,
+            max_new_tokens=settings.sampling.max_new_tokens,
+            device=self.game.device,
+            key=(settings.seed, plan.arm, plan.index),
+            first=self.done + 1,
+            steps=steps,
+        )
+
+    def _sample_by_trl(self, trainer: TrlTrainer, step: int) -> Drawn:
+        """The same by TRL's sampler; graded and scored already."""
+        rows = [
+            Solution(
+                arm=self.plan.arm,
+                round=self.plan.index,
+                phase="ppo",
+                split="prover",
+                step=step,
+                problem_id=task.problem.id,
+                sample=sample,
+                role=task.role,
+                text=answer.text,
+                verdict=answer.verdict.value,
+                prompt_tokens=answer.prompt_tokens,
+                completion_tokens=answer.completion_tokens,
+                truncated=answer.truncated,
+                score=answer.score,
+            )
+            for task, answers in trainer.draw()
+            for sample, answer in enumerate(answers)
+        ]
+        return Drawn(rows, [], [])
+
+    def rng(self, step: int) -> np.random.Generator:
+        """Randomness of a step: its problems, then the order of its minibatches."""
+        return stream(self.game.config.seed, self.plan.arm, self.plan.index, "ppo", step)
 
     def pay(self, rollouts: Rollouts, step: int) -> np.ndarray:
         """Rewards (n,) of the completions; the scale of scores follows the batch first."""
@@ -277,12 +349,17 @@ class _Training:
 
     def update(self, step: int, drawn: Drawn, paid: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
         """One PPO step; the completions are kept with their rewards. Returns its metrics."""
-        metrics = self.ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng)
-        losses = {name: metrics[name] for name in ("policy_loss", "value_loss", "grad_norm")}
+        if isinstance(self.ppo, TrlTrainer):
+            metrics = self.ppo.step(paid)
+        else:
+            metrics = self.ppo.step(Batch(drawn.prompts, drawn.completions, paid), rng)
+        watched = "policy_loss", "value_loss", "grad_norm"
+        losses: dict[str, float] = {name: metrics[name] for name in watched if name in metrics}
         refuse_divergence(self._at(step), losses, DIVERGED, self.ppo.trained)
-        gates.check_gaps(self.game.config.ppo, self.game.config.prover.dtype, metrics)
+        if "logprob_gap" in metrics:  # TRL's trainers keep no log-probs of the sampler's
+            gates.check_gaps(self.game.config.ppo, self.game.config.prover.dtype, metrics)
         for row, value in zip(drawn.rows, paid.tolist(), strict=True):
-            row.reward, row.logprob_gap = value, metrics["logprob_gap"]
+            row.reward, row.logprob_gap = value, metrics.get("logprob_gap")
         self.rows += drawn.rows
         return metrics
 

@@ -1,0 +1,1 @@
+"""Other people's training engines, given the game's prompts, verifier and rewards."""
