@@ -34,6 +34,7 @@ from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, read_rows, write_solutions
 from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
+from legibility.game.trl_phase import phase_work, solutions
 from legibility.held_signals import held_signals
 from legibility.integrations.trl import TrlTrainer
 from legibility.integrations.trl_work import PhaseWork, Task
@@ -262,7 +263,7 @@ class _Training:
         """Completions of fresh problems, each in every role of the plan, scored by the frozen verifier if there is one."""
         plan, settings = self.plan, self.game.config.ppo
         if isinstance(self.ppo, TrlTrainer):
-            return self._sample_by_trl(self.ppo, step)
+            return Drawn(solutions(self.ppo.draw(), plan.arm, plan.index, step), [], [])
         drawn = self.game.draw(
             self.prover,
             self._problems(rng),
@@ -281,45 +282,9 @@ class _Training:
 
     def _work(self) -> PhaseWork:
         """What TRL's trainer is to do: the steps that are left, of the same problems that PPO would see."""
-        settings, plan = self.game.config, self.plan
-        steps = []
-        for step in self.steps_left:
-            problems = self._problems(self.rng(step))
-            steps.append([Task(problem, role) for role in plan.roles for problem in problems])
-        return PhaseWork(
-            trainer=plan.trainer,
-            ppo=settings.ppo,
-            grading=settings.grading,
-            max_new_tokens=settings.sampling.max_new_tokens,
-            device=self.game.device,
-            key=(settings.seed, plan.arm, plan.index),
-            first=self.done + 1,
-            steps=steps,
-        )
-
-    def _sample_by_trl(self, trainer: TrlTrainer, step: int) -> Drawn:
-        """The same by TRL's sampler; graded and scored already."""
-        rows = [
-            Solution(
-                arm=self.plan.arm,
-                round=self.plan.index,
-                phase="ppo",
-                split="prover",
-                step=step,
-                problem_id=task.problem.id,
-                sample=sample,
-                role=task.role,
-                text=answer.text,
-                verdict=answer.verdict.value,
-                prompt_tokens=answer.prompt_tokens,
-                completion_tokens=answer.completion_tokens,
-                truncated=answer.truncated,
-                score=answer.score,
-            )
-            for task, answers in trainer.draw()
-            for sample, answer in enumerate(answers)
-        ]
-        return Drawn(rows, [], [])
+        plan, problems = self.plan, (self._problems(self.rng(step)) for step in self.steps_left)
+        steps = [[Task(problem, role) for role in plan.roles for problem in step] for step in problems]
+        return phase_work(self.game, plan.trainer, (plan.arm, plan.index), first=self.done + 1, steps=steps)
 
     def rng(self, step: int) -> np.random.Generator:
         """Randomness of a step: its problems, then the order of its minibatches."""
