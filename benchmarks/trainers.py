@@ -39,14 +39,15 @@ GAME = (
     "evaluation.bootstrap=50", "compute.workers=1", "compute.threads=1",
 )  # fmt: skip
 COLUMNS = {
-    "helpful_accuracy": "helpful accuracy",
-    "sneaky_accuracy": "sneaky accuracy",
-    "fooling": "sneaky texts that fool",
-    "auroc": "AUROC in the round",
-    "tokens": "tokens a text",
-    "kl": "KL at the end",
-    "cpu_seconds": "CPU seconds",
+    "helpful_accuracy": ("helpful accuracy", 3),
+    "sneaky_accuracy": ("sneaky accuracy", 3),
+    "fooling": ("sneaky texts that fool", 2),
+    "auroc": ("AUROC in the round", 2),
+    "tokens": ("tokens a text", 1),
+    "kl": ("KL at the end", 2),
+    "cpu_seconds": ("CPU seconds", 0),
 }
+"""What the table shows: title, and digits after the point."""
 
 
 class Timed(Progress):
@@ -101,13 +102,12 @@ def read(run: RunFolder) -> dict[str, float]:
 
 def table(games: dict[str, list[dict[str, float]]]) -> str:
     """Means over seeds, with their standard deviation, as a Markdown table."""
-    lines = [f"| trainer | {' | '.join(COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = [f"| trainer | {' | '.join(title for title, _ in COLUMNS.values())} |", "|---" * (len(COLUMNS) + 1) + "|"]
     for trainer, found in games.items():
         cells = []
-        for name in COLUMNS:
+        for name, (_, digits) in COLUMNS.items():
             values = [game[name] for game in found]
             spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            digits = 3 if max(map(abs, values)) < 2 else 1
             cells.append(f"{np.mean(values):.{digits}f} ± {spread:.{digits}f}")
         lines.append(f"| {trainer} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -43,4 +43,4 @@ def test_the_table_has_means_and_spreads():
     games = {"ppo": [one, dict.fromkeys(trainers.COLUMNS, 0.75)], "grpo": [{**one, "cpu_seconds": 120.0}]}
     lines = trainers.table(games).splitlines()
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|") == 9
-    assert lines[2].startswith("| ppo | 0.500 ± 0.354 |") and lines[3].endswith("| 120.0 ± 0.0 |")
+    assert lines[2].startswith("| ppo | 0.500 ± 0.354 |") and lines[3].endswith("| 120 ± 0 |")
