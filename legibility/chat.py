@@ -49,15 +49,11 @@ class ChatTemplate:
 
     def render(self, messages: Sequence[Message]) -> str:
         """The conversation as text, up to where the assistant answers. Raises UserError where the template fails."""
-        first, rest = list(messages[:1]), list(messages[1:])
-        if not self.takes_system and first and first[0]["role"] == "system" and rest:
-            rest[0] = {**rest[0], "content": f"{first[0]['content']}\n\n{rest[0]['content']}"}
-            first = []
         try:
             with _always_the_same_day():
                 return str(
                     self.tokenizer.apply_chat_template(
-                        [*first, *rest], tokenize=False, add_generation_prompt=True, chat_template=self.name
+                        self.shown(messages), tokenize=False, add_generation_prompt=True, chat_template=self.name
                     )
                 )
         except Exception as error:  # a template is a program of its own: jinja's errors, and whatever it raises
@@ -66,6 +62,14 @@ class ChatTemplate:
                 f"{SETTING}: the tokenizer's template fails ({type(error).__name__}: {reason}); "
                 "mend it in the model's folder, or set chat_template to false"
             ) from None
+
+    def shown(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages as this template takes them: a system message that it would leave out begins the first of the user."""
+        first, rest = list(messages[:1]), list(messages[1:])
+        if not self.takes_system and first and first[0]["role"] == "system" and rest:
+            rest[0] = {**rest[0], "content": f"{first[0]['content']}\n\n{rest[0]['content']}"}
+            first = []
+        return [*first, *rest]
 
     @classmethod
     def of(cls, tokenizer: Any, setting: bool | str) -> ChatTemplate | None:

@@ -30,6 +30,7 @@ from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
 from legibility.game.run_records import RESOURCES, ModelFacts, ProblemFacts, Resources
 from legibility.game.solutions import check_round, round_solutions
 from legibility.game.tracked_completions import completions_table
+from legibility.game.trained_elsewhere import TrainProver
 from legibility.integrations.trl_settings import check_trainer, trainer_notice
 from legibility.launch import Launch, launch
 from legibility.launched_team import LaunchedTeam
@@ -60,12 +61,14 @@ def train(
     quick: Sequence[str] | None = None,
     base_dir: Path | None = None,
     progress: Progress | None = None,
+    train_prover: TrainProver = prover_phase.train_prover,
 ) -> RunFolder:
     """Play a whole game in run folder `out`, or the rest of one.
 
     resume: continue the run in `out` if there is one, with more `game.rounds` too (legibility.game.extension). force: warn where a gate is closed instead of stopping.
     quick: what was made smaller for a quick look (`legibility.quick_game`); the run is marked with it, and gates warn.
-    base_dir: where relative paths in the config start (default: the working directory).
+    base_dir: where relative paths in the config start (default: the working directory). train_prover: what trains the
+    provers of rounds and of the correctness-only arm (legibility.game.trained_elsewhere has another than PPO here).
     Raises UserError for bad input before anything is written, GateClosed where a gate refuses.
     """
     out, progress, place = Path(out), progress or Progress(), launch()
@@ -77,7 +80,7 @@ def train(
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
     with _team(config.compute, place, progress.warn) as team:
-        return _train(config, out, resume, force, quick, base_dir, progress, team)
+        return _train(config, out, resume, force, quick, base_dir, progress, team, train_prover)
 
 
 def _train(
@@ -89,6 +92,7 @@ def _train(
     base_dir: Path | None,
     progress: Progress,
     team: Team,
+    train_prover: TrainProver,
 ) -> RunFolder:
     """`train` with the processes that share its work."""
     begun = begun_with(out, config) if resume else config
@@ -143,7 +147,8 @@ def _train(
                     force=force or quick is not None,
                     base_dir=base_dir,
                     team=team,
-                )
+                ),
+                train_prover,
             )
             if trackers:
                 trackers.report(write_report(run), (run.path / "figures").glob("*.png"))
@@ -184,7 +189,7 @@ def _team(compute: ComputeSettings, place: Launch | None, warn: Callable[[str], 
     return team
 
 
-def _play(game: Game) -> None:
+def _play(game: Game, train_prover: TrainProver) -> None:
     """All phases of the game that are not done yet, and the summary."""
     run, config, progress = game.run, game.config, game.progress
     started = time.time()
@@ -194,7 +199,7 @@ def _play(game: Game) -> None:
         check_round(run, index)
     for index in range(config.game.rounds):
         verifier = verifier_phase.train_round_verifier(game, index)
-        prover_phase.train_prover(game, GAME, index, verifier, config.ppo.steps)
+        train_prover(game, GAME, index, verifier, config.ppo.steps)
         new = not run.is_done(phases.round_collection(index))
         collection.collect_round(game, index, verifier)
         if new and progress.trackers and config.tracking.completions:
@@ -202,7 +207,7 @@ def _play(game: Game) -> None:
     if config.game.correctness_arm:
         last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
         bring_back_arm(run, last.steps)
-        prover_phase.train_prover(game, CORRECTNESS, 0, None, last.steps)
+        train_prover(game, CORRECTNESS, 0, None, last.steps)
         collection.collect_correctness(game)
     verifier_phase.train_judge(game)
     _record_memory(run, time.time() - started)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from legibility.chat import ChatTemplate
+from legibility.chat import ChatTemplate, Message
 from legibility.errors import UserError
 from legibility.settings import Settings, parse_settings, read_yaml, shortened
 
@@ -48,19 +48,26 @@ class PromptSet(Settings):
         """The full prompt text; with a chat template, as a conversation. Raises UserError where the template fails."""
         if role not in ROLES:
             raise ValueError(f"role must be one of {ROLES}, got {role!r}")
-        template = self.helpful if role == HELPFUL else self.sneaky
-        role_text = self.helpful_role if role == HELPFUL else self.sneaky_role
-        system = self.system.replace("{role}", role_text).strip()
-        if chat is None:
-            shots = "".join(f"{template.replace('{problem}', s.problem)} {s.solution}\n\n" for s in self.few_shot)
-            head = f"{system}\n\n" if system else ""
-            return head + shots + template.replace("{problem}", problem)
+        if chat is not None:
+            return chat.render(self.messages(problem, role))
+        template, system = self._of(role)
+        shots = "".join(f"{template.replace('{problem}', s.problem)} {s.solution}\n\n" for s in self.few_shot)
+        head = f"{system}\n\n" if system else ""
+        return head + shots + template.replace("{problem}", problem)
+
+    def messages(self, problem: str, role: str) -> list[Message]:
+        """The prompt as a conversation, for a chat template to write out."""
+        template, system = self._of(role)
         messages = [{"role": "system", "content": system}] if system else []
         for shot in self.few_shot:
             messages.append({"role": "user", "content": template.replace("{problem}", shot.problem)})
             messages.append({"role": "assistant", "content": shot.solution})
-        messages.append({"role": "user", "content": template.replace("{problem}", problem)})
-        return chat.render(messages)
+        return [*messages, {"role": "user", "content": template.replace("{problem}", problem)}]
+
+    def _of(self, role: str) -> tuple[str, str]:
+        """A role's template and system message."""
+        template, role_text = (self.helpful, self.helpful_role) if role == HELPFUL else (self.sneaky, self.sneaky_role)
+        return template, self.system.replace("{role}", role_text).strip()
 
 
 def load_prompts(name: str, base_dir: Path | None = None) -> PromptSet:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, RootModel
 from legibility import checkpoint_files, verifier_course
 from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
 from legibility.game import human_record, phase_checkpoints, run_records
+from legibility.integrations import verl
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble, warm_start
 from legibility.planning import game_plan
@@ -65,6 +66,10 @@ FILES: dict[str, list[File]] = {
         File("evaluation/hacking.json", schema.HackingFile),
         File("evaluation/handoff.json", schema.HandoffFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
+    ],
+    "A prover phase handed over to verl": [
+        File("round.json", verl.VerlRound),
+        File("checkpoints/global_step_N/score_scale.json", verl.ScaleSoFar),
     ],
     "A plan": [File("what legibility plan --json prints", game_plan.GamePlan)],
     "A comparison of runs": [

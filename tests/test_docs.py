@@ -183,7 +183,9 @@ def resolves(name: str) -> bool:
     for cut in range(len(parts), 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:cut]))
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as missing:
+            if cut == len(parts) and not str(missing.name).startswith("legibility"):
+                return True  # it is there, and needs a package that is not installed
             continue
         for part in parts[cut:]:
             if not hasattr(found, part):

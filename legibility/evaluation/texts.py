@@ -41,7 +41,9 @@ def test_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
     if run.is_done(COLLECTION):
         texts[CORRECTNESS_ONLY] = _test(read_solutions(run.verified(COLLECTION) / "solutions.parquet"))
         frame = read_solutions(run.verified(CORRECTNESS_PROVER) / "solutions.parquet")
-        texts[HALFWAY] = frame[frame.phase == "halfway"]
+        halfway = frame[frame.phase == "halfway"]
+        if len(halfway):  # none of an arm that another program trained
+            texts[HALFWAY] = halfway
     if run.is_done(SHORT):
         texts[LENGTH_PENALISED] = _test(read_solutions(run.verified(SHORT) / "solutions.parquet"))
     return texts
