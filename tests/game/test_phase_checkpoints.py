@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load
 
 from legibility import checkpoint_files, ppo, verifier_training
 from legibility.checkpoint_files import CHECKPOINTS, RECORD, found_checkpoints, newest_step
@@ -21,6 +22,7 @@ from legibility.errors import Interrupted, UserError
 from legibility.game import context, phase_checkpoints
 from legibility.game.phases import STEPS
 from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import read_solutions
 from legibility.models import warm_start
 from legibility.play import train
 from legibility.viewing.curves import curves
@@ -368,7 +370,7 @@ def test_an_attack_goes_on_too(tiny_run, stop_at, tmp_path):
 
 
 @pytest.mark.slow
-def test_ranks_go_on_where_one_was_killed(tiny_config_file, tiny_overrides, tmp_path):
+def test_ranks_go_on_where_one_was_killed(tiny_config_file, tiny_overrides, tiny_prover_dir, tmp_path):
     """Byte for byte with as many ranks; alone, the same steps to their end."""
     settings = [*tiny_overrides, "ppo.steps=8", "compute.checkpoint_every=1"]
     finished = {}
@@ -395,4 +397,24 @@ def test_ranks_go_on_where_one_was_killed(tiny_config_file, tiny_overrides, tmp_
         finished[name] = content(run / "rounds/00/prover")
     assert finished["killed"] == finished["reference"]
     assert finished["alone"].keys() == finished["reference"].keys()
-    assert finished["alone"]["metrics.jsonl"].count(b"\n") == 8
+    # by another number: the same text from the same weights, and afterwards what another order of sums makes
+    step = (newest_step(tmp_path / "half" / FIRST) or 0) + 1
+    texts = [
+        list(read_solutions(tmp_path / name / "rounds/00/solutions.parquet").query(f"phase == 'ppo' and step == {step}").text)
+        for name in ("alone", "reference")
+    ]  # fmt: skip
+    assert texts[0] and texts[0] == texts[1]
+    alone, reference = (load(finished[name]["model.safetensors"]) for name in ("alone", "reference"))
+    start = load((tiny_prover_dir / "model.safetensors").read_bytes())
+    moved = max((w - start[name]).abs().max().item() for name, w in reference.items())
+    apart = max((w - alone[name]).abs().max().item() for name, w in reference.items())
+    assert 0 < apart < 0.01 * moved, (apart, moved)
+    alone_steps, reference_steps = (
+        [json.loads(line) for line in finished[name]["metrics.jsonl"].splitlines()] for name in ("alone", "reference")
+    )
+    assert len(alone_steps) == len(reference_steps) == 8
+    for ours, theirs in zip(alone_steps, reference_steps, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            if isinstance(value, float):
+                assert value == pytest.approx(theirs[name], rel=1e-3, abs=1e-3), name
