@@ -36,7 +36,7 @@ from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.planning.amounts import Lengths, text_lengths
 from legibility.planning.devices import Device, gpu, this_cpu
-from legibility.planning.game_plan import shapes
+from legibility.planning.game_plan import plan_game, shapes
 
 PAGE, FIGURE = ROOT / "docs" / "gpus.md", ROOT / "docs" / "figures" / "ranks.png"
 MARKS = ("<!-- ranks -->", "<!-- /ranks -->")
@@ -49,6 +49,12 @@ LINKS = {"1 Gbit/s": 125e6, "10 Gbit/s": 1.25e9, "100 Gbit/s": 12.5e9, "NVLink (
 NCCL = 1e-5  # seconds a message between GPUs, named and not measured
 QWENS = {"qwen2.5-1.5b-gsm8k": ("1.5B", "0.5B"), "qwen2.5-7b-gsm8k": ("7B", "0.5B")}
 """Sizes of prover and verifier of two configs."""
+PLANS: dict[int, list[str]] = {
+    1: ["verifier.batch_problems=2"],
+    8: [],
+    64: ["ppo.minibatch_size=256", "verifier.batch_problems=64"],
+}
+"""GPUs of the game on paper, and what has to change for as many to have work."""
 RANKS = (1, 2, 4, 8, 16, 32)
 
 
@@ -196,8 +202,26 @@ def page(result: dict[str, Any], wanted: dict[str, Task]) -> str:
                 ["a PPO step", "ranks", "times as fast, by the law", "measured", "slowest link that pays", "link for half of the ranks' number"],
                 pays,
             ),
+            "A whole game of `configs/qwen2.5-7b-gsm8k.yaml` as `legibility plan` counts it, on H100s with NVLink "
+            "(between machines the link is slower: see the last column above):",
+            tables.rows(["GPUs", "changed", "hours at most", "times one GPU", "GB a rank at most"], _on_paper()),
         ]
     )  # fmt: skip
+
+
+def _on_paper() -> list[list[str]]:
+    name, device, rows = "qwen2.5-7b-gsm8k", gpu("h100"), []
+    with tempfile.TemporaryDirectory() as folder:
+        prover, verifier = (qwen_folder(size, Path(folder)) for size in QWENS[name])
+        alone = None
+        for gpus, changes in PLANS.items():
+            models = [f"prover.model={prover}", f"verifier.model={verifier}"]
+            config = load_config(ROOT / "configs" / f"{name}.yaml", [*models, *changes])
+            plan = plan_game(config, name, device, ranks=gpus)
+            alone = alone or plan.seconds
+            changed = " ".join(f"`{change}`" for change in changes)
+            rows.append([str(gpus), changed, f"{plan.seconds / 3600:.1f}", f"{alone / plan.seconds:.1f}", f"{plan.tightest.peak / 1e9:.0f}"])  # fmt: skip
+    return rows
 
 
 def _slowest(step: Step, ranks: int, latency: float) -> list[str]:
