@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from legibility.models.flat import packed_hidden
-from legibility.models.logprobs import token_logprobs
+from legibility.models.logprobs import KEEP_ELEMENTS, token_logprobs
 from legibility.packing import pack
 from legibility.planning.devices import gpu
 from legibility.planning.shapes import shape_of
@@ -91,7 +91,7 @@ def test_log_probs_are_counted(train):
     assert work.flops == flops.get_total_flops() == (3 if train else 1) * 2 * 2000 * 300 * 128
     # gather and scatter are handed whole tensors and touch a number a row
     assert work.traffic == pytest.approx(moved.bytes, rel=0.45)
-    many = 8_000_000 // 300 + 1
+    many = KEEP_ELEMENTS["cpu"] // 300 + 1
     once, twice = (logprobs(shape, n, "float32", "cpu", train=True).flops / n for n in (50, many))
     assert twice == pytest.approx(once * 4 / 3), "logits that are not kept are made again"
 
