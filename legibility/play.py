@@ -279,6 +279,8 @@ def check_models(config: Config, device: str, base_dir: Path | None, splits: Pro
         check_vllm(prover, config.compute.vllm)
     engine = usable_engine(prover, config.compute.engine)
     notices = [notice(prover.causal, "prover", prover.route), engine_notice(prover, config.compute.engine, engine)]
+    if config.compute.vllm.server is not None and config.compute.engine != "vllm":
+        notices.append(f"compute.vllm.server: not used by compute.engine {config.compute.engine}; set that to vllm")
     if prover.chat and not prover.chat.takes_system and prover.prompts.system:
         notices.append(
             "prover.chat_template: the template takes no system message; its text begins the first user message"

@@ -12,10 +12,13 @@ import torch
 
 from legibility.compute_settings import VLLMSettings
 from legibility.config import PPOSettings
+from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.models.prover import add_lora
+from legibility.play import check_models
 from legibility.player_settings import LoraSettings, ProverSettings
 from legibility.ppo import PPO, Batch
+from legibility.problems import load_problems
 from legibility.randomness import stream
 from legibility.rollouts import sample, vllm_server
 from legibility.rollouts.choice import check_vllm, require_sampler
@@ -237,3 +240,9 @@ def test_a_game_by_a_server(tiny_config_file, tiny_overrides, tiny_prover_dir, t
         assert server.version.startswith("legibility-") and server.answers > 50
     steps = [json.loads(line) for line in (out / "rounds/00/prover/metrics.jsonl").read_text().splitlines()]
     assert len(steps) == 2 and all(step["logprob_gap"] < 1e-4 for step in steps)
+
+
+def test_a_server_that_nothing_asks_is_told(tiny_config_file, tiny_overrides):
+    config = load_config(tiny_config_file, [*tiny_overrides, "compute.vllm.server=http://127.0.0.1:9"])
+    notices = check_models(config, "cpu", None, load_problems(config.problems)).notices
+    assert "compute.vllm.server: not used by compute.engine fast; set that to vllm" in notices
