@@ -186,6 +186,7 @@ def test_a_killed_rank_ends_the_game_within_seconds(tiny_config_file, tiny_overr
     assert (tmp_path / "run/rounds/00/verifier/DONE").is_file(), "finished phases stay"
 
 
+@pytest.mark.slow
 def test_sigterm_of_the_launcher_keeps_the_last_step(tiny_config_file, tiny_overrides, tmp_path):
     """A scheduler ends all ranks at once; the others still take part until rank 0 has finished its step and saved it."""
     process = torchrun(

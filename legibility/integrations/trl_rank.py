@@ -20,13 +20,13 @@ import torch
 import trl
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from datasets import Dataset
-from safetensors.torch import save_file
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as hf_logging
 
 from legibility.grading import grade
 from legibility.integrations.trl_settings import TRAINERS, Batches
 from legibility.integrations.trl_work import Answer, Desk, PhaseWork, Players
+from legibility.models.saving import save_tensors
 from legibility.randomness import derive_seed
 from legibility.team import Team
 
@@ -203,7 +203,7 @@ def _write(model: Any, folder: Path) -> None:
     folder.mkdir()
     model.config.save_pretrained(folder)
     tensors = {name: x.detach().cpu().clone() for name, x in model.state_dict().items()}  # tied ones once each
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 @contextmanager

@@ -14,16 +14,18 @@ import torch
 from safetensors.torch import save_file
 
 
-def save_model(model: Any, folder: Path) -> None:
-    """`model.save_pretrained(folder)`, with file modes as the umask says."""
-    model.save_pretrained(folder)
+def save_model(model: Any, folder: Path, tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+    """`model.save_pretrained(folder)`, with file modes as the umask says. tensors: by name, instead of the model's own."""
+    model.save_pretrained(folder, **({} if tensors is None else {"state_dict": dict(tensors)}))
     for file in folder.glob("*.safetensors"):
         file.chmod(mode(0o666))
 
 
-def save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-    """Write tensors as a safetensors file, with its mode as the umask says."""
-    save_file({name: x.contiguous().cpu() for name, x in tensors.items()}, file)
+def save_tensors(tensors: Mapping[str, torch.Tensor], file: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as a safetensors file, with its mode as the umask says. metadata: what its head holds besides."""
+    save_file(
+        {name: x.contiguous().cpu() for name, x in tensors.items()}, file, None if metadata is None else dict(metadata)
+    )
     file.chmod(mode(0o666))
 
 

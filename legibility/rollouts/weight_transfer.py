@@ -30,6 +30,7 @@ import torch
 
 from legibility.compute_settings import VLLMSettings
 from legibility.errors import UserError, as_line
+from legibility.models.saving import save_model
 from legibility.rollouts.server_requests import Server
 from legibility.rollouts.vllm import weights
 
@@ -79,9 +80,9 @@ def _write_checkpoint(prover: Prover, folder: Path) -> None:
     """The prover as a checkpoint of its architecture: transformers renames what it had renamed while loading."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a generation config that nobody reads here
-        prover.causal.save_pretrained(folder, state_dict=dict(weights(prover)))
+        save_model(prover.causal, folder, dict(weights(prover)))
     for file in folder.iterdir():
-        file.chmod(0o644)  # safetensors opens its files to their owner alone
+        file.chmod(0o644)  # whatever the umask: the server may be another user's
 
 
 class NCCLTransfer:

@@ -273,6 +273,7 @@ def test_damaged_files_are_named_or_do_not_matter(tiny_world, tmp_path):
     assert not any("exit 1" in fault or "hangs" in fault for fault in fell), fell
 
 
+@pytest.mark.slow
 def test_full_and_read_only_disks_are_one_line(tiny_world, tmp_path):
     try:
         found = disk.run(tiny_world, tmp_path / "disk", until=1e12, steps=2, names=("report",))
