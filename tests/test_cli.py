@@ -458,7 +458,7 @@ def test_output_that_nobody_reads_ends_the_command_quietly(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("encoding", [pytest.param("ascii", marks=pytest.mark.slow), "latin-1"])
 def test_a_terminal_that_lacks_a_character_never_stops_a_command(tiny_run, tmp_path, encoding):
     shutil.copytree(tiny_run.path, tmp_path / "tiny")
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "NO_COLOR": "1", "COLUMNS": "30"}

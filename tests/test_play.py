@@ -177,6 +177,7 @@ def test_a_run_from_before_the_judge_had_problems_of_its_own_goes_on(tiny_config
     assert run.is_done("judge") and len(pd.read_json(run.path / "problems.jsonl", lines=True).split.unique()) == 4
 
 
+@pytest.mark.slow  # tests/models/test_self_check.py finds such models in every run
 def test_a_model_that_mixes_neighbours_plays_a_right_game(tiny_config_file, tiny_overrides, tiny_tokenizer, tmp_path):
     """LFM2 as prover and verifier: one notice each, then numbers as exact as any other model's."""
     config = Lfm2Config(

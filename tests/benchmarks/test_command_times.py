@@ -9,6 +9,7 @@ import pytest
 from command_times import Step, Took
 
 
+@pytest.mark.slow
 def test_a_command_is_timed_where_it_runs(tiny_run, tmp_path):
     shutil.copytree(tiny_run.path, tmp_path / "nano")
     (tmp_path / "nano" / "report.html").unlink(missing_ok=True)

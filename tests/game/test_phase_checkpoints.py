@@ -175,7 +175,7 @@ def command(config: Path, out: Path, *settings: str) -> list[object]:
     return ["train", config, *settings, *small, "--out", out, "--resume", "--no-report"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_a_signal_saves_the_step_and_says_so(tiny_config_file, tiny_overrides, tmp_path, number):
     """Sent to the whole group, as a scheduler and a terminal do: the workers leave it to the process that saves."""
     out, settings = tmp_path / "run", [*tiny_overrides, "ppo.steps=400", "compute.workers=2"]

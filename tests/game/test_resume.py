@@ -130,7 +130,7 @@ def train_command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "legibility", "train", *map(str, arguments)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tiny_run, tiny_config_file, tiny_overrides, tmp_path, number):
     """And while it runs, a second process is refused and changes nothing."""
     out = tmp_path / "tiny"
@@ -161,6 +161,7 @@ def test_a_stopped_run_says_what_is_kept_and_how_to_go_on(tiny_run, tiny_config_
     assert sorted(p.name for p in (out / "rounds/00").iterdir()) == ["verifier"] and not (out / ".lock").exists()
 
 
+@pytest.mark.slow  # tests/scripts/test_soak.py kills commands in every run
 def test_sigkill_through_the_command_line(tiny_run, tiny_config_file, tiny_overrides, tmp_path):
     """A real process, killed when given files appear."""
     out = tmp_path / "tiny"

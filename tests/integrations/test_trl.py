@@ -146,7 +146,9 @@ def test_nothing_is_left_behind(games):
 # ---------------------------------------------------------------- checkpoints, and ends that come early
 
 
-@pytest.mark.parametrize("lora", [[], ["prover.lora={r: 2}"]], ids=["whole", "LoRA"])
+@pytest.mark.parametrize(
+    "lora", [[], pytest.param(["prover.lora={r: 2}"], marks=pytest.mark.slow)], ids=["whole", "LoRA"]
+)
 def test_a_stopped_phase_comes_out_the_same(tiny_config_file, tiny_overrides, stop_at, tmp_path, lora):  # noqa: F811
     """Stopped in the update of step 3 of 4: weights, optimizer, running scale and reference are those of step 2."""
     settings = [*SMALL, "game.rounds=1", "ppo.steps=4", f"prover.trainer={'grpo' if lora else 'rloo'}", *lora]

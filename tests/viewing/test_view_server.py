@@ -163,7 +163,7 @@ def test_a_quick_run_is_marked(tiny_run, tmp_path):
         assert get(url, "state")[0] == 200
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_server_that_is_stopped_says_so_and_nothing_else(tmp_path, sign):
     run = small_run(tmp_path / "run")
     command = [sys.executable, "-m", "legibility", "view", str(run), "--port", "0"]
