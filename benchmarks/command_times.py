@@ -24,6 +24,8 @@ from typing import Annotated
 
 import typer
 
+from legibility.script import run_script
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "how-long.md"
 QUESTION = "Tom has 12 marbles. Tom finds 7 more marbles. How many marbles does Tom have now?"
@@ -132,4 +134,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -20,6 +20,8 @@ import typer
 from harness import figures, tables
 from harness.environments import ROOT
 
+from legibility.script import run_script
+
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURES = ROOT / "docs" / "figures"
@@ -55,4 +57,4 @@ def main(check: Annotated[bool, typer.Option(help="Only compare.")] = False) -> 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -12,7 +12,6 @@ is told how long prompts and answers were, since nobody can know that before.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from harness import stored
+from harness import stored, tables
 from harness.environments import ROOT, run_module
 from harness.grow import grown_folder
 from harness.parts import PARTS, settings
@@ -35,9 +34,9 @@ from legibility.planning.devices import Device
 from legibility.planning.footprint import prover_memory
 from legibility.planning.game_plan import shapes
 from legibility.planning.phase_times import Clock, Rank
+from legibility.script import run_script
 
 PAGE = ROOT / "docs" / "plan.md"
-MARKS = ("<!-- plan_check -->", "<!-- /plan_check -->")
 SIZES = (("nano", None, 4), ("5m", (256, 6), 2), ("15m", (384, 8), 1))
 """Name, hidden size x layers of the grown model, measured steps."""
 
@@ -151,16 +150,8 @@ def main(
     stored.store(json_file, result)
     typer.echo("\n" + table(result))
     if write:
-        page = PAGE.read_text(encoding="utf-8")
-        filled = re.sub(
-            f"{MARKS[0]}.*{MARKS[1]}", lambda _: f"{MARKS[0]}\n\n{table(result)}\n\n{MARKS[1]}", page, flags=re.S
-        )
-        PAGE.write_text(filled, encoding="utf-8")
+        tables.fill_file(PAGE, "plan_check", table(result))
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

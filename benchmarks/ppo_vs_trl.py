@@ -35,6 +35,7 @@ from pydantic import ValidationError
 from legibility.config import PPOSettings
 from legibility.errors import UserError
 from legibility.models.loading import resolve
+from legibility.script import run_script
 
 TRL_PPO, TRL_GROUP = "1.12.0", "1.16.0"
 CACHE = Path.home() / ".cache" / "legibility-bench"
@@ -257,8 +258,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

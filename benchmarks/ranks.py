@@ -12,7 +12,6 @@ ratio of one run is what counts, since seconds are the machine's. Larger models 
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -37,9 +36,9 @@ from legibility.errors import UserError
 from legibility.planning.amounts import Lengths, text_lengths
 from legibility.planning.devices import Device, gpu, this_cpu
 from legibility.planning.game_plan import plan_game, shapes
+from legibility.script import run_script
 
 PAGE, FIGURE = ROOT / "docs" / "gpus.md", ROOT / "docs" / "figures" / "ranks.png"
-MARKS = ("<!-- ranks -->", "<!-- /ranks -->")
 SIZES = {"0.76m": None, "5m": (256, 6), "131m": (768, 17)}
 """Hidden size x layers of the grown prover; None: as it ships."""
 PROMPTS = {"0.76m": 64, "5m": 64, "131m": 8}
@@ -247,11 +246,7 @@ def main(
             raise UserError(f"{json_file}: is not there; measure first, without --write")
         result = json.loads(json_file.read_text(encoding="utf-8"))
         wanted = tasks(cache, list(result["sizes"]))
-        text, (begin, end) = PAGE.read_text(encoding="utf-8"), MARKS
-        filled = re.sub(
-            f"{begin}.*?{end}", lambda _: f"{begin}\n\n{page(result, wanted)}\n\n{end}", text, flags=re.DOTALL
-        )
-        PAGE.write_text(filled, encoding="utf-8")
+        tables.fill_file(PAGE, "ranks", page(result, wanted))
         figures.ranks(laws(result, wanted), FIGURE)
         return
     fresh: dict[str, Any] = {
@@ -273,8 +268,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

@@ -27,6 +27,7 @@ from harness.task import Task
 from ppo_vs_trl import CACHE, commit, machine, matmul_peak, nano_prover
 
 from legibility.errors import UserError
+from legibility.script import run_script
 
 SIZES = (
     (192, 4),
@@ -121,8 +122,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

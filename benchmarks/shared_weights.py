@@ -11,7 +11,6 @@ the nano prover grown (harness/grow.py), so all write the same text.
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -28,9 +27,9 @@ from harness.task import Task
 from ppo_vs_trl import CACHE, commit, machine, nano_prover
 
 from legibility.errors import UserError
+from legibility.script import run_script
 
 PAGE = ROOT / "docs" / "gpus.md"
-MARKS = ("<!-- shared_weights -->", "<!-- /shared_weights -->")
 SIZES = {"0.76m": None, "5m": (256, 6)}
 """Hidden size x layers of the grown prover; None: as it ships."""
 WAYS = {"whole on each rank": False, "shared": True}
@@ -107,10 +106,7 @@ def main(
     if write:
         if not json_file.is_file():
             raise UserError(f"{json_file}: is not there; measure first, without --write")
-        table = page(json.loads(json_file.read_text(encoding="utf-8")))
-        text, (begin, end) = PAGE.read_text(encoding="utf-8"), MARKS
-        filled = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n\n{table}\n\n{end}", text, flags=re.DOTALL)
-        PAGE.write_text(filled, encoding="utf-8")
+        tables.fill_file(PAGE, "shared_weights", page(json.loads(json_file.read_text(encoding="utf-8"))))
         return
     fresh: dict[str, Any] = {
         "schema": 1, "benchmark": "shared_weights", "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -128,8 +124,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

@@ -24,12 +24,12 @@ from harness import stored
 from ppo_vs_trl import commit, machine
 
 from legibility.config_file import load_config
-from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.metrics import auroc
 from legibility.play import train
 from legibility.progress import Progress
+from legibility.script import run_script
 
 TRAINERS = ("ppo", "grpo", "rloo")
 GAME = (
@@ -143,8 +143,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from legibility.player_settings import VerifierSettings
 from legibility.problems.corruption import corrupt
 from legibility.problems.generator import generate_problems
 from legibility.problems.records import Problem
+from legibility.script import run_script
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 TEMPLATE = "<|start|>{problem}<|solution|>{solution}<|end|>"
@@ -186,8 +186,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

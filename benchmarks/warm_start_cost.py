@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -31,13 +30,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from verifier_cost import smollm2_shape
 
 from legibility.config import ProverSettings
-from legibility.errors import UserError
 from legibility.models.loading import resolve
 from legibility.models.prover import Prover, lora_config
 from legibility.models.warm_start import MAX_GRAD_NORM, Pair, batches, encode_pairs, new_learner, update
 from legibility.player_settings import LoraSettings
 from legibility.problems.generator import PRETRAIN_FAMILIES, generate_problems
 from legibility.prompts import HELPFUL, load_prompts
+from legibility.script import run_script
 
 Update = Callable[[Prover, Sequence[Pair], torch.optim.Optimizer], float]
 
@@ -152,8 +151,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

@@ -24,6 +24,7 @@ from legibility.errors import Interrupted, UserError, as_line
 from legibility.judging.commands import add_commands
 from legibility.launch import launch
 from legibility.pasted import own_command
+from legibility.script import end_with_line
 from legibility.shipped_configs import SHIPPED, find_config
 
 app = typer.Typer(
@@ -361,11 +362,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        line = as_line(error)
-        if line is None:
-            raise
-        print(f"error: {line}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        end_with_line(error)
 
 
 def as_command(name: str) -> None:

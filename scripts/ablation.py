@@ -23,6 +23,7 @@ from legibility.files import write_atomic
 from legibility.game.run_folder import RunFolder
 from legibility.game.setting_changes import different_settings
 from legibility.reporting.markdown import markdown_table
+from legibility.script import run_script
 
 LEFT_OUT = ("seed", "compute.", "attack.", "evaluation.", "tracking.", "game.correctness_arm", "game.held_out_judge")
 """Settings, or sections of them, that change neither a game's verifiers nor its provers."""
@@ -129,8 +130,4 @@ def _headed(cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
+    run_script(main)

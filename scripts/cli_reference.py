@@ -19,6 +19,7 @@ from generated.pages import settle
 from typer.models import ArgumentInfo, OptionInfo
 
 from legibility.cli import app
+from legibility.script import run_script
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
 HEAD = """# Command line
@@ -116,4 +117,4 @@ def type_name(kind: Any) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

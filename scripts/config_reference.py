@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from legibility.config import Config
+from legibility.script import run_script
 from legibility.settings import models_in
 from legibility.weak_to_strong.experiment_settings import ExperimentSettings
 
@@ -106,4 +107,4 @@ def _default(field: Any) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -21,6 +21,7 @@ from legibility.integrations import verl
 from legibility.judging import results_schema, study_schema
 from legibility.models import score_heads, verifier_ensemble, warm_start
 from legibility.planning import game_plan
+from legibility.script import run_script
 from legibility.settings import models_in
 from legibility.weak_to_strong import cells, experiment_schema
 from legibility.weak_to_strong.analyses import game_teacher, generation, in_context
@@ -146,4 +147,4 @@ def first_line(model: type[BaseModel]) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -18,6 +18,7 @@ import typer
 from legibility.files import write_atomic
 from legibility.problems.generator import FAMILIES, flawed_solution, generate_problems, worked_solution
 from legibility.problems.storage import problem_record
+from legibility.script import run_script
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample" / "problems.jsonl"
 COUNT, SEED = 112, 2024
@@ -63,4 +64,4 @@ def _records() -> Iterator[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -37,6 +37,7 @@ from legibility.ppo import PPO, Batch
 from legibility.problems.records import Problem
 from legibility.rollouts import sample
 from legibility.rollouts.choice import usable_engine
+from legibility.script import run_script
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "bring-your-own.md"
@@ -456,4 +457,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

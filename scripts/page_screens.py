@@ -17,6 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
+from legibility.script import run_script
+
 HIGHEST = 16_000  # pixels; WebP holds no more
 
 
@@ -65,4 +67,4 @@ def _resize(driver: Any, width: int, height: int) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -25,6 +25,7 @@ from legibility.models import nano
 from legibility.models.saving import save_model
 from legibility.models.step_marking import teach_marking
 from legibility.problems.generator import HELD_OUT_FAMILIES, PRETRAIN_FAMILIES, generate_problems
+from legibility.script import run_script
 
 
 def main(
@@ -94,4 +95,4 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

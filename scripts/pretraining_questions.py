@@ -22,6 +22,7 @@ from transformers import AutoTokenizer
 from legibility.models import nano
 from legibility.models.step_marking import marking_batches
 from legibility.problems.pretraining import QUESTIONS_FILE, PretrainingText
+from legibility.script import run_script
 
 TOKENIZER = nano.NANO_DIR / "prover"
 TOLERANCE = 1e-3  # of the tokens
@@ -91,4 +92,4 @@ def main(write: Annotated[bool, typer.Option("--write", help="Write the record a
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

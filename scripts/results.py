@@ -33,6 +33,7 @@ from legibility.reporting.drawing import LIGHT, themed
 from legibility.reporting.evaluation_figures import attacks_figure
 from legibility.reporting.images import png
 from legibility.reporting.markdown import markdown_table
+from legibility.script import run_script
 
 OTHER = "<!-- weak-to-strong: begin"
 WORDS_BEGIN, WORDS_END = "<!-- in words: begin (by hand) -->", "<!-- in words: end -->"
@@ -306,4 +307,4 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -15,6 +15,8 @@ from typing import Annotated
 
 import typer
 
+from legibility.script import run_script
+
 COMPARED = {".safetensors", ".parquet", ".jsonl", ".npz"}
 
 
@@ -48,4 +50,4 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -24,6 +24,8 @@ from typing import Annotated
 
 import typer
 
+from legibility.script import run_script
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [folder for folder in (str(ROOT / "scripts"), str(ROOT)) if folder not in sys.path]
 
@@ -156,4 +158,4 @@ def put(page: str, part: str, table: str) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

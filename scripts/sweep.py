@@ -43,6 +43,7 @@ from legibility.play import train
 from legibility.processes import fresh_processes
 from legibility.reporting.drawing import LIGHT, end_labels, themed
 from legibility.reporting.markdown import markdown_table
+from legibility.script import run_script
 from legibility.stored import Stored, write_stored
 
 SIZES = ("xs", "s", "m", "equal")
@@ -221,4 +222,4 @@ def _rounds(results: Sequence[SweepPoint]) -> int:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

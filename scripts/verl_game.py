@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from legibility.config_file import load_config
-from legibility.errors import GateClosed, Interrupted, UserError
 from legibility.game.trained_elsewhere import HandedOver, TrainedByVerl
 from legibility.play import train
+from legibility.script import run_script
 
 
 def main(
@@ -42,10 +42,7 @@ def main(
         print("      --local_dir checkpoints/global_step_$(cat checkpoints/latest_checkpointed_iteration.txt)/actor \\")
         print("      --target_dir prover\n\nthen the same command as now with")
         print(f"\n  --trained {folder / 'prover'}")
-    except (UserError, GateClosed, Interrupted) as error:
-        print(f"error: {error}")
-        raise typer.Exit(error.exit_code) from None
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

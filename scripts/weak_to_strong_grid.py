@@ -20,6 +20,7 @@ from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.game.run_folder import RunFolder
 from legibility.reporting.images import png
+from legibility.script import run_script
 from legibility.weak_to_strong.experiment_figures import pgr_figure
 from legibility.weak_to_strong.experiment_page import write_report
 from legibility.weak_to_strong.experiment_run import weak_to_strong
@@ -86,7 +87,4 @@ def cost(folder: Path, summary: ExperimentSummary) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    run_script(main)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness import results
 from legibility.errors import UserError
+from legibility.files import write_atomic
 
 Record = Mapping[str, Any]
 
@@ -131,15 +133,20 @@ def _interval(estimate: Record) -> str:
     return f"{estimate['value']:.2f} [{estimate['low']:.2f}, {estimate['high']:.2f}]"
 
 
-def fill(page: str, made: Mapping[str, Callable[[], str]]) -> str:
-    """The page with what stands between `<!-- NAME -->` and `<!-- /NAME -->` made anew.
+def fill(page: str, made: Mapping[str, Callable[[], str]], file: str = "docs/performance.md") -> str:
+    """The page with what stands between `<!-- NAME -->` and `<!-- /NAME -->` made anew. file: what errors call it.
 
     Raises UserError where a pair of marks is missing.
     """
     for name, make in made.items():
         pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
         if not pattern.search(page):
-            raise UserError(f"docs/performance.md: no place for {name}; add <!-- {name} --> and <!-- /{name} -->")
+            raise UserError(f"{file}: no place for {name}; add <!-- {name} --> and <!-- /{name} -->")
         text = make()
         page = pattern.sub(lambda match, text=text: f"{match[1]}\n{text}\n\n{match[2]}", page)
     return page
+
+
+def fill_file(file: Path, name: str, text: str) -> None:
+    """Put a text between a page's marks of a name. Raises UserError where they are missing, and writes nothing then."""
+    write_atomic(file, fill(file.read_text(encoding="utf-8"), {name: lambda: text}, file.name))

@@ -33,7 +33,7 @@ def test_sizes_are_calibrated_on_the_middle_one_and_set_beside_the_plan(tmp_path
     monkeypatch.setattr(plan_check, "run_module", run_here)
     monkeypatch.setattr(plan_check, "grown_folder", lambda *_: nano)
     page = tmp_path / "plan.md"
-    page.write_text("before\n" + "\n\n".join(plan_check.MARKS) + "\nafter\n")
+    page.write_text("before\n<!-- plan_check -->\n<!-- /plan_check -->\nafter\n")
     monkeypatch.setattr(plan_check, "PAGE", page)
     plan_check.main(json_file=tmp_path / "out.json", cache=tmp_path, write=True)
     result = json.loads((tmp_path / "out.json").read_text())

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
+import torch
+
 from legibility.rollouts import Completion
+from tests.support import forward_logprobs
 
 ENGINES = ("fast", "hf")  # vllm draws its own random numbers: tests/rollouts/test_vllm.py
 END = 1
@@ -26,3 +30,12 @@ class Tokens(SimpleNamespace):
 
     def __len__(self) -> int:
         return self.vocab_size
+
+
+def check_logprobs(model, prompts, drawn, temperature=1.0, atol=1e-5):
+    """Every completion's log-probs are those of a forward pass of its own."""
+    for prompt, group in zip(prompts, drawn, strict=True):
+        for completion in group:
+            with torch.no_grad():
+                expected = forward_logprobs(model, prompt, completion.ids, temperature)
+            np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=atol)

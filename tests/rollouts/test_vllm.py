@@ -20,8 +20,8 @@ from legibility.player_settings import LoraSettings, ProverSettings
 from legibility.ppo import PPO, Batch
 from legibility.randomness import stream
 from legibility.rollouts import sample, vllm
-from tests.rollouts.drawn import Tokens
-from tests.support import forward_logprobs, legibility, prover_of, tiny_model
+from tests.rollouts.drawn import Tokens, check_logprobs
+from tests.support import legibility, prover_of, tiny_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]
 
@@ -123,21 +123,13 @@ def draw(prover, **changes):
     return sample(prover, PROMPTS, 3, **{**settings, **changes})
 
 
-def check_logprobs(model, drawn, temperature=1.0, atol=1e-5):
-    for prompt, group in zip(PROMPTS, drawn, strict=True):
-        for completion in group:
-            with torch.no_grad():
-                expected = forward_logprobs(model, prompt, completion.ids, temperature)
-            np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=atol)
-
-
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt_neox"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_those_of_the_prover(installed, byte_tokenizer, name, temperature):
     prover = tiny(byte_tokenizer, name)
     drawn = draw(prover, temperature=temperature)
     assert [len(group) for group in drawn] == [3, 3, 3]
-    check_logprobs(prover.model, drawn, temperature)
+    check_logprobs(prover.model, PROMPTS, drawn, temperature)
 
 
 def test_endings(installed):
@@ -176,7 +168,7 @@ def test_an_update_reaches_the_engine(installed, byte_tokenizer):
     prover.device = "cuda"
     assert metrics["logprob_gap"] < 1e-4
     after = draw(prover)
-    check_logprobs(prover.model, after)
+    check_logprobs(prover.model, PROMPTS, after)
     assert abs(after[0][0].logprobs[0] - before[0][0].logprobs[0]) > 1e-3
     other = tiny(byte_tokenizer)  # a new round's prover: same architecture, the weights of the start
     assert [[c.ids for c in g] for g in draw(other)] == [[c.ids for c in g] for g in before]
@@ -198,7 +190,7 @@ def test_adapters_are_merged_into_copies(installed, byte_tokenizer):
             if "lora_B" in name:
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
     drawn = draw(adapted)
-    check_logprobs(adapted.causal, drawn, atol=1e-4)
+    check_logprobs(adapted.causal, PROMPTS, drawn, atol=1e-4)
     given = dict(vllm.weights(adapted))
     assert set(given) == {name for name, _ in tiny(byte_tokenizer).model.named_parameters()}
     changed = {name for name, tensor in given.items() if not torch.equal(tensor, base[name])}

@@ -22,9 +22,9 @@ from legibility.problems import load_problems
 from legibility.randomness import stream
 from legibility.rollouts import sample, vllm_server
 from legibility.rollouts.choice import check_vllm, require_sampler
-from tests.rollouts.drawn import ids
+from tests.rollouts.drawn import check_logprobs, ids
 from tests.rollouts.imitation import install_vllm, serving
-from tests.support import forward_logprobs, legibility, prover_of, tiny_model
+from tests.support import legibility, prover_of, tiny_model
 
 PROMPTS = [[5, 6, 7, 8, 9], [10], [11, 0, 12]]
 
@@ -53,14 +53,6 @@ def draw(prover, settings, prompts=PROMPTS, **changes):
     return sample(prover, prompts, 3, **{"seed": 0, "max_new_tokens": 8, "engine": "vllm", "vllm": settings, **changes})
 
 
-def check_logprobs(model, drawn, temperature=1.0, atol=1e-5):
-    for prompt, group in zip(PROMPTS, drawn, strict=True):
-        for completion in group:
-            with torch.no_grad():
-                expected = forward_logprobs(model, prompt, completion.ids, temperature)
-            np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=atol)
-
-
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gpt_neox"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_those_of_the_prover(byte_tokenizer, name, temperature):
@@ -68,7 +60,7 @@ def test_logprobs_are_those_of_the_prover(byte_tokenizer, name, temperature):
     with serving(prover.model.config) as server:
         drawn = draw(prover, at(server), temperature=temperature)
     assert [len(group) for group in drawn] == [3, 3, 3]
-    check_logprobs(prover.model, drawn, temperature)
+    check_logprobs(prover.model, PROMPTS, drawn, temperature)
     flat = [c for group in drawn for c in group]
     assert all(c.truncated == (c.ids[-1] not in prover.end_ids) and c.values is None for c in flat)
 
@@ -87,7 +79,7 @@ def test_an_update_reaches_the_server_under_a_new_version(prover, server):
     metrics = ppo.step(Batch(PROMPTS, before, np.linspace(-1, 1, 9)), stream(0))
     assert metrics["logprob_gap"] < 1e-4
     after = draw(prover, at(server))
-    check_logprobs(prover.model, after)
+    check_logprobs(prover.model, PROMPTS, after)
     assert abs(after[0][0].logprobs[0] - before[0][0].logprobs[0]) > 1e-3
     assert first.startswith("legibility-") and first.endswith("-1") and server.version == first[:-1] + "2"
     assert [path for path, _ in server.asked].count("/v1/models") == 1 and not server.paused
@@ -103,7 +95,7 @@ def test_adapters_are_merged_into_what_is_sent(byte_tokenizer):
             if "lora_B" in name:
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
     with serving(prover.causal.config) as server:
-        check_logprobs(prover.causal, draw(prover, at(server)), atol=1e-4)
+        check_logprobs(prover.causal, PROMPTS, draw(prover, at(server)), atol=1e-4)
         held = dict(server.model.named_parameters())
     changed = {name for name, tensor in before.items() if not torch.allclose(tensor, held[name])}
     assert changed == {name for name in before if "q_proj" in name or "down_proj" in name}
@@ -119,7 +111,7 @@ def test_nccl(prover, monkeypatch):
         again = draw(prover, at(server, transfer="nccl", nccl_port=29511))
         asked = [path for path, _ in server.asked]
         (meeting,) = [body["init_info"] for path, body in server.asked if path == "/init_weight_transfer_engine"]
-    check_logprobs(prover.model, drawn)
+    check_logprobs(prover.model, PROMPTS, drawn)
     assert ids(again) == ids(drawn) and asked.count("/update_weights") == 2 == asked.count("/finish_weight_update")
     assert meeting["master_port"] == 29511 and meeting["master_address"] == "127.0.0.1"
     with serving(prover.model.config) as server:
@@ -159,7 +151,7 @@ def test_a_fault_in_the_middle_is_one_line(prover, server, fault):
 
 def test_a_server_that_does_not_tell_versions_with_its_text_is_asked_afterwards(prover, server):
     server.fault = "older"
-    check_logprobs(prover.model, draw(prover, at(server)))
+    check_logprobs(prover.model, PROMPTS, draw(prover, at(server)))
     assert [path for path, _ in server.asked][-1] == "/weight_info"
 
 

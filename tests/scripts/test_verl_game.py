@@ -11,7 +11,7 @@ def run(monkeypatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["scripts/verl_game.py", *map(str, arguments)])
     module = script("verl_game")
     try:
-        module.typer.run(module.main)
+        module.run_script(module.main)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
