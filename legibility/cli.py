@@ -10,9 +10,6 @@ import io
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +21,7 @@ from legibility.errors import Interrupted, UserError, as_line
 from legibility.judging.commands import add_commands
 from legibility.launch import launch
 from legibility.pasted import own_command
+from legibility.process_end import interruptible, ranks_go_home
 from legibility.script import end_with_line
 from legibility.shipped_configs import SHIPPED, find_config
 
@@ -349,7 +347,7 @@ def main() -> None:
         # it has nothing to finish, and a broken group's threads could not be joined
         os._exit(LaunchedTeam.serve(place))
     try:
-        with _interruptible(), _ranks_go_home():
+        with interruptible(), ranks_go_home():
             app(prog_name=own_command())
     except Interrupted as stop:
         for number in (signal.SIGINT, signal.SIGTERM):  # who presses Ctrl-C twice wants no traceback of the farewell
@@ -372,37 +370,6 @@ def as_command(name: str) -> None:
     """
     sys.argv = [str(Path(legibility.__file__).with_name("__main__.py")), name, *sys.argv[1:]]
     main()
-
-
-@contextmanager
-def _ranks_go_home() -> Iterator[None]:
-    """A launcher's other ranks wait for this one's word: whatever the command was, they have its last one."""
-    try:
-        yield
-    finally:
-        place = launch()
-        if place is not None:
-            from legibility.launched_team import LaunchedTeam
-
-            LaunchedTeam.dismiss(place)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `Interrupted` inside the block, so that phases clean up and say what they lost."""
-
-    def stop(signum: int, _: object) -> None:
-        raise Interrupted(signum)
-
-    if threading.current_thread() is not threading.main_thread():  # only it may set handlers
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _again(arguments: list[str]) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from legibility.config import Config
-from legibility.models.loading import encode_prompt, resolve
+from legibility.models.loading import encode_prompt, keep_layers, resolve
 from legibility.models.prover import Prover
-from legibility.models.verifier import keep_layers
 from legibility.models.verifier_text import filled
 from legibility.player_settings import ProverSettings
 from legibility.rollouts import sample

@@ -282,3 +282,21 @@ def pick_device(setting: str) -> str:
             f"compute.device: {setting!r} cannot be used ({' '.join(str(error).split())[:120]}); use auto or cpu"
         ) from None
     return setting
+
+
+def keep_layers(model: Any, count: int) -> None:
+    """Keep the first `count` transformer layers of a model, in place. Raises UserError where it cannot."""
+    base = model.base_model
+    for owner, name in ((base, "layers"), (getattr(base, "encoder", None), "layer"), (base, "h")):
+        layers = getattr(owner, name, None)
+        if isinstance(layers, torch.nn.ModuleList):
+            if count > len(layers):
+                raise UserError(
+                    f"verifier.layers: the model has {len(layers)} layers, {count} asked for; ask for fewer, or null for all"
+                )
+            setattr(owner, name, layers[:count])
+            model.config.num_hidden_layers = count
+            if getattr(model.config, "layer_types", None):
+                model.config.layer_types = model.config.layer_types[:count]
+            return
+    raise UserError("verifier.layers: this architecture cannot be truncated; set it to null")

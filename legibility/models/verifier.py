@@ -28,6 +28,7 @@ from legibility.models.language import causal_logprobs
 from legibility.models.loading import (
     check_ids,
     check_vocabulary,
+    keep_layers,
     load_causal,
     load_classifier,
     load_tokenizer,
@@ -381,24 +382,6 @@ def _score_share(
             scores.append(verifier.forward([[texts[k] for k in group] for group in batch]).cpu().numpy())
     verifier.model.train(was_training)
     return chosen, np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
-
-
-def keep_layers(model: Any, count: int) -> None:
-    """Keep the first `count` transformer layers of a model, in place. Raises UserError where it cannot."""
-    base = model.base_model
-    for owner, name in ((base, "layers"), (getattr(base, "encoder", None), "layer"), (base, "h")):
-        layers = getattr(owner, name, None)
-        if isinstance(layers, torch.nn.ModuleList):
-            if count > len(layers):
-                raise UserError(
-                    f"verifier.layers: the model has {len(layers)} layers, {count} asked for; ask for fewer, or null for all"
-                )
-            setattr(owner, name, layers[:count])
-            model.config.num_hidden_layers = count
-            if getattr(model.config, "layer_types", None):
-                model.config.layer_types = model.config.layer_types[:count]
-            return
-    raise UserError("verifier.layers: this architecture cannot be truncated; set it to null")
 
 
 def _common_prefix(texts: Sequence[Sequence[int]]) -> int:

@@ -13,9 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from legibility.config import ProverSettings, VerifierSettings
 from legibility.errors import UserError
 from legibility.models.adapters import adapter_at
-from legibility.models.loading import resolve
+from legibility.models.loading import keep_layers, resolve
 from legibility.models.pretrained import pretrained, readable_errors
-from legibility.models.verifier import keep_layers
 from legibility.player_settings import LoraSettings
 
 

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 
 from legibility.config import ProverSettings, VerifierSettings
-from legibility.models.loading import resolve
+from legibility.models.loading import keep_layers, resolve
 from legibility.models.prover import Prover
-from legibility.models.verifier import Verifier, keep_layers
+from legibility.models.verifier import Verifier
 from legibility.packing import pack
 from legibility.weak_to_strong.experiment_settings import ModelSettings
 from legibility.weak_to_strong.items import Item

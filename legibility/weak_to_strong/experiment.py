@@ -11,8 +11,7 @@ from scipy.special import expit
 
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, write_solutions
-from legibility.models.loading import load_causal, load_tokenizer, pick_device, resolve
-from legibility.models.verifier import keep_layers
+from legibility.models.loading import keep_layers, load_causal, load_tokenizer, pick_device, resolve
 from legibility.models.warm_start import warm_start
 from legibility.problems.storage import read_problems, write_problems
 from legibility.prompts import HELPFUL, SNEAKY
