@@ -19,7 +19,7 @@ from legibility.errors import UserError
 from legibility.evaluation.doubts import Doubt
 from legibility.game.condition import GAME, HELD_OUT_JUDGE, Judge, verifier
 from legibility.game.context import Game
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from legibility.arm_settings import PLAIN_ARMS, ArmName, ArmSettings
 from legibility.compute_settings import ComputeSettings
 from legibility.player_settings import ProverSettings, VerifierSettings
 from legibility.problems.problem_settings import ProblemSettings
@@ -189,6 +190,10 @@ class GameSettings(Settings):
 
     rounds: int = Field(4, ge=1, description="Rounds of verifier phase, gates, prover phase, collection.")
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
+    arms: list[ArmName] | None = Field(
+        None,
+        description="Arms to play; the game must be one (null: the game, and what correctness_arm says). docs/arms.md",
+    )
     base_samples: int | None = Field(
         None,
         ge=2,
@@ -232,6 +237,28 @@ class GameSettings(Settings):
     held_out_judge_learning_rate: float | None = Field(
         None, gt=0, description="Its peak learning rate (null: verifier.learning_rate)."
     )
+
+    @property
+    def played(self) -> list[ArmName]:
+        """The arms that are played, the short form of `correctness_arm` written out."""
+        if self.arms is not None:
+            return self.arms
+        return ["game", "correctness"] if self.correctness_arm else ["game"]
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> GameSettings:
+        arms = self.arms
+        if arms is None:
+            return self
+        if len(set(arms)) < len(arms):
+            raise ValueError("arms names an arm twice")
+        if "game" not in arms:
+            raise ValueError("arms must name game: every other arm is measured beside it")
+        if "decoupled" in arms and "correctness" not in arms:
+            raise ValueError("arms: decoupled needs correctness, whose prover is its solver")
+        if "correctness_arm" in self.model_fields_set and self.correctness_arm != ("correctness" in arms):
+            raise ValueError(f"correctness_arm: {self.correctness_arm} says another thing than arms; leave it out")
+        return self
 
 
 class EvaluationSettings(Settings):
@@ -379,6 +406,7 @@ class Config(Settings):
     stop: StopSettings = Field(default_factory=StopSettings)
     gates: GateSettings = Field(default_factory=GateSettings)
     game: GameSettings = Field(default_factory=GameSettings)
+    arms: ArmSettings = Field(default_factory=ArmSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     attack: AttackSettings = Field(default_factory=AttackSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)
@@ -399,6 +427,9 @@ class Config(Settings):
         ):
             if template is not None and not ("{problem}" in template and "{solution}" in template):
                 raise ValueError(f"{name} must contain {{problem}} and {{solution}}")
+        unpaid = [arm for arm in self.game.played if arm not in PLAIN_ARMS]
+        if self.reward.kind == "goodhart" and unpaid:
+            raise ValueError(f"game.arms: {unpaid[0]} has roles, and reward.kind goodhart pays none; set src or cgc")
         if self.mixture.checkpoints == "all" and self.ppo.save_every is None:
             raise ValueError(
                 "mixture.checkpoints: all needs saved provers; set ppo.save_every (steps between them), or checkpoints: last"

@@ -20,10 +20,12 @@ from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.forked_team import ForkedTeam
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
-from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE
+from legibility.game.arms.arm import Budget
+from legibility.game.arms.registry import arm_phases, play_arms
+from legibility.game.condition import GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.early_checks import check_counts, check_start
-from legibility.game.extension import begun_with, bring_back_arm, extend
+from legibility.game.extension import begun_with, extend
 from legibility.game.pinned import pinned
 from legibility.game.rollout_columns import score_scale
 from legibility.game.run_folder import PROBLEMS, RunFolder, peak_memory_mb
@@ -77,6 +79,8 @@ def train(
         return RunFolder(out)
     score_scale(config.reward)  # refuses what cannot be paid
     check_counts(config.compute)
+    if train_prover is not prover_phase.train_prover and set(config.game.played) - {"game", "correctness"}:
+        raise UserError("game.arms: a game whose provers are trained elsewhere has the arms game and correctness only")
     if config.compute.threads is not None:
         torch.set_num_threads(config.compute.threads)
     with _team(config.compute, place, progress.warn) as team:
@@ -204,11 +208,8 @@ def _play(game: Game, train_prover: TrainProver) -> None:
         collection.collect_round(game, index, verifier)
         if new and progress.trackers and config.tracking.completions:
             progress.trackers.table(completions_table(game, index))
-    if config.game.correctness_arm:
-        last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
-        bring_back_arm(run, last.steps)
-        train_prover(game, CORRECTNESS, 0, None, last.steps)
-        collection.collect_correctness(game)
+    last = prover_phase.load_training(run, GAME, config.game.rounds - 1)
+    play_arms(game, Budget(last.steps, train_prover))
     verifier_phase.train_judge(game)
     _record_memory(run, time.time() - started)
     summary = write_summary(run, device=game.device, team=game.team)
@@ -254,7 +255,7 @@ def game_phases(config: Config) -> list[str]:
             for index in rounds
             for part in (phases.round_verifier, phases.round_prover, phases.round_collection)
         ),
-        *([phases.arm_prover(CORRECTNESS), phases.arm_collection(CORRECTNESS)] if config.game.correctness_arm else []),
+        *arm_phases(config),
         *([phases.JUDGE] if config.game.held_out_judge else []),
     ]
 

@@ -12,7 +12,7 @@ from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.evaluation.text_sets import text_key
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.phases import BASE, arm_collection
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 

@@ -24,7 +24,7 @@ from legibility.evaluation.scores import Scorer
 from legibility.evaluation.text_sets import Attackers
 from legibility.evaluation.texts import helpful_correct, test_texts, valid, validation_texts
 from legibility.game.condition import GAME, Condition, Judge, helpful, judges_of, sneaky
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, SolutionPhase, read_solutions, write_solutions

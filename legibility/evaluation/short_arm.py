@@ -1,20 +1,15 @@
-"""The length-penalised correctness arm: a control for "the game's text is easier to check because it is shorter".
-
-The correctness-only arm again (same start, steps and KL), paid +1 or -1 minus
-`evaluation.length_penalty` times its length as a share of the completion limit. Not in the paper.
-"""
+"""The length-penalised correctness arm of a run that did not play it (`game.arms`): an evaluation trains it then."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 
-from legibility.errors import UserError
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.texts import SHORT
+from legibility.game.arms.length_penalised import plan, refuse_other_penalty
 from legibility.game.condition import CORRECTNESS, CORRECTNESS_SHORT
-from legibility.game.prover_phase import Plan, load_training, phase_name, run_prover_phase
-from legibility.game.rollout_columns import correctness_rewards
-from legibility.game.run_records import TRAINING, LengthPenalisedTraining
+from legibility.game.prover_phase import load_training, run_prover_phase
+from legibility.game.prover_plan import phase_name
 from legibility.prompts import HELPFUL
 
 
@@ -23,33 +18,18 @@ def train(opened: EvaluationRun) -> None:
 
     Raises UserError where it was trained with another penalty.
     """
-    game, settings, run = opened.game, opened.settings, opened.folder
-    penalty, limit = settings.evaluation.length_penalty, settings.sampling.max_new_tokens
-    if run.is_done(SHORT):
-        made = run.stored(SHORT, TRAINING, LengthPenalisedTraining).length_penalty
-        if made != penalty:
-            raise UserError(
-                f"{run.folder(SHORT)}: trained with evaluation.length_penalty {made}; delete it to train it with {penalty}"
-            )
-        return
+    game, penalty, run = opened.game, opened.settings.evaluation.length_penalty, opened.folder
+    for phase in (phase_name(CORRECTNESS_SHORT, 0), SHORT):
+        if run.is_done(phase):
+            refuse_other_penalty(game, phase, penalty)
+            return
     if not run.is_done(phase_name(CORRECTNESS, 0)):
         return
-
     run_prover_phase(
         game,
-        Plan(
+        replace(
+            plan(game, load_training(run, CORRECTNESS, 0).steps, penalty),
             phase=SHORT,
-            title="correctness-only, length-penalised",
-            arm=CORRECTNESS_SHORT,
-            index=0,
-            steps=load_training(run, CORRECTNESS, 0).steps,
-            roles=(HELPFUL,),
-            problems_per_step=2 * settings.ppo.problems_per_step,
-            prover=lambda: game.new_prover(CORRECTNESS_SHORT),
-            pay=lambda rollouts, _: correctness_rewards(rollouts) - penalty * (rollouts.length / limit),
             extra=opened.last_text(HELPFUL, arm=CORRECTNESS_SHORT, round_index=0, phase="collection", step=0),
-            gated=False,
-            trainer=settings.prover.trainer,
-            record=partial(LengthPenalisedTraining, reward=CORRECTNESS_SHORT, length_penalty=penalty),
         ),
     )

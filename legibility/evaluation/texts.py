@@ -5,14 +5,19 @@ from __future__ import annotations
 import pandas as pd
 
 from legibility.game.condition import (
+    ARM_OF,
     BASE_ROLE,
     CORRECTNESS,
     CORRECTNESS_ONLY,
+    CORRECTNESS_SHORT,
+    GAME,
     HALFWAY,
     LENGTH_PENALISED,
+    ROUND_ARMS,
     START,
     START_SNEAKY,
     Condition,
+    conditions_of,
     helpful,
     sneaky,
 )
@@ -44,9 +49,28 @@ def test_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
         halfway = frame[frame.phase == "halfway"]
         if len(halfway):  # none of an arm that another program trained
             texts[HALFWAY] = halfway
-    if run.is_done(SHORT):
-        texts[LENGTH_PENALISED] = _test(read_solutions(run.verified(SHORT) / "solutions.parquet"))
-    return texts
+    short = next((phase for phase in (arm_collection(CORRECTNESS_SHORT), SHORT) if run.is_done(phase)), None)
+    if short:
+        texts[LENGTH_PENALISED] = _test(read_solutions(run.verified(short) / "solutions.parquet"))
+    return {**texts, **_rival_texts(run)}
+
+
+def _rival_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
+    """Test completions of the arms beside the game and the correctness-only ones."""
+    frames = []
+    for arm in sorted(set(ARM_OF.values()) - {GAME, CORRECTNESS, CORRECTNESS_SHORT}):
+        rounds = run.rounds(arm) if arm in ROUND_ARMS else []
+        frames += [round_solutions(run, index, arm) for index in rounds]
+        if run.is_done(arm_collection(arm)):
+            frames.append(read_solutions(run.verified(arm_collection(arm)) / "solutions.parquet"))
+    if not frames:
+        return {}
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame[(frame.split == "test") & (frame.phase == "collection")]
+    return {
+        c: frame[(frame.arm == c.arm) & (frame["round"] == c.round) & (frame.role == c.role)]
+        for c in conditions_of(frame)
+    }
 
 
 def validation_texts(run: RunFolder, index: int) -> pd.DataFrame:

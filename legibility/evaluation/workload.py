@@ -19,9 +19,10 @@ from legibility.evaluation.sections import handoff
 from legibility.evaluation.sections.hacking import changed_texts
 from legibility.evaluation.sections.matrix import solution_sets
 from legibility.evaluation.texts import SHORT, valid, validation_texts
-from legibility.game.condition import CORRECTNESS, GAME, Judge
+from legibility.game.condition import CORRECTNESS, CORRECTNESS_SHORT, GAME, Judge
 from legibility.game.phases import BASE
-from legibility.game.prover_phase import load_training, phase_name
+from legibility.game.prover_phase import load_training
+from legibility.game.prover_plan import phase_name
 
 PROBE = 96  # texts that are scored to see how long one takes
 PER_WEIGHT = 3e-8  # seconds that a resample's weight of one text takes in one cell of the matrix
@@ -61,7 +62,11 @@ def workload(run: EvaluationRun, attacks: Sequence[Attack] = (), *, short_arm: b
     made = {(r.verifier, r.reward, r.seed) for r in (found.record for found in finished_attacks(run.folder))}
     steps = sum(a.cap for a in attacks if (a.verifier, a.reward, a.seed) not in made)
     corner = phase_name(CORRECTNESS, 0)
-    if short_arm and run.folder.is_done(corner) and not run.folder.is_done(SHORT):
+    if (
+        short_arm
+        and run.folder.is_done(corner)
+        and not any(map(run.folder.is_done, (SHORT, phase_name(CORRECTNESS_SHORT, 0))))
+    ):
         steps += load_training(run.folder, CORRECTNESS, 0).steps
     return Workload(
         texts, run.completions_to_draw + handoff.lacking(run), steps, len(run.judges) * sum(len(s.frame) for s in sets)

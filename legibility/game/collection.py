@@ -7,6 +7,7 @@ test problems the reports. Test and validation text is scored by the round's own
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,12 +17,13 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.game import gates
-from legibility.game.condition import CORRECTNESS, GAME
-from legibility.game.context import Game
+from legibility.game.condition import ARMS, GAME
+from legibility.game.context import Game, Writer
 from legibility.game.mixture import component, component_weights
 from legibility.game.phases import arm_collection, round_collection, saved_provers
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 from legibility.game.solutions import Solution, merge_round, read_solutions, round_solutions, write_solutions
+from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.problems.splits import Part
 from legibility.prompts import HELPFUL, ROLES, SNEAKY
@@ -40,15 +42,23 @@ class _Job:
     samples: int
 
 
-def collect_round(game: Game, index: int, verifier: Verifier) -> None:
+def collect_round(
+    game: Game,
+    index: int,
+    verifier: Verifier,
+    arm: str = GAME,
+    write: Writer = Game.draw,
+    beside: Sequence[Prover] = (),
+) -> None:
     """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them).
 
+    arm: whose round it is. write: what draws its text; beside: the models that it needs beside the prover.
     Raises UserError where the prover's phase is unfinished or changed, GateClosed where the helpful prover hardly
     ever succeeds any more. (Under the Goodhart reward accuracy is meant to collapse, so nothing is asked of it.)
     """
-    phase = round_collection(index)
+    phase, title = round_collection(index, arm), f"round {index}" if arm == GAME else f"{ARMS[arm]}, round {index}"
     if not game.run.is_done(phase):
-        folder = game.run.verified(phase_name(GAME, index))
+        folder = game.run.verified(phase_name(arm, index))
         provers = [(0, folder)]  # the step each was saved at; 0: the end
         if game.config.mixture.checkpoints == "all":
             provers = [*saved_provers(folder), *provers]
@@ -59,20 +69,21 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
             for role in sizes
         ]
         jobs += [_Job(folder, 0, split, role, samples) for split in REPORTED for role in ROLES]
-        game.progress.phase(f"round {index} collection", len(jobs))
+        game.progress.phase(f"{title} collection", len(jobs))
         rows: list[Solution] = []
         shown: dict[str, float] = {}
         with game.run.phase(phase) as work:
             for place, own_jobs in groupby(enumerate(jobs, start=1), key=lambda numbered: numbered[1].prover):
                 prover = game.saved_prover(place)
-                with game.team.together(prover, verifier):
+                with game.team.together(prover, verifier, *beside):
                     for k, job in own_jobs:
-                        drawn = game.draw(
+                        drawn = write(
+                            game,
                             prover,
                             game.splits.part(job.split),
                             (job.role,),
                             job.samples,
-                            arm=GAME,
+                            arm=arm,
                             round_index=index,
                             phase="collection",
                             split=job.split,
@@ -86,9 +97,9 @@ def collect_round(game: Game, index: int, verifier: Verifier) -> None:
                         game.progress.step(k, shown)
             write_solutions(work / "solutions.parquet", rows)
         game.progress.done(f"test accuracy helpful {shown[HELPFUL]:.3f}, sneaky {shown[SNEAKY]:.3f}")
-    merge_round(game.run, index)
+    merge_round(game.run, index, arm)
     if game.config.reward.kind != "goodhart":
-        _check_gate(game, f"round {index} prover", round_solutions(game.run, index))
+        _check_gate(game, f"{title} prover", round_solutions(game.run, index, arm))
 
 
 def collection_sizes(config: Config, index: int) -> dict[str, int]:
@@ -116,15 +127,15 @@ def collection_sizes(config: Config, index: int) -> dict[str, int]:
     return {role: max(2, math.ceil(count * share(index) / most - 1e-9)) for role, count in full.items()}
 
 
-def collect_correctness(game: Game) -> None:
-    """Sample the correctness-only prover on validation and test problems, scored by the last round's verifier.
+def collect_arm(game: Game, arm: str, roles: Sequence[str] = (HELPFUL,)) -> None:
+    """Sample the prover of an arm without rounds on validation and test problems, scored by the last round's verifier.
 
-    Raises GateClosed where it hardly ever succeeds.
+    Where arms have readers, also on the verifiers' problems. Raises GateClosed where it hardly ever succeeds.
     """
-    phase = arm_collection(CORRECTNESS)
+    phase = arm_collection(arm)
     if not game.run.is_done(phase):
-        _collect_correctness(game, phase)
-    _check_gate(game, "correctness-only prover", read_solutions(game.run.folder(phase) / "solutions.parquet"))
+        _collect_arm(game, arm, phase, roles)
+    _check_gate(game, f"{ARMS[arm]} prover", read_solutions(game.run.folder(phase) / "solutions.parquet"))
 
 
 def _check_gate(game: Game, title: str, rows: pd.DataFrame) -> None:
@@ -136,28 +147,32 @@ def _check_gate(game: Game, title: str, rows: pd.DataFrame) -> None:
     gates.enforce(game.config.gates, title, reasons, game.force, game.progress.warn)
 
 
-def _collect_correctness(game: Game, phase: str) -> None:
-    prover = game.saved_prover(game.run.verified(phase_name(CORRECTNESS, 0)))
+def _collect_arm(game: Game, arm: str, phase: str, roles: Sequence[str]) -> None:
+    prover = game.saved_prover(game.run.verified(phase_name(arm, 0)))
     verifier = game.saved_verifier(game.config.game.rounds - 1)
-    game.progress.phase("correctness-only collection", 2)
+    parts: list[Part] = [*(["verifier"] if game.config.arms.readers else []), *REPORTED]  # type: ignore[list-item]
+    jobs = [(part, role) for part in parts for role in roles]
+    game.progress.phase(f"{ARMS[arm]} collection", len(jobs))
     rows: list[Solution] = []
+    shown: dict[str, float] = {}
     with game.run.phase(phase) as work, game.team.together(prover, verifier):
-        for k, split in enumerate(REPORTED):
+        for k, (part, role) in enumerate(jobs, start=1):
             drawn = game.draw(
                 prover,
-                game.splits.part(split),
-                (HELPFUL,),
-                game.config.evaluation.samples,
-                arm=CORRECTNESS,
+                game.splits.part(part),
+                (role,),
+                game.config.evaluation.samples if part in REPORTED else game.config.game.collection_samples,
+                arm=arm,
                 round_index=0,
                 phase="collection",
-                split=split,
+                split=part,
                 step=0,
-                temperature=game.temperature(split),
+                temperature=game.temperature(part),
             ).rows
-            game.score(verifier, drawn)
+            if part in REPORTED:
+                game.score(verifier, drawn)
             rows += drawn
-            accuracy = float(np.mean([r.verdict == "correct" for r in drawn]))
-            game.progress.step(k + 1, {"helpful": accuracy})
+            shown[role] = float(np.mean([r.verdict == "correct" for r in drawn]))
+            game.progress.step(k, shown)
         write_solutions(work / "solutions.parquet", rows)
-    game.progress.done(f"test accuracy {accuracy:.3f}")
+    game.progress.done("test accuracy " + ", ".join(f"{role} {value:.3f}" for role, value in shown.items()))

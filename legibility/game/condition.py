@@ -17,13 +17,30 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from legibility.config import Config, VerifierSettings
 from legibility.errors import UserError
-from legibility.game.phases import JUDGE, round_verifier
+from legibility.game.phases import GAME as GAME
+from legibility.game.phases import JUDGE, arm_reader, round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.prompts import HELPFUL, SNEAKY
 
-INIT, GAME, CORRECTNESS = "init", "game", "correctness"
+INIT, CORRECTNESS = "init", "correctness"
 CORRECTNESS_HALFWAY, CORRECTNESS_SHORT = "correctness-halfway", "correctness-short"
 """The correctness-only prover at half of its steps, and the one that is paid less for long text."""
+DECOUPLED, SNEAKY_STEP = "decoupled", "sneaky_step"
+"""Arms with rounds of their own: a translator beside a frozen solver, and a sneaky role that changes one step."""
+TANDEM, CONSULTANCY, RFT = "tandem", "consultancy", "rft"
+"""Arms of one prover phase: a weak model takes over at random; no rounds; best of n, then supervised."""
+ROUND_ARMS = (DECOUPLED, SNEAKY_STEP)
+ARM_OF = {
+    "game": GAME,
+    "correctness": CORRECTNESS,
+    "length_penalised": CORRECTNESS_SHORT,
+    "decoupled": DECOUPLED,
+    "tandem": TANDEM,
+    "consultancy": CONSULTANCY,
+    "rft": RFT,
+    "sneaky_step": SNEAKY_STEP,
+}
+"""An arm by its name in `game.arms`."""
 REFERENCE = "reference"
 """Arm and role of a data set's own solutions, which no prover wrote."""
 BASE_ROLE = "base"
@@ -34,11 +51,19 @@ ARMS = {
     CORRECTNESS: "correctness-only",
     CORRECTNESS_HALFWAY: "correctness-only, halfway",
     CORRECTNESS_SHORT: "correctness-only, length-penalised",
+    DECOUPLED: "decoupled",
+    SNEAKY_STEP: "one wrong step",
+    TANDEM: "tandem",
+    CONSULTANCY: "consultancy",
+    RFT: "rejection sampling",
     REFERENCE: "reference and twin",
 }
 """Arms by the name that people read; a round of the game is called by its number."""
 
-_ARM_ORDER = (INIT, GAME, CORRECTNESS, CORRECTNESS_HALFWAY, CORRECTNESS_SHORT)
+_ARM_ORDER = (
+    *(INIT, GAME, CORRECTNESS, CORRECTNESS_HALFWAY, CORRECTNESS_SHORT),
+    *(DECOUPLED, TANDEM, RFT, CONSULTANCY, SNEAKY_STEP),
+)
 
 
 @total_ordering
@@ -78,7 +103,9 @@ class Condition:
     def label(self) -> str:
         """For people: "start", "round 2 helpful", "correctness-only"."""
         name = ARMS.get(self.arm, f"round {self.round}")
-        plain = self.arm != GAME and self.role in (BASE_ROLE, HELPFUL, REFERENCE)
+        if self.arm in ROUND_ARMS:
+            name = f"{name}, round {self.round}"
+        plain = self.arm not in (GAME, *ROUND_ARMS) and self.role in (BASE_ROLE, HELPFUL, REFERENCE)
         return name if plain else f"{name} {self.role}"
 
     @property
@@ -113,57 +140,69 @@ def conditions_of(frame: pd.DataFrame) -> list[Condition]:
 @total_ordering
 @dataclass(frozen=True)
 class Judge:
-    """A model that scores text: the verifier of a `round`, or the held-out judge, which has no round.
+    """A model that scores text: the verifier of a `round`, an `arm`'s reader, or the held-out judge, which has neither.
 
-    Verifiers sort by round, the held-out judge comes last.
+    Verifiers sort by round, then come readers by arm, the held-out judge last.
     """
 
-    kind: Literal["verifier", "held_out_judge"]
+    kind: Literal["verifier", "reader", "held_out_judge"]
     round: int | None = None
+    arm: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a verifier without a round, or a held-out judge with one."""
-        if (self.kind == "verifier") != (self.round is not None):
-            raise ValueError(f"a verifier has a round and the held-out judge has none; got {self.kind}, {self.round}")
+        """Raises ValueError for a verifier without a round, a reader without an arm, or another judge with one."""
+        if (self.kind == "verifier") != (self.round is not None) or (self.kind == "reader") != (self.arm is not None):
+            raise ValueError(
+                "a verifier has a round, a reader has an arm and the held-out judge has none; "
+                f"got {self.kind}, {self.round}, {self.arm}"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Judge:
-        """The judge called `text` in a file: "verifier 3" or "held_out_judge".
+        """The judge called `text` in a file: "verifier 3", "reader tandem" or "held_out_judge".
 
         Earlier versions wrote "judge" or "held-out judge" for the latter; they are understood.
         Raises UserError for anything else.
         """
         if text in ("held_out_judge", "held-out judge", "judge"):
             return cls("held_out_judge")
-        kind, _, index = text.partition(" ")
-        if kind != "verifier" or not index.isdigit():
-            raise UserError(f'judge {text!r}: expected "verifier ROUND" or "held_out_judge"')
-        return cls("verifier", int(index))
+        kind, _, name = text.partition(" ")
+        if kind == "reader" and name in ARM_OF.values():
+            return cls("reader", arm=name)
+        if kind != "verifier" or not name.isdigit():
+            raise UserError(f'judge {text!r}: expected "verifier ROUND", "reader ARM" or "held_out_judge"')
+        return cls("verifier", int(name))
 
     def __str__(self) -> str:
+        if self.arm is not None:
+            return f"reader {self.arm}"
         return "held_out_judge" if self.round is None else f"verifier {self.round}"
 
     def __lt__(self, other: Judge) -> bool:
         return self.order < other.order
 
     @property
-    def order(self) -> tuple[bool, int]:
+    def order(self) -> tuple[int, int, str]:
         """The key judges are sorted by."""
-        return self.round is None, self.round or 0
+        return ("verifier", "reader", "held_out_judge").index(self.kind), self.round or 0, self.arm or ""
 
     @property
     def label(self) -> str:
-        """For people: "verifier 3", "held-out judge"."""
+        """For people: "verifier 3", "reader of tandem", "held-out judge"."""
+        if self.arm is not None:
+            return f"reader of {ARMS.get(self.arm, 'the game')}"
         return "held-out judge" if self.round is None else str(self)
 
     @property
     def phase(self) -> str:
         """The phase of the run folder that trains this judge."""
+        if self.arm is not None:
+            return arm_reader(self.arm)
         return JUDGE if self.round is None else round_verifier(self.round)
 
     def settings(self, config: Config) -> VerifierSettings:
         """What a run's settings say of this judge; `game.held_out_judge_…` stands over `verifier` for the held-out one."""
-        if self.round is not None:
+        if self.kind != "held_out_judge":
             return config.verifier
         game = config.game
         changes: dict[str, Any] = {
@@ -189,13 +228,19 @@ def verifier(round_index: int) -> Judge:
     return Judge("verifier", round_index)
 
 
+def reader(arm: str) -> Judge:
+    """The reader of an arm."""
+    return Judge("reader", arm=arm)
+
+
 def judges_of(run: RunFolder, rounds: Iterable[int] | None = None) -> list[Judge]:
-    """The judges a run has trained: the verifier of every finished round, and the held-out judge where there is one.
+    """The judges a run has trained: every finished round's verifier, the arms' readers and the held-out judge.
 
     rounds: these rounds instead of the finished ones.
     """
     verifiers = [verifier(index) for index in (run.rounds() if rounds is None else rounds)]
-    return verifiers + ([HELD_OUT_JUDGE] if run.is_done(HELD_OUT_JUDGE.phase) else [])
+    others = sorted([*map(reader, ARM_OF.values()), HELD_OUT_JUDGE])
+    return verifiers + [judge for judge in others if run.is_done(judge.phase)]
 
 
 # --- In stored models: a record inside, its text in the file ----------------------------------------
@@ -227,6 +272,6 @@ JudgeKey = Annotated[
     Judge,
     BeforeValidator(_judge),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^(verifier [0-9]+|held_out_judge)$"}),
+    WithJsonSchema({"type": "string", "pattern": "^(verifier [0-9]+|reader [a-z_-]+|held_out_judge)$"}),
 ]
-"""A judge: "verifier 3" or "held_out_judge"."""
+"""A judge: "verifier 3", "reader tandem" or "held_out_judge"."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from legibility.config import Config
 from legibility.errors import UserError
-from legibility.game.phases import round_verifier
+from legibility.game.phases import GAME, round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, SolutionPhase
 from legibility.grading import Verdict, grade
@@ -34,6 +34,25 @@ class Drawn:
     rows: list[Solution]
     prompts: list[list[int]]
     completions: list[list[Completion]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one group of completions answers: `prompt` is what the prover reads.
+
+    begun: how each text begins already, written by somebody else; the prover goes on with it. source: the text that the
+    task is made from, where there is one, which is stored with the completions.
+    """
+
+    problem: Problem
+    role: str
+    prompt: list[int]
+    begun: str = ""
+    source: str | None = None
+
+
+Writer = Callable[..., Drawn]
+"""What draws the text of an arm: called like `Game.draw`, with the game first."""
 
 
 @dataclass
@@ -86,16 +105,16 @@ class Game:
             usable_engine(prover, self.config.compute.engine)
         return prover
 
-    def saved_verifier(self, index: int) -> Verifier:
+    def saved_verifier(self, index: int, arm: str = GAME) -> Verifier:
         """The verifier of a finished round, after checking its hashes. Raises UserError as `RunFolder.verified` does."""
-        folder = self.run.verified(round_verifier(index))
+        folder = self.run.verified(round_verifier(index, arm))
         return load_verifier(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
         ).frozen()
 
-    def verdict(self, problem: Problem, prover: Prover, completion: Completion) -> tuple[str, Verdict]:
-        """Text and verdict of a completion."""
-        text = prover.decode(completion.ids)
+    def verdict(self, problem: Problem, prover: Prover, completion: Completion, begun: str = "") -> tuple[str, Verdict]:
+        """Text and verdict of a completion that goes on with the text `begun`."""
+        text = begun + prover.decode(completion.ids)
         settings = self.config.grading
         return text, grade(
             text, problem.answer, settings.marker, truncated=completion.truncated, unparsed=settings.unparsed
@@ -127,9 +146,40 @@ class Game:
         and is recorded as "base". With a `value_head` the fast engine stores its values in the completions.
         Raises UserError for a prover whose probabilities are no numbers.
         """
+        tasks = [Task(problem, role, prover.prompt_ids(problem, role)) for role in roles for problem in problems]
+        return self.draw_tasks(
+            prover,
+            tasks,
+            samples,
+            arm=arm,
+            round_index=round_index,
+            phase=phase,
+            split=split,
+            step=step,
+            label=label,
+            temperature=temperature,
+            value_head=value_head,
+        )
+
+    def draw_tasks(
+        self,
+        prover: Prover,
+        tasks: Sequence[Task],
+        samples: int,
+        *,
+        arm: str,
+        round_index: int,
+        phase: SolutionPhase,
+        split: Part,
+        step: int,
+        label: str | None = None,
+        temperature: float = 1.0,
+        value_head: ValueHead | None = None,
+    ) -> Drawn:
+        """As `draw`, for tasks with prompts of their own. Random numbers are keyed by their roles, each named once."""
         config = self.config
-        tasks = [(problem, role) for role in roles for problem in problems]
-        prompts = [prover.prompt_ids(problem, role) for problem, role in tasks]
+        roles = list(dict.fromkeys(task.role for task in tasks))
+        prompts = [task.prompt for task in tasks]
         drawn = sample(
             prover,
             prompts,
@@ -149,9 +199,9 @@ class Game:
                 "training has diverged or its numbers overflow; lower ppo.learning_rate, or set prover.dtype to float32"
             )
         rows = []
-        for (problem, role), prompt, group in zip(tasks, prompts, drawn, strict=True):
+        for task, group in zip(tasks, drawn, strict=True):
             for j, completion in enumerate(group):
-                text, verdict = self.verdict(problem, prover, completion)
+                text, verdict = self.verdict(task.problem, prover, completion, task.begun)
                 rows.append(
                     Solution(
                         arm=arm,
@@ -159,14 +209,15 @@ class Game:
                         phase=phase,
                         split=split,
                         step=step,
-                        problem_id=problem.id,
+                        problem_id=task.problem.id,
                         sample=j,
-                        role=label or role,
+                        role=label or task.role,
                         text=text,
                         verdict=verdict.value,
-                        prompt_tokens=len(prompt),
+                        prompt_tokens=len(task.prompt),
                         completion_tokens=len(completion.ids),
                         truncated=completion.truncated,
+                        source=task.source,
                     )
                 )
         return Drawn(rows, prompts, drawn)

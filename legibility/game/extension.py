@@ -2,7 +2,7 @@
 
 The rounds that are there stay as they are, byte for byte, and those to come are the ones that a game of that many
 rounds would have played: no random number depends on how many there are. What tells of the game as a whole does (summary,
-report, the correctness-only arm, which is as long as the last round, and evaluation sections). It is moved to
+report, arms without rounds, which are as long as the last round, readers, and evaluation sections). It is moved to
 `earlier/rounds_NN` and made anew, so nothing is lost and old figures never stand among new ones.
 """
 
@@ -16,8 +16,8 @@ from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sync
 from legibility.game.collection import collection_sizes
-from legibility.game.condition import CORRECTNESS
-from legibility.game.phases import arm_collection, arm_prover, earlier_folder, round_collection
+from legibility.game.condition import ARM_OF, CORRECTNESS
+from legibility.game.phases import arm_collection, arm_prover, arm_reader, earlier_folder, round_collection
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
 from legibility.game.setting_changes import changed_settings
@@ -35,7 +35,7 @@ WHOLE = (
     "evaluation/arms/*",
     "evaluation/handoff/correctness*",
 )
-"""What tells of the game as a whole, beside the correctness-only arm. Pools and most attacks are of one round and stay."""
+"""What tells of the game as a whole, beside arms without rounds and readers. Pools and most attacks are of one round and stay."""
 
 
 def begun_with(out: Path, config: Config) -> Config:
@@ -95,7 +95,8 @@ def bring_back_arm(run: RunFolder, steps: int) -> None:
 
 def _whole(run: RunFolder) -> Iterator[Path]:
     yield from (p for pattern in WHOLE for p in sorted(run.path.glob(pattern)))
-    yield from (p for p in map(run.folder, (arm_prover(CORRECTNESS), arm_collection(CORRECTNESS))) if p.exists())
+    for arm in ARM_OF.values():
+        yield from (p for p in map(run.folder, (arm_prover(arm), arm_collection(arm), arm_reader(arm))) if p.exists())
     for file in sorted(run.path.glob(f"evaluation/attacks/*/{TRAINING}")):
         if read_stored(file, AttackTraining, fix=f"delete {file.parent}").start == CORRECTNESS:
             yield file.parent

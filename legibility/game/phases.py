@@ -7,27 +7,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+GAME = "game"
+"""The arm whose rounds stand at the top of the run folder; those of other arms stand below theirs."""
+
 WARM_START, BASE, JUDGE = "warm_start", "base", "judge"
 
 
-def round_folder(index: int) -> str:
+def round_folder(index: int, arm: str = GAME) -> str:
     """A round's folder. It holds the round's phases and is none itself."""
-    return f"rounds/{index:02d}"
+    return f"rounds/{index:02d}" if arm == GAME else f"arms/{arm}/rounds/{index:02d}"
 
 
-def round_verifier(index: int) -> str:
-    """The phase that trains a round's verifier."""
-    return f"{round_folder(index)}/verifier"
+def round_verifier(index: int, arm: str = GAME) -> str:
+    """The phase that trains a round's verifier. Round 0's learns from base text alone, so all arms share the game's."""
+    return f"{round_folder(index, arm if index else GAME)}/verifier"
 
 
-def round_prover(index: int) -> str:
+def round_prover(index: int, arm: str = GAME) -> str:
     """The phase that trains a round's prover."""
-    return f"{round_folder(index)}/prover"
+    return f"{round_folder(index, arm)}/prover"
 
 
-def round_collection(index: int) -> str:
+def round_collection(index: int, arm: str = GAME) -> str:
     """The phase in which a round's prover writes for later verifiers and for the reports."""
-    return f"{round_folder(index)}/collection"
+    return f"{round_folder(index, arm)}/collection"
 
 
 def arm_prover(arm: str) -> str:
@@ -38,6 +41,11 @@ def arm_prover(arm: str) -> str:
 def arm_collection(arm: str) -> str:
     """The phase in which the prover of an arm beside the game writes for the reports."""
     return f"arms/{arm}/collection"
+
+
+def arm_reader(arm: str) -> str:
+    """The phase that trains an arm's reader: a verifier that has learnt from all that the arm wrote."""
+    return f"arms/{arm}/reader"
 
 
 EVALUATION = "evaluation"

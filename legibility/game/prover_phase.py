@@ -1,22 +1,15 @@
-"""The prover phase: PPO against a frozen verifier, both roles in every batch, until the stop rule.
+"""The prover phase: PPO until the plan's steps are done or its stop rule ends it. The one PPO loop of the package.
 
-Kirchner et al. 2024, Sec. 3.2: one policy, role drawn by prompt, restarted from the base policy every
-round. Roles are drawn exactly half and half: every problem of a step is answered in both roles. The
-correctness-only arm is the same phase with all completions in the helpful role and the grader as
-reward (twice the helpful samples per step). `run_prover_phase` is the one PPO loop of the package:
-evaluation's attackers and its length-penalised arm are other plans for it. A Goodhart game (eq. 4) has no
-roles: it too writes under the helpful prompt only, and ends where its accuracy collapses.
+Kirchner et al. 2024, Sec. 3.2: one policy, restarted from the base policy every round, in both roles. What differs
+between rounds, arms and attackers is in their plans (legibility.game.prover_plan).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,25 +18,23 @@ from legibility.checkpoint_files import put_back
 from legibility.checkpoints import Restored
 from legibility.divergence import refuse_divergence
 from legibility.game import gates
-from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.condition import CORRECTNESS
 from legibility.game.context import Drawn, Game
 from legibility.game.phase_checkpoints import ProverSoFar, phase_checkpoints
-from legibility.game.phases import METRICS_LOG, arm_prover, round_prover, saved_prover_name, step_file
-from legibility.game.rollout_columns import Rollouts, correctness_rewards, describe, score_scale, verifier_rewards
+from legibility.game.phases import METRICS_LOG, saved_prover_name, step_file
+from legibility.game.prover_plan import Plan, correctness_plan, phase_name, round_plan
+from legibility.game.rollout_columns import Rollouts, describe
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, read_rows, write_solutions
-from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
 from legibility.game.trl_phase import phase_work, solutions
 from legibility.held_signals import held_signals
 from legibility.integrations.trl import TrlTrainer
 from legibility.integrations.trl_work import PhaseWork, Task
 from legibility.metrics import number
-from legibility.models.prover import Prover
 from legibility.models.verifier import Verifier
 from legibility.ppo import PPO, Batch
 from legibility.problems.records import Problem
-from legibility.prompts import HELPFUL, ROLES
 from legibility.randomness import stream
 from legibility.rewards import ScoreScale
 from legibility.stored import write_stored
@@ -65,79 +56,11 @@ DIVERGED = (
 )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One prover phase: who writes, what is paid, when it ends.
-
-    `trainer` is ours, or one of TRL's. `arm` and `index` key its random numbers and label its completions. `pay(rollouts, scale)` returns the
-    rewards (n,); `record` makes the phase's training.json. `extra(prover, step, last)` may return more
-    completions to store, after every step. Without a `verifier` nothing is scored; without a `tracker` all
-    steps are done.
-    """
-
-    phase: str
-    title: str
-    arm: str
-    index: int
-    steps: int
-    roles: tuple[str, ...]
-    problems_per_step: int
-    prover: Callable[[], Prover]
-    pay: Callable[[Rollouts, float], np.ndarray]
-    record: Callable[..., ProverTraining]  # makes training.json of what the loop knows
-    verifier: Verifier | None = None
-    scale: Literal["calibrated", "running", "none"] = "none"
-    tracker: Tracker | None = None
-    extra: Callable[[Prover, int, bool], list[Solution]] | None = None
-    gated: bool = True
-    keep_weights: bool = True
-    trainer: Literal["ppo", "grpo", "rloo"] = "ppo"
-
-
-def phase_name(arm: str, index: int) -> str:
-    """The phase in which an arm's prover of round `index` is trained: its folder inside the run."""
-    return round_prover(index) if arm == GAME else arm_prover(arm)
-
-
 def train_prover(game: Game, arm: str, index: int, verifier: Verifier | None, steps: int) -> None:
     """The prover phase of a round or of the correctness-only arm, at most `steps` PPO steps, unless done already."""
-    settings = game.config
-    plan = Plan(
-        phase=phase_name(arm, index),
-        title=f"round {index} prover",
-        arm=arm,
-        index=index,
-        steps=steps,
-        roles=ROLES,
-        problems_per_step=settings.ppo.problems_per_step,
-        prover=lambda: game.new_prover(arm, index),
-        pay=lambda rollouts, scale: verifier_rewards(settings.reward, rollouts, scale),
-        verifier=verifier,
-        scale=score_scale(settings.reward),
-        tracker=FooledTracker(settings.stop),
-        record=partial(ProverTraining, reward=settings.reward.kind),
-        trainer=settings.prover.trainer,
+    run_prover_phase(
+        game, correctness_plan(game, steps) if arm == CORRECTNESS else round_plan(game, arm, index, verifier, steps)
     )
-    if settings.reward.kind == "goodhart":  # no roles
-        plan = replace(
-            plan,
-            roles=(HELPFUL,),
-            problems_per_step=2 * settings.ppo.problems_per_step,
-            tracker=CollapseTracker(settings.stop),
-        )
-    if arm == CORRECTNESS:
-        plan = replace(
-            plan,
-            title="correctness-only prover",
-            roles=(HELPFUL,),
-            problems_per_step=2 * settings.ppo.problems_per_step,
-            pay=lambda rollouts, _: correctness_rewards(rollouts),
-            scale="none",
-            tracker=None,
-            extra=lambda prover, step, _: _halfway(game, prover, step) if step == max(1, steps // 2) else [],
-            record=partial(ProverTraining, reward=CORRECTNESS),
-        )
-    run_prover_phase(game, plan)
 
 
 def run_prover_phase(game: Game, plan: Plan) -> None:
@@ -241,7 +164,7 @@ class _Training:
             with self.ppo.at_work(self._work()):
                 yield
             return
-        members = (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier)
+        members = (self.prover, self.ppo, self.ppo.value_head, self.plan.verifier, *self.plan.beside)
         with team.together(*members, gradients=sum(p.numel() for p in self.ppo.trained)):
             if self._saved is not None and team.shards:
                 team.put_tensors(self.ppo, PPO.trained_tensors, self._saved)
@@ -264,7 +187,8 @@ class _Training:
         plan, settings = self.plan, self.game.config.ppo
         if isinstance(self.ppo, TrlTrainer):
             return Drawn(solutions(self.ppo.draw(), plan.arm, plan.index, step), [], [])
-        drawn = self.game.draw(
+        drawn = plan.write(
+            self.game,
             self.prover,
             self._problems(rng),
             plan.roles,
@@ -396,22 +320,6 @@ class _Training:
     @property
     def _exploited_at(self) -> int | None:
         return None if self.plan.tracker is None else self.plan.tracker.exploited_at
-
-
-def _halfway(game: Game, prover: Prover, step: int) -> list[Solution]:
-    """Test text of the correctness arm at half its steps: as many helpful samples as the game saw."""
-    return game.draw(
-        prover,
-        game.splits.test,
-        (HELPFUL,),
-        game.config.evaluation.samples,
-        arm=CORRECTNESS,
-        round_index=0,
-        phase="halfway",
-        split="test",
-        step=step,
-        temperature=game.config.sampling.evaluation_temperature,
-    ).rows
 
 
 def load_training(run: RunFolder, arm: str, index: int) -> ProverTraining:

@@ -29,7 +29,7 @@ from legibility.config import Config
 from legibility.errors import Interrupted, UserError, as_os_error
 from legibility.files import is_temporary, seen_from, sha256, sync, write_atomic
 from legibility.folder_lock import LOCK, FolderLock
-from legibility.game.phases import BASE, EARLIER, WARM_START, round_collection
+from legibility.game.phases import BASE, EARLIER, GAME, WARM_START, round_collection
 from legibility.game.run_records import DONE, MANIFEST, Done, Manifest
 from legibility.game.setting_changes import changed_settings
 from legibility.pasted import own_command
@@ -353,10 +353,10 @@ class RunFolder:
         names = [str(p.parent.relative_to(self.path)) for p in done]
         return [name for name in names if not name.startswith(f"{EARLIER}/")]
 
-    def rounds(self) -> list[int]:
-        """Rounds that are completely finished, in order."""
+    def rounds(self, arm: str = GAME) -> list[int]:
+        """Rounds of the game, or of another arm, that are completely finished, in order."""
         found: list[int] = []
-        while self.is_done(round_collection(len(found))):
+        while self.is_done(round_collection(len(found), arm)):
             found.append(len(found))
         return found
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from legibility.errors import UserError
 from legibility.files import sha256, write_atomic
-from legibility.game.phases import round_collection, round_folder, round_prover
+from legibility.game.phases import GAME, round_collection, round_folder, round_prover
 from legibility.game.run_folder import RunFolder
 
 SolutionPhase = Literal["base", "ppo", "collection", "halfway", "attack", "pool", "ask", "assistant"]
@@ -28,7 +28,7 @@ class Solution:
 
     `score` is the raw score of the round's verifier (null where none was asked); `reward` what PPO was
     paid; `logprob_gap` the largest difference between the sampler's and the trainer's log-probs of the
-    PPO step (null outside PPO).
+    PPO step (null outside PPO). `source` is the text it was made from, where an arm rewrites or goes on with one.
     """
 
     arm: str
@@ -47,6 +47,7 @@ class Solution:
     score: float | None = None
     reward: float | None = None
     logprob_gap: float | None = None
+    source: str | None = None
 
 
 SCHEMA = pa.schema(
@@ -67,6 +68,7 @@ SCHEMA = pa.schema(
         ("completion_tokens", pa.int32()),
         ("truncated", pa.bool_()),
         ("logprob_gap", pa.float32()),
+        ("source", pa.string()),
     ]
 )
 
@@ -90,11 +92,11 @@ def read_rows(path: Path) -> list[Solution]:
     return [Solution(**row) for row in pq.read_table(path, schema=SCHEMA).to_pylist()]
 
 
-def merge_round(run: RunFolder, index: int) -> None:
-    """Join the round's parts into rounds/NN/solutions.parquet and drop the parts. Safe to repeat."""
-    folder = run.folder(round_folder(index))
+def merge_round(run: RunFolder, index: int, arm: str = GAME) -> None:
+    """Join the round's parts into the round's solutions.parquet and drop the parts. Safe to repeat."""
+    folder = run.folder(round_folder(index, arm))
     target = folder / "solutions.parquet"
-    parts = [run.folder(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
+    parts = [run.folder(phase) / "solutions.parquet" for phase in _parts(index, arm)]
     if not target.exists():
         _check_parts(target, parts)
         sink = io.BytesIO()
@@ -104,6 +106,10 @@ def merge_round(run: RunFolder, index: int) -> None:
         write_atomic(target, merged)
     for part in parts:
         part.unlink(missing_ok=True)
+
+
+def _parts(index: int, arm: str) -> tuple[str, str]:
+    return round_prover(index, arm), round_collection(index, arm)
 
 
 def _check_parts(whole: Path, parts: Iterable[Path]) -> None:
@@ -117,23 +123,23 @@ def _again(whole: Path) -> str:
     return f"restore it from a copy, or delete {whole.parent} and resume to play the round again"
 
 
-def check_round(run: RunFolder, index: int) -> None:
+def check_round(run: RunFolder, index: int, arm: str = GAME) -> None:
     """Raises UserError where a round is finished and its text is gone: before anything is made again, not after it."""
-    collected = run.folder(round_collection(index))
-    if run.is_done(round_collection(index)) and not (collected / "solutions.parquet").is_file():
-        whole = run.folder(round_folder(index)) / "solutions.parquet"
+    collected = round_collection(index, arm)
+    if run.is_done(collected) and not (run.folder(collected) / "solutions.parquet").is_file():
+        whole = run.folder(round_folder(index, arm)) / "solutions.parquet"
         if not whole.is_file():
             raise UserError(f"{whole}: missing; {_again(whole)}")
 
 
-def round_solutions(run: RunFolder, index: int) -> pd.DataFrame:
+def round_solutions(run: RunFolder, index: int, arm: str = GAME) -> pd.DataFrame:
     """Every completion of a finished round. Writes nothing: a round not merged yet is read from its parts.
 
     Raises UserError for a file that is missing or changed.
     """
-    file = run.folder(round_folder(index)) / "solutions.parquet"
+    file = run.folder(round_folder(index, arm)) / "solutions.parquet"
     if not file.exists():
-        parts = [run.verified(phase) / "solutions.parquet" for phase in (round_prover(index), round_collection(index))]
+        parts = [run.verified(phase) / "solutions.parquet" for phase in _parts(index, arm)]
         _check_parts(file, parts)
         return pd.concat([read_solutions(part) for part in parts], ignore_index=True)
     recorded = file.with_name("solutions.sha256")

@@ -22,7 +22,7 @@ from legibility.errors import UserError
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.phases import METRICS_LOG, round_verifier
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 from legibility.game.rollout_columns import Rollouts, describe
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions

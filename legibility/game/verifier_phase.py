@@ -7,6 +7,7 @@ number of updates; only its data change. The held-out judge is trained here too,
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from legibility.config import VerifierSettings
 from legibility.errors import UserError
 from legibility.game import gates
 from legibility.game.base import base_solutions
-from legibility.game.condition import BASE_ROLE, HELD_OUT_JUDGE
+from legibility.game.condition import ARMS, BASE_ROLE, GAME, HELD_OUT_JUDGE, reader
 from legibility.game.context import Game
 from legibility.game.discrimination import discrimination, same_style
 from legibility.game.mixture import BASE, build_mixture, component
@@ -34,40 +35,40 @@ from legibility.verifier_course import VerifierSoFar
 from legibility.verifier_training import LabelledSolution, train_verifier
 
 
-def train_round_verifier(game: Game, index: int) -> Verifier:
+def train_round_verifier(game: Game, index: int, arm: str = GAME) -> Verifier:
     """The verifier of round `index`, trained now or loaded; its gates are checked either way.
+
+    arm: whose rounds it learns from; round 0's, which learns from base text alone, is the game's in every arm.
 
     Raises UserError where there is nothing to learn from, GateClosed where the verifier is of no use.
     """
-    phase = round_verifier(index)
+    phase = round_verifier(index, arm)
+    title = f"round {index} verifier" if arm == GAME else f"{ARMS[arm]}, round {index} verifier"
     if not game.run.is_done(phase):
-        components = {BASE: _labelled(game, base_solutions(game), BASE)}
-        for past in range(index):
-            components[component(past)] = _labelled(game, round_solutions(game.run, past), component(past))
+        texts = {past: round_solutions(game.run, past, arm) for past in range(index)}
+        components = _components(game, texts)
         source = None
         if game.config.verifier.init == "persist" and index > 0:
-            source = str(game.run.verified(round_verifier(index - 1)))
-        _train(
-            game,
-            phase,
-            f"round {index} verifier",
-            components,
-            game.config.verifier,
-            ("round", index),
-            source,
-            range(index),
-        )
-    verifier = game.saved_verifier(index)
+            source = str(game.run.verified(round_verifier(index - 1, arm)))
+        purpose = ("round", index) if arm == GAME else (arm, "round", index)
+        _train(game, phase, title, components, game.config.verifier, purpose, source, texts)
+    verifier = game.saved_verifier(index, arm)
     held_out = _valid(base_solutions(game), "validation", (BASE_ROLE,))
     if index > 0:
-        held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1), "validation", ROLES)])
+        held_out = pd.concat([held_out, _valid(round_solutions(game.run, index - 1, arm), "validation", ROLES)])
     scores = _scores(game, verifier, held_out)
-    found, place = same_style(held_out, scores), f"round {index} verifier"
+    found = same_style(held_out, scores)
     reasons = gates.check_verifier(game.config.gates, scores, (held_out.verdict == "correct").to_numpy(), found)
     for doubt in gates.doubts(game.config.gates, found) if game.config.gates.enabled else ():
-        game.progress.warn(f"{place}: {doubt}")
-    gates.enforce(game.config.gates, place, reasons, game.force, game.progress.warn)
+        game.progress.warn(f"{title}: {doubt}")
+    gates.enforce(game.config.gates, title, reasons, game.force, game.progress.warn)
     return verifier
+
+
+def _components(game: Game, texts: Mapping[int, pd.DataFrame]) -> dict[str, list[LabelledSolution]]:
+    """What a verifier learns from by component: base text, and what was written in rounds."""
+    past = {component(index): _labelled(game, frame, component(index)) for index, frame in texts.items()}
+    return {BASE: _labelled(game, base_solutions(game), BASE), **past}
 
 
 def train_judge(game: Game) -> None:
@@ -77,7 +78,20 @@ def train_judge(game: Game) -> None:
     part: Part = "judge" if game.splits.judge else "verifier"
     components = {BASE: _labelled(game, base_solutions(game), BASE, part)}
     settings, phase = HELD_OUT_JUDGE.settings(game.config), HELD_OUT_JUDGE.phase
-    _train(game, phase, HELD_OUT_JUDGE.label, components, settings, ("judge",), None, range(0), part)
+    _train(game, phase, HELD_OUT_JUDGE.label, components, settings, ("judge",), None, {}, part)
+
+
+def train_reader(game: Game, arm: str, texts: Mapping[int, pd.DataFrame]) -> None:
+    """The reader of an arm: a verifier that has learnt from base text and all that the arm wrote.
+
+    Every arm has one, with rounds or without, so that arms are checked and attacked alike. texts: the arm's completions
+    by round (0: an arm without rounds). Raises UserError where there is nothing to learn from.
+    """
+    judge = reader(arm)
+    if game.run.is_done(judge.phase):
+        return
+    components = _components(game, texts)
+    _train(game, judge.phase, judge.label, components, judge.settings(game.config), ("reader", arm), None, texts)
 
 
 def load_judge(game: Game) -> Verifier | None:
@@ -97,13 +111,14 @@ def _train(
     settings: VerifierSettings,
     purpose: tuple[int | str, ...],
     source: str | None,
-    past_rounds: range,
+    past_rounds: Mapping[int, pd.DataFrame],
     part: Part = "verifier",
 ) -> None:
     """Train a verifier on a mixture of the components, measure it on held-out text and store it.
 
     `purpose` keys its random numbers; `source` is a saved verifier to start from, None for a fresh one;
-    `part` holds the problems the components are about.
+    `past_rounds` are the completions by round that it is measured on beside base text; `part` holds the problems the
+    components are about.
     """
     seed = game.config.seed
     if settings.reference_solutions:
@@ -155,8 +170,8 @@ def _train(
                 verifier, mixture.items, settings, rng, on_update, game.team, checkpoints=checkpoints, found=found
             )
             held_out = {VerifierTraining.key(None): _valid(base_solutions(game), "test", (BASE_ROLE,))}
-            for past in past_rounds:
-                held_out[VerifierTraining.key(past)] = _valid(round_solutions(game.run, past), "test", ROLES)
+            for past, written in past_rounds.items():
+                held_out[VerifierTraining.key(past)] = _valid(written, "test", ROLES)
             evaluation = {
                 name: discrimination(frame, _scores(game, verifier, frame)) for name, frame in held_out.items()
             }
@@ -169,7 +184,7 @@ def _train(
             test=evaluation,
         )
         write_stored(work / TRAINING, facts)
-    shown = facts.on(past_rounds[-1] if len(past_rounds) else None)
+    shown = facts.on(max(past_rounds, default=None))
     game.progress.done(
         f"pair accuracy {final['pair_accuracy']:.3f}, held-out same-style accuracy {_shown_same_style(shown)}, "
         f"AUROC pooled {_shown(shown.pooled)}, within role {_shown(shown.within_role)}"

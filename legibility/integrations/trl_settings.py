@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from legibility.arm_settings import PLAIN_ARMS
 from legibility.config import Config, PPOSettings
 from legibility.errors import UserError
 
@@ -78,6 +79,12 @@ def check_trainer(config: Config, problems: int, ranks: int) -> None:
                 raise UserError(
                     f"ppo.{name}: prover.trainer {trainer} {why}; leave it at {getattr(usual, name)}, or set prover.trainer to ppo"
                 )
+    drawn_here = [arm for arm in config.game.played if arm not in PLAIN_ARMS]
+    if drawn_here:
+        raise UserError(
+            f"game.arms: {drawn_here[0]} draws its text in its own way, which prover.trainer {trainer} does not know; "
+            "leave the arm out, or set prover.trainer to ppo"
+        )
     if ppo.samples_per_role < 2:
         raise UserError(
             f"ppo.samples_per_role: prover.trainer {trainer} compares completions of one prompt; give at least 2"

@@ -274,7 +274,7 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
         clock.record("  verifier", rounds, read, taught),
     ]
     times += [_sum("collection", rounds, parts), *parts]
-    if game.correctness_arm:
+    if "correctness" in game.played:
         step = rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role) + rank.score() + rank.update()
         parts = [
             clock.record(

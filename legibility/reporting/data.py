@@ -30,7 +30,8 @@ from legibility.evaluation.summary_schema import (
 from legibility.evaluation.texts import test_texts
 from legibility.game.condition import CORRECTNESS, CORRECTNESS_ONLY, GAME, START, Condition, helpful, sneaky
 from legibility.game.human_record import read_human_record
-from legibility.game.prover_phase import load_training, phase_name
+from legibility.game.prover_phase import load_training
+from legibility.game.prover_plan import phase_name
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Manifest, ProverTraining
 from legibility.game.solutions import read_solutions, round_solutions

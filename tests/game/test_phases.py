@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from legibility.game import phases
 from legibility.game.condition import CORRECTNESS, HELD_OUT_JUDGE, verifier
-from legibility.game.prover_phase import phase_name
+from legibility.game.prover_plan import phase_name
 
 
 def test_paths_are_those_of_stored_runs():

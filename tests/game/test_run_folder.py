@@ -272,6 +272,7 @@ def test_layout_of_a_finished_run(tiny_run):
             "completion_tokens",
             "truncated",
             "logprob_gap",
+            "source",
         ]
         assert len(frame)
     for place in ("rounds/00/prover", "rounds/01/verifier"):

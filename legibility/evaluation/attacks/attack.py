@@ -29,7 +29,8 @@ from legibility.evaluation.text_sets import GOODHART
 from legibility.evaluation.texts import COLLECTION, helpful_correct
 from legibility.game.base import base_metrics
 from legibility.game.condition import CORRECTNESS, verifier
-from legibility.game.prover_phase import Plan, phase_name, run_prover_phase
+from legibility.game.prover_phase import run_prover_phase
+from legibility.game.prover_plan import Plan, phase_name
 from legibility.game.rollout_columns import attack_reward, score_scale, verifier_rewards
 from legibility.game.run_records import AttackSetup, AttackTraining
 from legibility.game.solutions import read_solutions

@@ -26,8 +26,11 @@ from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Measured, Tax, TaxArm
 from legibility.evaluation.sections.subtlety import StepGrader, step_table
 from legibility.game.condition import (
+    CORRECTNESS_HALFWAY,
     CORRECTNESS_ONLY,
+    GAME,
     HELD_OUT_JUDGE,
+    INIT,
     LENGTH_PENALISED,
     START,
     Condition,
@@ -56,11 +59,14 @@ def compute(run: EvaluationRun) -> Tax:
     last = helpful(run.rounds[-1])
     honest = [START, *(helpful(index) for index in run.rounds)]
     corners = [c for c in (CORRECTNESS_ONLY, LENGTH_PENALISED) if c in run.texts]
+    rivals = [
+        c for c in run.texts if not c.sneaky and c.arm not in (INIT, GAME, CORRECTNESS_HALFWAY) and c not in corners
+    ]
     judges = {"last_verifier": verifier(run.rounds[-1])}
     if HELD_OUT_JUDGE in run.judges:
         judges["held_out_judge"] = HELD_OUT_JUDGE
     grader = StepGrader(run.problems)
-    texts = {c: _arm_text(run, run.texts[c], judges, grader) for c in (*honest, *corners)}
+    texts = {c: _arm_text(run, run.texts[c], judges, grader) for c in (*honest, *corners, *rivals)}
     people = _human(run)
     arms = {c: _arm(run, text, texts[last], people.get(c)) for c, text in run.progress.each("tax", list(texts.items()))}
     figures: dict[str, Interval] = {}

@@ -1,0 +1,48 @@
+"""What an arm is: a name, how it is played, and the phases it leaves in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from legibility.arm_settings import ArmName
+from legibility.config import Config
+from legibility.game.condition import ARM_OF
+from legibility.game.context import Game
+from legibility.game.phases import arm_collection, arm_prover, round_collection, round_prover, round_verifier
+from legibility.game.trained_elsewhere import TrainProver
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an arm may spend: as many PPO steps as the game's last round made, so that arms are compared at equal steps.
+
+    train_prover: what trains the correctness-only prover (PPO here, or another program).
+    """
+
+    steps: int
+    train_prover: TrainProver
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm of the game, called `name` in `game.arms`. `play` makes its phases that are not done yet.
+
+    rounds: whether it plays rounds with verifiers of its own.
+    """
+
+    name: ArmName
+    play: Callable[[Game, Budget], None]
+    rounds: bool = False
+
+    @property
+    def key(self) -> str:
+        """The arm as conditions have it."""
+        return ARM_OF[self.name]
+
+    def phases(self, config: Config) -> list[str]:
+        """Its phases in order, as `play` makes them."""
+        if not self.rounds:
+            return [arm_prover(self.key), arm_collection(self.key)]
+        parts = (round_verifier, round_prover, round_collection)
+        return [part(i, self.key) for i in range(config.game.rounds) for part in parts if i or part != round_verifier]
