@@ -13,10 +13,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from legibility.arm_settings import PLAIN_ARMS, ArmName, ArmSettings
 from legibility.compute_settings import ComputeSettings
 from legibility.player_settings import ProverSettings, VerifierSettings
 from legibility.problems.problem_settings import ProblemSettings
+from legibility.rival_settings import PLAIN_ARMS, ArmName, RivalSettings
 from legibility.settings import Settings
 
 
@@ -193,6 +193,10 @@ class GameSettings(Settings):
     arms: list[ArmName] | None = Field(
         None,
         description="Arms to play; the game must be one (null: the game, and what correctness_arm says). docs/arms.md",
+    )
+    readers: bool = Field(
+        False,
+        description="Train a reader for every arm, a verifier that has learnt from base text and all that the arm wrote.",
     )
     base_samples: int | None = Field(
         None,
@@ -406,7 +410,7 @@ class Config(Settings):
     stop: StopSettings = Field(default_factory=StopSettings)
     gates: GateSettings = Field(default_factory=GateSettings)
     game: GameSettings = Field(default_factory=GameSettings)
-    arms: ArmSettings = Field(default_factory=ArmSettings)
+    rivals: RivalSettings = Field(default_factory=RivalSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     attack: AttackSettings = Field(default_factory=AttackSettings)
     compute: ComputeSettings = Field(default_factory=ComputeSettings)

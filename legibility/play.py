@@ -20,8 +20,8 @@ from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.forked_team import ForkedTeam
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
+from legibility.game.arms.all_arms import arm_phases, play_arms
 from legibility.game.arms.arm import Budget
-from legibility.game.arms.registry import arm_phases, play_arms
 from legibility.game.condition import GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
 from legibility.game.early_checks import check_counts, check_start

@@ -158,11 +158,11 @@ def tiny_config_file(tmp_path_factory) -> Path:
 def tiny_arms_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     """The run folder of a finished tiny game with every arm and every reader. Read only."""
     from legibility.config_file import load_config
-    from legibility.game.arms.registry import ARMS
+    from legibility.game.arms.all_arms import ARMS
     from legibility.play import train
 
     names = ", ".join(["game", *(arm.name for arm in ARMS)])
-    config = load_config(tiny_config_file, [*tiny_overrides, f"game.arms=[{names}]", "arms.readers=true"])
+    config = load_config(tiny_config_file, [*tiny_overrides, f"game.arms=[{names}]", "game.readers=true"])
     return train(config, tmp_path_factory.mktemp("runs") / "arms", progress=quiet())
 
 

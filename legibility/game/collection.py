@@ -150,7 +150,7 @@ def _check_gate(game: Game, title: str, rows: pd.DataFrame) -> None:
 def _collect_arm(game: Game, arm: str, phase: str, roles: Sequence[str]) -> None:
     prover = game.saved_prover(game.run.verified(phase_name(arm, 0)))
     verifier = game.saved_verifier(game.config.game.rounds - 1)
-    parts: list[Part] = [*(["verifier"] if game.config.arms.readers else []), *REPORTED]  # type: ignore[list-item]
+    parts: list[Part] = [*(["verifier"] if game.config.game.readers else []), *REPORTED]  # type: ignore[list-item]
     jobs = [(part, role) for part in parts for role in roles]
     game.progress.phase(f"{ARMS[arm]} collection", len(jobs))
     rows: list[Solution] = []

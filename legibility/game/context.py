@@ -37,7 +37,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Task:
+class WritingTask:
     """What one group of completions answers: `prompt` is what the prover reads.
 
     begun: how each text begins already, written by somebody else; the prover goes on with it. source: the text that the
@@ -146,7 +146,7 @@ class Game:
         and is recorded as "base". With a `value_head` the fast engine stores its values in the completions.
         Raises UserError for a prover whose probabilities are no numbers.
         """
-        tasks = [Task(problem, role, prover.prompt_ids(problem, role)) for role in roles for problem in problems]
+        tasks = [WritingTask(problem, role, prover.prompt_ids(problem, role)) for role in roles for problem in problems]
         return self.draw_tasks(
             prover,
             tasks,
@@ -164,7 +164,7 @@ class Game:
     def draw_tasks(
         self,
         prover: Prover,
-        tasks: Sequence[Task],
+        tasks: Sequence[WritingTask],
         samples: int,
         *,
         arm: str,

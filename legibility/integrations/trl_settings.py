@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from legibility.arm_settings import PLAIN_ARMS
 from legibility.config import Config, PPOSettings
 from legibility.errors import UserError
+from legibility.rival_settings import PLAIN_ARMS
 
 TRAINERS = {"grpo": "GRPOTrainer", "rloo": "RLOOTrainer"}
 NEEDS = 'needs TRL and Python 3.11; pip install "legibility[trl]", or set it to ppo'

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from legibility.arm_settings import ArmName
 from legibility.config import Config
 from legibility.game.condition import ARM_OF
 from legibility.game.context import Game
 from legibility.game.phases import arm_collection, arm_prover, round_collection, round_prover, round_verifier
 from legibility.game.trained_elsewhere import TrainProver
+from legibility.rival_settings import ArmName
 
 
 @dataclass(frozen=True)

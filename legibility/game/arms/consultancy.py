@@ -14,7 +14,7 @@ from typing import Any
 from legibility.game.arms.arm import Arm, Budget
 from legibility.game.collection import collect_arm
 from legibility.game.condition import CONSULTANCY
-from legibility.game.context import Drawn, Game, Task
+from legibility.game.context import Drawn, Game, WritingTask
 from legibility.game.prover_phase import run_prover_phase
 from legibility.game.prover_plan import phase_name, round_plan
 from legibility.models.prover import Prover
@@ -43,7 +43,7 @@ def write(
     """`Game.draw` with one role for every problem, by coin."""
     coins = stream(game.config.seed, CONSULTANCY, "coin", where["step"]).random(len(problems)) < 0.5
     tasks = [
-        Task(problem, role, prover.prompt_ids(problem, role))
+        WritingTask(problem, role, prover.prompt_ids(problem, role))
         for role in roles
         for problem, coin in zip(problems, coins, strict=True)
         if role == (SNEAKY if coin else HELPFUL)

@@ -25,7 +25,7 @@ def planned(config: Config) -> list[Arm]:
 def arm_phases(config: Config) -> list[str]:
     """Every phase of the arms, and of the readers, in order."""
     arms = planned(config)
-    readers = [GAME, *(arm.key for arm in arms)] if config.arms.readers else []
+    readers = [GAME, *(arm.key for arm in arms)] if config.game.readers else []
     return [*(phase for arm in arms for phase in arm.phases(config)), *(reader(arm).phase for arm in readers)]
 
 
@@ -34,7 +34,7 @@ def play_arms(game: Game, budget: Budget) -> None:
     arms = planned(game.config)
     for arm in arms:
         arm.play(game, budget)
-    if game.config.arms.readers:
+    if game.config.game.readers:
         for key, rounds in ((GAME, True), *((arm.key, arm.rounds) for arm in arms)):
             if not game.run.is_done(reader(key).phase):
                 train_reader(game, key, texts(game, key) if rounds else {0: _text(game, key)})

@@ -8,7 +8,7 @@ from legibility.config import GameSettings
 from legibility.config_file import load_config
 from legibility.errors import UserError
 from legibility.evaluation.texts import test_texts as texts_of
-from legibility.game.arms.registry import ARMS, arm_phases, planned
+from legibility.game.arms.all_arms import ARMS, arm_phases, planned
 from legibility.game.condition import ARM_OF, ROUND_ARMS, Condition, reader
 from legibility.play import finished, game_phases, train
 

@@ -54,14 +54,9 @@ class RejectionSettings(Settings):
     epochs: int = Field(1, ge=1, description="Passes over the chosen texts.")
 
 
-class ArmSettings(Settings):
-    """Settings of single arms; what all share (steps, KL, lengths, problems) is set once, in the other sections."""
+class RivalSettings(Settings):
+    """Settings of single arms beside the game (docs/arms.md); what all share is set once, in the other sections."""
 
-    readers: bool = Field(
-        False,
-        description="Train a reader for every arm: a verifier that has learnt from base text and all that the arm wrote, "
-        "to be evaluated and attacked.",
-    )
     decoupled: DecoupledSettings = Field(default_factory=DecoupledSettings)
     tandem: TandemSettings = Field(default_factory=TandemSettings)
     rft: RejectionSettings = Field(default_factory=RejectionSettings)
