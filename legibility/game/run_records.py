@@ -172,6 +172,17 @@ class LengthPenalisedTraining(ProverTraining):
     length_penalty: float = Field(description="Taken off the reward of a completion of full length.")
 
 
+class RejectionTraining(ProverTraining):
+    """training.json of rejection sampling (`steps`, PPO's, is 0)."""
+
+    problems: int = Field(description="Problems that completions were drawn for.")
+    completions: int = Field(description="Completions drawn.")
+    kept: int = Field(description="Completions learnt from, one of a problem at most.")
+    updates: int = Field(description="Optimizer steps of the fine-tuning.")
+    first_loss: Number = Field(description="Nats per token over the first tenth of the updates.")
+    last_loss: Number = Field(description="Nats per token over the last tenth of the updates.")
+
+
 class AttackSetup(Sparse):
     """Settings that decide what an attack of a given cap does, beside the run's own."""
 

@@ -18,7 +18,7 @@ from legibility.files import sha256, write_atomic
 from legibility.game.phases import GAME, round_collection, round_folder, round_prover
 from legibility.game.run_folder import RunFolder
 
-SolutionPhase = Literal["base", "ppo", "collection", "halfway", "attack", "pool", "ask", "assistant"]
+SolutionPhase = Literal["base", "ppo", "collection", "halfway", "attack", "pool", "rejection", "ask", "assistant"]
 """What a completion was drawn for."""
 
 

@@ -138,8 +138,20 @@ class Prover:
         """The role's prompt for this problem; control tokens are the template's alone, never the problem's."""
         return self.prompts.render(self.control.plain(problem.question), role, self.chat)
 
-    def prompt_ids(self, problem: Problem, role: str) -> list[int]:
-        """Token ids of the role's prompt for this problem, tokenised once."""
+    def prompt_ids(self, problem: Problem, role: str, begun: str = "") -> list[int]:
+        """Token ids of the role's prompt for this problem, tokenised once.
+
+        begun: text that the completion goes on with, control tokens in it taken for letters. A space parts it from
+        plain prompts; from a chat turn, a special token or white space, which completions follow at once, nothing does.
+        """
+        if begun:
+            prompt = self.prompt_text(problem, role)
+            apart = not self.chat and not prompt[-1:].isspace()
+            if apart and self.prompt_ids(problem, role)[-1] in self.tokenizer.all_special_ids:
+                apart = False
+            ids = encode_prompt(self.tokenizer, prompt + " " * apart + self.control.plain(begun))
+            check_ids(ids, self._vocabulary, self.tokenizer, "prover")
+            return ids
         key = problem.question, role
         if key not in self._encoded:
             ids = encode_prompt(self.tokenizer, self.prompt_text(problem, role))
