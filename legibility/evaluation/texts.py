@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from legibility.game.condition import (
     ARM_OF,
     BASE_ROLE,
     CORRECTNESS,
+    CORRECTNESS_HALFWAY,
     CORRECTNESS_ONLY,
     CORRECTNESS_SHORT,
     GAME,
@@ -71,6 +74,19 @@ def _rival_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
         c: frame[(frame.arm == c.arm) & (frame["round"] == c.round) & (frame.role == c.role)]
         for c in conditions_of(frame)
     }
+
+
+def honest(texts: Mapping[Condition, pd.DataFrame]) -> list[Condition]:
+    """The arms whose text is measured for legibility: every condition's honest text, in order, where there is any.
+
+    The prover that is halfway through its training is no arm of its own.
+    """
+    return [c for c in sorted(texts) if not c.sneaky and c.arm != CORRECTNESS_HALFWAY and len(texts[c])]
+
+
+def first_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """The first text of every problem, by problem id. frame: columns of solutions.parquet, of one condition."""
+    return frame.sort_values("sample", kind="stable").drop_duplicates("problem_id").set_index("problem_id")
 
 
 def validation_texts(run: RunFolder, index: int) -> pd.DataFrame:

@@ -109,6 +109,11 @@ class Condition:
         return name if plain else f"{name} {self.role}"
 
     @property
+    def folder(self) -> str:
+        """What a folder of its honest text is called: "init", "game_02", "correctness_00"."""
+        return f"{self.arm}_{self.round:02d}" if self.round >= 0 else self.arm
+
+    @property
     def sneaky(self) -> bool:
         """Whether the writer was asked to be wrong."""
         return self.role == SNEAKY

@@ -16,8 +16,16 @@ from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sync
 from legibility.game.collection import collection_sizes
-from legibility.game.condition import ARM_OF, CORRECTNESS
-from legibility.game.phases import arm_collection, arm_prover, arm_reader, earlier_folder, round_collection
+from legibility.game.condition import ARM_OF, CORRECTNESS, GAME, INIT
+from legibility.game.phases import (
+    ALONE,
+    arm_collection,
+    arm_prover,
+    arm_reader,
+    earlier_folder,
+    handoff_folder,
+    round_collection,
+)
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
 from legibility.game.setting_changes import changed_settings
@@ -33,9 +41,10 @@ WHOLE = (
     "evaluation/*.json",
     "evaluation/scores",
     "evaluation/arms/*",
-    "evaluation/handoff/correctness*",
 )
 """What tells of the game as a whole, beside arms without rounds and readers. Pools and most attacks are of one round and stay."""
+OF_ONE_ROUND = (INIT, GAME, ALONE)
+"""How the folders begin of what was made of the text of the start or of a round: it stays, that of other arms goes."""
 
 
 def begun_with(out: Path, config: Config) -> Config:
@@ -97,6 +106,7 @@ def _whole(run: RunFolder) -> Iterator[Path]:
     yield from (p for pattern in WHOLE for p in sorted(run.path.glob(pattern)))
     for arm in ARM_OF.values():
         yield from (p for p in map(run.folder, (arm_prover(arm), arm_collection(arm), arm_reader(arm))) if p.exists())
+    yield from (p for p in sorted(run.path.glob(handoff_folder("*"))) if not p.name.startswith(OF_ONE_ROUND))
     for file in sorted(run.path.glob(f"evaluation/attacks/*/{TRAINING}")):
         if read_stored(file, AttackTraining, fix=f"delete {file.parent}").start == CORRECTNESS:
             yield file.parent

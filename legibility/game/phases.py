@@ -52,6 +52,10 @@ EVALUATION = "evaluation"
 """Folder of what was made of the finished game: phases of its own, no part of the game."""
 
 
+ALONE = "alone"
+"""In place of an arm's name: the weak model alone, with nothing handed over."""
+
+
 def handoff_folder(name: str) -> str:
     """The phase in which a weak model goes on with the text of an arm."""
     return f"{EVALUATION}/handoff/{name}"

@@ -6,9 +6,19 @@ import shutil
 
 import pandas as pd
 
-from legibility.evaluation.texts import by_problem, of_verdict, valid, validation_texts
+from legibility.evaluation.texts import by_problem, first_texts, honest, of_verdict, valid, validation_texts
 from legibility.evaluation.texts import test_texts as texts_of  # under its own name pytest takes it for a test
-from legibility.game.condition import CORRECTNESS_ONLY, HALFWAY, START, START_SNEAKY, conditions_of, helpful, sneaky
+from legibility.game.condition import (
+    CORRECTNESS_ONLY,
+    HALFWAY,
+    LENGTH_PENALISED,
+    START,
+    START_SNEAKY,
+    Condition,
+    conditions_of,
+    helpful,
+    sneaky,
+)
 
 
 def test_texts_of_a_run_are_test_completions_by_who_wrote_them(tiny_run):
@@ -31,6 +41,20 @@ def test_validation_texts_are_of_both_roles_of_the_final_prover(tiny_run):
     frame = validation_texts(tiny_run, 1)
     assert set(frame.split) == {"validation"} and set(frame.phase) == {"collection"}
     assert conditions_of(frame) == [helpful(1), sneaky(1)]
+
+
+def test_every_arm_is_measured_by_its_honest_text():
+    """Also an arm that nobody has thought of yet; not the halfway prover, nor an arm without text."""
+    some, other = pd.DataFrame({"text": ["a"]}), Condition("tandem", 0, "helpful")
+    conditions = [other, HALFWAY, CORRECTNESS_ONLY, sneaky(0), helpful(1), helpful(0), START_SNEAKY, START]
+    texts = dict.fromkeys(conditions, some) | {LENGTH_PENALISED: some[:0]}
+    assert honest(texts) == [START, helpful(0), helpful(1), CORRECTNESS_ONLY, other]
+    assert [c.folder for c in honest(texts)] == ["init", "game_00", "game_01", "correctness_00", "tandem_00"]
+
+
+def test_the_first_text_of_a_problem_is_its_first_sample():
+    frame = pd.DataFrame({"problem_id": ["b", "a", "b"], "sample": [1, 0, 0], "text": ["b1", "a0", "b0"]})
+    assert first_texts(frame).text.to_dict() == {"a": "a0", "b": "b0"}
 
 
 def test_rows_by_verdict_and_problem():

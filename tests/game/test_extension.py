@@ -42,6 +42,8 @@ def test_a_longer_game_is_the_one_that_was_played_at_once(
     (copied / "human.json").write_text("{}")
     (copied / "evaluation/matrix.json").write_text("[]")
     (copied / "evaluation/pools").mkdir()
+    for arm in ("game_00", "init", "alone", "tandem_00"):
+        (copied / "evaluation/handoff" / arm).mkdir(parents=True)
     command = ("train", tiny_config_file, *tiny_overrides, "--out", copied, "--resume", "--no-report")
     move = extension._move
     monkeypatch.setattr(extension, "_move", lambda *paths: (move(*paths), 1 / 0))
@@ -72,6 +74,8 @@ def test_a_longer_game_is_the_one_that_was_played_at_once(
         str(p.relative_to(old)) for p in old.rglob("*") if p.is_file()
     }
     assert not (old / arm_prover(CORRECTNESS)).exists()  # as many steps as before: the same prover
+    stayed = {p.name for p in (copied / "evaluation/handoff").iterdir()}
+    assert stayed == {"game_00", "init", "alone"} and (old / "evaluation/handoff/tandem_00").is_dir()
     assert (copied / "evaluation/pools").is_dir() and not (copied / "human.json").exists()
     assert read_summary(copied / "summary.json").evaluation is None
     assert "nothing to do" in legibility(*command).out

@@ -19,17 +19,17 @@ from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import HandoffRow, section_file
+from legibility.evaluation.texts import first_texts, honest
 from legibility.evaluation.weak_writer import WeakWriter
-from legibility.game.condition import CORRECTNESS_ONLY, LENGTH_PENALISED, START, Condition, helpful
+from legibility.game.condition import Condition
 from legibility.game.context import Game
-from legibility.game.phases import handoff_folder
+from legibility.game.phases import ALONE, handoff_folder
 from legibility.game.pinned import pinned
 from legibility.grading import grade
 from legibility.problems.records import Problem
 from legibility.randomness import derive_seed, stream
 
 FILE = "handed_over.parquet"
-ALONE = "alone"
 COLUMNS = ["problem_id", "own_verdict", "begun", "ending", "truncated", "verdict"]
 
 
@@ -43,20 +43,14 @@ def compute(run: EvaluationRun) -> list[HandoffRow]:
         except UserError as error:
             run.progress.note(f"handoff: not measured, since the verifier's base cannot write: {error}")
             return []
-    handed = {c: handed_over(run, c, writer) for c in run.progress.each("handoff", [*arms(run), None])}
+    handed = {c: handed_over(run, c, writer) for c in run.progress.each("handoff", [*honest(run.texts), None])}
     alone = handed[None]
     return [describe(condition, table, alone, run.resamples) for condition, table in handed.items() if condition]
 
 
-def arms(run: EvaluationRun) -> list[Condition]:
-    """The conditions whose text is handed over: every arm's honest one."""
-    wanted = [START, *map(helpful, run.rounds), CORRECTNESS_ONLY, LENGTH_PENALISED]
-    return [condition for condition in wanted if len(run.texts.get(condition, ()))]
-
-
 def missing(run: EvaluationRun) -> list[Condition | None]:
     """The conditions whose handoff is not made yet; None: the weak model alone."""
-    return [c for c in (*arms(run), None) if not run.folder.is_done(handoff_folder(_name(c)))]
+    return [c for c in (*honest(run.texts), None) if not run.folder.is_done(handoff_folder(_name(c)))]
 
 
 def lacking(run: EvaluationRun) -> int:
@@ -92,7 +86,7 @@ def beginnings(problems: Sequence[Problem], frame: pd.DataFrame | None, seed: in
     shares = stream(seed, "handoff").random(len(problems))
     if frame is None:
         return pd.DataFrame({"problem_id": [p.id for p in problems], "own_verdict": None, "begun": ""})
-    first = frame.sort_values("sample", kind="stable").drop_duplicates("problem_id").set_index("problem_id")
+    first = first_texts(frame)
     rows = [
         (p.id, first.verdict[p.id], beginning(first.text[p.id], share))
         for p, share in zip(problems, shares, strict=True)
@@ -141,9 +135,7 @@ def describe(condition: Condition, table: pd.DataFrame, alone: pd.DataFrame, res
 
 
 def _name(condition: Condition | None) -> str:
-    if condition is None:
-        return ALONE
-    return f"{condition.arm}_{condition.round:02d}" if condition.round >= 0 else condition.arm
+    return ALONE if condition is None else condition.folder
 
 
 def _read(file: Path) -> pd.DataFrame:
