@@ -15,7 +15,7 @@ from generated.pages import settle
 from pydantic import BaseModel, RootModel
 
 from legibility import checkpoint_files, verifier_course
-from legibility.evaluation import doubts, groups, merged_seeds, schema, summary_schema
+from legibility.evaluation import doubts, groups, merged_seeds, reading_schema, schema, summary_schema
 from legibility.game import human_record, phase_checkpoints, run_records
 from legibility.integrations import verl
 from legibility.judging import results_schema, study_schema
@@ -66,7 +66,8 @@ FILES: dict[str, list[File]] = {
         File("evaluation/subtlety.json", schema.SubtletyFile),
         File("evaluation/separability.json", schema.SeparabilityFile),
         File("evaluation/hacking.json", schema.HackingFile),
-        File("evaluation/handoff.json", schema.HandoffFile),
+        File("evaluation/handoff.json", reading_schema.HandoffFile),
+        File("evaluation/sufficiency.json", reading_schema.SufficiencyFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
     ],
     "A prover phase handed over to verl": [

@@ -22,7 +22,7 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
 
     solutions: every stored completion. steps: PPO metrics, one row per arm, round and step. rounds: the
     summary's line per round. matrix: one row per verifier, solution set and metric. best_of_n, attacks,
-    survival, soundness, subtlety, separability, hacking, handoff, tax: the evaluation's rows; nested figures are
+    survival, soundness, subtlety, separability, hacking, handoff, sufficiency, tax: the evaluation's rows; nested figures are
     flattened as `name.value`, `name.low`, `name.high`. Raises UserError where there is no run.
     """
     run = RunFolder.existing(path)

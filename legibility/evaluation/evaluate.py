@@ -24,7 +24,17 @@ from legibility.evaluation.doubts import write_doubts
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Evaluation, Section, write_section
-from legibility.evaluation.sections import best_of_n, hacking, handoff, matrix, separability, soundness, subtlety, tax
+from legibility.evaluation.sections import (
+    best_of_n,
+    hacking,
+    handoff,
+    matrix,
+    separability,
+    soundness,
+    subtlety,
+    sufficiency,
+    tax,
+)
 from legibility.evaluation.summary import check_readable, lost_sections, write_summary
 from legibility.evaluation.summary_schema import SUMMARY
 from legibility.evaluation.tracked_evaluation import track_evaluation
@@ -43,6 +53,7 @@ SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
     "separability": separability.compute,
     "hacking": hacking.compute,
     "handoff": handoff.compute,
+    "sufficiency": sufficiency.compute,
 }
 
 

@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, Field, RootModel
 
 from legibility.evaluation.attack_schema import AttackRecord, RobustnessRow, SurvivalRow
+from legibility.evaluation.reading_schema import HandoffFile, HandoffRow, SufficiencyFile, SufficiencyRow
 from legibility.evaluation.text_sets import ArmKey, TextKey, VerdictKey
 from legibility.game.condition import JudgeKey
 from legibility.game.run_folder import RunFolder
@@ -214,21 +215,6 @@ class SubtletyRow(Stored):
     decoding: Decoding = Field(description="How the text was sampled.")
 
 
-class HandoffRow(Stored):
-    """A row of handoff.json: an arm's helpful text, ended by the verifier's base from a random line on."""
-
-    arm: ArmKey = Field(description="Whose text.")
-    texts: int = Field(description="Texts, one of a test problem.")
-    nothing_handed_over: float = Field(
-        description="Share of them that are in one piece, so that nothing is handed over."
-    )
-    writer: Interval = Field(description="Share whose own ending is correct.")
-    alone: Interval = Field(description="Share of these problems that the verifier's base solves alone.")
-    joint: Interval = Field(description="Share that it ends correctly.")
-    utility: Interval = Field(description="`joint` − `alone`: the transfer utility (arXiv 2603.20508).")
-    robustness: Interval = Field(description="`joint` among the texts whose own ending is correct.")
-
-
 class SeparabilityRow(Sparse):
     """A row of separability.json: a probe that tells the roles apart from text, on some PPO steps of a round."""
 
@@ -271,6 +257,7 @@ class Evaluation(Sparse):
     separability: list[SeparabilityRow] | None = Field(None, description="One row per window of PPO steps.")
     soundness: list[SoundnessRow] | None = Field(None, description="One row per judge.")
     subtlety: list[SubtletyRow] | None = Field(None, description="One row per text.")
+    sufficiency: list[SufficiencyRow] | None = Field(None, description="One row per arm. Absent in older runs.")
     survival: list[SurvivalRow] | None = Field(None, description="One row per verifier and reward.")
     tax: Tax | None = Field(None, description="Accuracy and checkability of every arm.")
 
@@ -281,10 +268,6 @@ class AttacksFile(RootModel[list[AttackRecord]]):
 
 class BestOfNFile(RootModel[list[BestOfNRow]]):
     """best_of_n.json."""
-
-
-class HandoffFile(RootModel[list[HandoffRow]]):
-    """handoff.json."""
 
 
 class HackingFile(RootModel[list[HackingRow]]):
@@ -321,6 +304,7 @@ SECTION_FILES: dict[str, type[BaseModel]] = {
     "separability": SeparabilityFile,
     "soundness": SoundnessFile,
     "subtlety": SubtletyFile,
+    "sufficiency": SufficiencyFile,
     "survival": SurvivalFile,
     "tax": Tax,
 }

@@ -17,6 +17,11 @@ from legibility.models.verifier_text import filled
 from legibility.player_settings import ProverSettings
 from legibility.rollouts import sample
 
+ANSWER_TOKENS = 24
+"""Tokens of an answer line at most; no answer is longer in which a reader could find a number."""
+LIKELIEST = 0.01
+"""A temperature at which a model writes its likeliest tokens; engines divide by it, so it is not 0."""
+
 
 @dataclass
 class WeakWriter:
@@ -50,13 +55,29 @@ class WeakWriter:
 
     def go_on(self, questions: Sequence[str], begun: Sequence[str], seed: int) -> list[tuple[str, bool]]:
         """How it ends each text, and whether it came to no end within `sampling.max_new_tokens`."""
+        sampling = self.config.sampling
+        return self._endings(questions, begun, seed, sampling.max_new_tokens, sampling.evaluation_temperature)
+
+    def answers(self, questions: Sequence[str], steps: Sequence[str], seed: int) -> list[str]:
+        """What it puts on the answer line of each text, which is begun for it: its likeliest answer, or what it is instead.
+
+        A base model follows no instruction, so the marker of the answer line is what asks it for the answer.
+        """
+        asked = [f"{text}\n{self.config.grading.marker.strip()}" for text in steps]
+        endings = self._endings(questions, asked, seed, ANSWER_TOKENS, LIKELIEST)
+        return [ending.partition("\n")[0].strip() for ending, _ in endings]
+
+    def _endings(
+        self, questions: Sequence[str], begun: Sequence[str], seed: int, limit: int, temperature: float
+    ) -> list[tuple[str, bool]]:
+        """How it ends each text within `limit` tokens, and whether it was cut off there."""
         drawn = sample(
             self.model,
             [self.prompt(question, text) for question, text in zip(questions, begun, strict=True)],
             1,
             seed=seed,
-            max_new_tokens=self.config.sampling.max_new_tokens,
-            temperature=self.config.sampling.evaluation_temperature,
+            max_new_tokens=limit,
+            temperature=temperature,
             batch=self.config.compute.rollout_batch,
         )
         return [(self.model.decode(group[0].ids), group[0].truncated) for group in drawn]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from legibility.evaluation.attacks.attack import Attack
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.sections import handoff
+from legibility.evaluation.sections import handoff, sufficiency
 from legibility.evaluation.sections.hacking import changed_texts
 from legibility.evaluation.sections.matrix import solution_sets
 from legibility.evaluation.texts import SHORT, valid, validation_texts
@@ -68,9 +68,8 @@ def workload(run: EvaluationRun, attacks: Sequence[Attack] = (), *, short_arm: b
         and not any(map(run.folder.is_done, (SHORT, phase_name(CORRECTNESS_SHORT, 0))))
     ):
         steps += load_training(run.folder, CORRECTNESS, 0).steps
-    return Workload(
-        texts, run.completions_to_draw + handoff.lacking(run), steps, len(run.judges) * sum(len(s.frame) for s in sets)
-    )
+    drawn = run.completions_to_draw + handoff.lacking(run) + sufficiency.lacking(run)
+    return Workload(texts, drawn, steps, len(run.judges) * sum(len(s.frame) for s in sets))
 
 
 def announce(run: EvaluationRun, work: Workload) -> None:

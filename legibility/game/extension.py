@@ -25,6 +25,7 @@ from legibility.game.phases import (
     earlier_folder,
     handoff_folder,
     round_collection,
+    sufficiency_folder,
 )
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import DONE, TRAINING, AttackTraining, ProverTraining
@@ -106,7 +107,8 @@ def _whole(run: RunFolder) -> Iterator[Path]:
     yield from (p for pattern in WHOLE for p in sorted(run.path.glob(pattern)))
     for arm in ARM_OF.values():
         yield from (p for p in map(run.folder, (arm_prover(arm), arm_collection(arm), arm_reader(arm))) if p.exists())
-    yield from (p for p in sorted(run.path.glob(handoff_folder("*"))) if not p.name.startswith(OF_ONE_ROUND))
+    for place in (handoff_folder("*"), sufficiency_folder("*")):
+        yield from (p for p in sorted(run.path.glob(place)) if not p.name.startswith(OF_ONE_ROUND))
     for file in sorted(run.path.glob(f"evaluation/attacks/*/{TRAINING}")):
         if read_stored(file, AttackTraining, fix=f"delete {file.parent}").start == CORRECTNESS:
             yield file.parent

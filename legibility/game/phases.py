@@ -61,6 +61,11 @@ def handoff_folder(name: str) -> str:
     return f"{EVALUATION}/handoff/{name}"
 
 
+def sufficiency_folder(name: str) -> str:
+    """The phase in which a weak model reads the answer from the steps of an arm's text."""
+    return f"{EVALUATION}/sufficiency/{name}"
+
+
 EARLIER = "earlier"
 """Folder of what was moved aside when a run got more rounds. Nothing in it is a phase of the run."""
 

@@ -27,8 +27,9 @@ def spoken() -> tuple[Progress, io.StringIO]:
 def test_what_is_counted_is_what_is_scored(copied, monkeypatch):
     run = EvaluationRun(copied.path, SMALL, quick=True)
     work = workload(run)
-    # two rounds' pools of 6 problems and 4 completions; handoffs of the start, two rounds, one arm and alone
-    assert work.completions == 2 * 6 * 4 + 5 * 20
+    # two rounds' pools of 6 problems and 4 completions; handoffs of the start, two rounds, one arm and alone;
+    # two readings of the first four of these
+    assert work.completions == 2 * 6 * 4 + 5 * 20 + 2 * 4 * 20
     assert sum(map(len, work.texts.values())) > 0 and work.ppo_steps == 0
     score_ahead(run, work)
     assert not any(len(frame) for frame in workload(run).texts.values())
@@ -41,7 +42,7 @@ def test_the_duration_is_announced_first_and_every_section_shows_how_far_it_is(c
     progress, said = spoken()
     evaluate(copied.path, quick=True, overrides=SMALL, progress=progress)
     lines = said.getvalue().splitlines()
-    assert lines[0].startswith("evaluation of ") and "texts to score, 148 completions to draw; about " in lines[0]
+    assert lines[0].startswith("evaluation of ") and "texts to score, 308 completions to draw; about " in lines[0]
     for name in (
         "scores of verifier 0",
         "matrix",
@@ -52,6 +53,7 @@ def test_the_duration_is_announced_first_and_every_section_shows_how_far_it_is(c
         "role probe",
         "hacking",
         "handoff",
+        "sufficiency",
     ):
         assert any(line.strip().startswith(f"{name} ") and "/" in line for line in lines), name
     progress, said = spoken()

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from legibility.errors import UserError
 from legibility.evaluation.intervals import Resamples
+from legibility.evaluation.reading_schema import HandoffRow
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.schema import HandoffRow, section_file
 from legibility.evaluation.texts import first_texts, honest
+from legibility.evaluation.weak_reading import cannot_write, read_table, weak_writer
 from legibility.evaluation.weak_writer import WeakWriter
 from legibility.game.condition import Condition
 from legibility.game.context import Game
 from legibility.game.phases import ALONE, handoff_folder
-from legibility.game.pinned import pinned
 from legibility.grading import grade
 from legibility.problems.records import Problem
 from legibility.randomness import derive_seed, stream
@@ -35,14 +33,9 @@ COLUMNS = ["problem_id", "own_verdict", "begun", "ending", "truncated", "verdict
 
 def compute(run: EvaluationRun) -> list[HandoffRow]:
     """A row for every arm's honest text; none where the verifier's base writes no text."""
-    writer = None
-    if missing(run):
-        try:
-            settings = pinned(run.config, run.folder.manifest().models)
-            writer = WeakWriter.load(settings, run.game.device, run.game.base_dir)
-        except UserError as error:
-            run.progress.note(f"handoff: not measured, since the verifier's base cannot write: {error}")
-            return []
+    writer = weak_writer(run, "handoff") if missing(run) else None
+    if missing(run) and writer is None:
+        return []
     handed = {c: handed_over(run, c, writer) for c in run.progress.each("handoff", [*honest(run.texts), None])}
     alone = handed[None]
     return [describe(condition, table, alone, run.resamples) for condition, table in handed.items() if condition]
@@ -55,8 +48,7 @@ def missing(run: EvaluationRun) -> list[Condition | None]:
 
 def lacking(run: EvaluationRun) -> int:
     """How many endings are still to be drawn; none where it was found that the verifier's base cannot write."""
-    file = section_file(run.folder, "handoff")
-    if file.is_file() and file.read_text(encoding="utf-8").strip() == "[]":
+    if cannot_write(run):
         return 0
     return len(run.game.splits.test) * len(missing(run))
 
@@ -75,7 +67,7 @@ def handed_over(run: EvaluationRun, condition: Condition | None, writer: WeakWri
         with run.folder.phase(phase) as work:
             finish(table, writer, run.game, derive_seed(run.config.seed, "handoff", name))
             table[COLUMNS].to_parquet(work / FILE, index=False)
-    return _read(run.folder.verified(phase) / FILE)
+    return read_table(run.folder.verified(phase) / FILE, COLUMNS)
 
 
 def beginnings(problems: Sequence[Problem], frame: pd.DataFrame | None, seed: int) -> pd.DataFrame:
@@ -136,11 +128,3 @@ def describe(condition: Condition, table: pd.DataFrame, alone: pd.DataFrame, res
 
 def _name(condition: Condition | None) -> str:
     return ALONE if condition is None else condition.folder
-
-
-def _read(file: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(file, columns=COLUMNS)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(f"{file}: cannot be read ({reason}); delete {file.parent} and evaluate again") from None

@@ -1,0 +1,59 @@
+"""What readers make of every arm's text: rows of the sections that measure legibility arm by arm."""
+
+from __future__ import annotations
+
+from pydantic import Field, RootModel
+
+from legibility.evaluation.text_sets import ArmKey
+from legibility.stored import Interval, Sparse, Stored
+
+
+class HandoffRow(Stored):
+    """A row of handoff.json: an arm's helpful text, ended by the verifier's base from a random line on."""
+
+    arm: ArmKey = Field(description="Whose text.")
+    texts: int = Field(description="Texts, one of a test problem.")
+    nothing_handed_over: float = Field(
+        description="Share of them that are in one piece, so that nothing is handed over."
+    )
+    writer: Interval = Field(description="Share whose own ending is correct.")
+    alone: Interval = Field(description="Share of these problems that the verifier's base solves alone.")
+    joint: Interval = Field(description="Share that it ends correctly.")
+    utility: Interval = Field(description="`joint` − `alone`: the transfer utility (arXiv 2603.20508).")
+    robustness: Interval = Field(description="`joint` among the texts whose own ending is correct.")
+
+
+class SufficiencyRow(Sparse):
+    """A row of sufficiency.json: whether an arm's helpful text tells its answer to who does not know the problem."""
+
+    arm: ArmKey = Field(description="Whose text.")
+    texts: int = Field(description="Texts, one of a test problem.")
+    no_steps: float = Field(description="Share of them that write nothing before the answer; they count 0 throughout.")
+    writer: Interval = Field(description="Share whose own answer is correct.")
+    own: Interval | None = Field(
+        None,
+        description="Share whose own answer the verifier's base reads from the steps, another problem in place of theirs. "
+        "Absent, as all that it reads, where it writes no text.",
+    )
+    own_null: Interval | None = Field(None, description="The same with the steps of another text of the arm: exact.")
+    right: Interval | None = Field(None, description="`own` among the texts whose own answer is correct.")
+    gold: Interval | None = Field(None, description="Share from whose steps it reads the correct answer.")
+    consistent: Interval | None = Field(
+        None, description="Share from which it reads one answer with their problem and without: SR of arXiv 2604.22074."
+    )
+    told: Interval = Field(description="Share whose answer is the last number of the steps, so that copying is enough.")
+    follows: Interval = Field(
+        description="Share whose answer is the result of the last equation, which holds with all that it rests on."
+    )
+    follows_null: Interval = Field(description="The same with the steps of another text of the arm: exact.")
+    used: Interval = Field(
+        description="Mean share of a text's equations that its last one rests on, itself among them; texts with any."
+    )
+
+
+class HandoffFile(RootModel[list[HandoffRow]]):
+    """handoff.json."""
+
+
+class SufficiencyFile(RootModel[list[SufficiencyRow]]):
+    """sufficiency.json."""
