@@ -13,15 +13,18 @@ from typing import Annotated, TypeAlias
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from legibility.game.condition import (
+    ARM_OF,
     CORRECTNESS_ONLY,
     GAME,
     LENGTH_PENALISED,
+    ROUND_ARMS,
     START,
     START_SNEAKY,
     Condition,
     helpful,
     sneaky,
 )
+from legibility.prompts import HELPFUL
 
 GOODHART = "goodhart"
 """The attacker's reward that knows no role: it writes helpful text, and right text is not what it is paid for."""
@@ -67,6 +70,8 @@ _CONDITIONS = {
     LENGTH_PENALISED: "correctness short",
 }
 _ARMS = {**_CONDITIONS, START: "start"}
+_KEYED = set(ARM_OF.values()) - {condition.arm for condition in _ARMS}
+_WITH_ROUNDS = {GAME, *ROUND_ARMS}
 
 
 def text_key(texts: TextSet) -> str:
@@ -103,17 +108,25 @@ def parse_verdict_text(key: str) -> VerdictText:
 
 
 def arm_key(condition: Condition) -> str:
-    """The key of an arm in tax.json: "start", "game 2", "correctness". Raises KeyError for one without."""
-    return f"game {condition.round}" if condition.arm == GAME else _ARMS[condition]
+    """The key of an arm's honest text: "start", "game 2", "correctness", "tandem", "decoupled 1".
+
+    Raises KeyError for a text without one.
+    """
+    if condition in _ARMS:
+        return _ARMS[condition]
+    if condition.arm not in _KEYED or condition.role != HELPFUL:
+        raise KeyError(condition)
+    return f"{condition.arm} {condition.round}" if condition.arm in _WITH_ROUNDS else condition.arm
 
 
 def parse_arm(key: str) -> Condition:
-    """The arm's honest text that has a key in tax.json. Raises ValueError where there is none."""
+    """The arm's honest text that has a key. Raises ValueError where there is none."""
     for condition, name in _ARMS.items():
         if name == key:
             return condition
-    if found := re.fullmatch(r"game (\d+)", key):
-        return helpful(int(found[1]))
+    found = re.fullmatch(r"(\S+?)(?: (\d+))?", key)
+    if found and found[1] in _KEYED and (found[1] in _WITH_ROUNDS) == (found[2] is not None):
+        return Condition(found[1], int(found[2] or 0), HELPFUL)
     raise ValueError(f"no arm is called {key!r}")
 
 
@@ -142,4 +155,4 @@ ArmKey = Annotated[
     PlainSerializer(arm_key, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["start", "game 2", "correctness", "correctness short"]}),
 ]
-"""An arm by its honest text: "start", "game 2", "correctness", "correctness short"."""
+"""An arm by its honest text: "start", "game 2", "correctness", "correctness short", "tandem", "decoupled 1"."""

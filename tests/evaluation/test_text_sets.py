@@ -23,11 +23,14 @@ from legibility.evaluation.text_sets import (
 )
 from legibility.game.condition import (
     CORRECTNESS_ONLY,
+    DECOUPLED,
     HALFWAY,
     HELD_OUT_JUDGE,
     LENGTH_PENALISED,
     START,
     START_SNEAKY,
+    TANDEM,
+    Condition,
     JudgeKey,
     helpful,
     sneaky,
@@ -45,7 +48,14 @@ TEXTS = {
     LENGTH_PENALISED: "correctness short",
     Attackers("cgc", 1): "attack cgc 1",
 }
-ARMS = {START: "start", helpful(2): "game 2", CORRECTNESS_ONLY: "correctness", LENGTH_PENALISED: "correctness short"}
+ARMS = {
+    START: "start",
+    helpful(2): "game 2",
+    CORRECTNESS_ONLY: "correctness",
+    LENGTH_PENALISED: "correctness short",
+    Condition(TANDEM, 0, "helpful"): "tandem",
+    Condition(DECOUPLED, 1, "helpful"): "decoupled 1",
+}
 
 
 @pytest.mark.parametrize("texts", TEXTS)
@@ -78,9 +88,18 @@ def test_what_is_no_key_of_an_arm_is_refused():
         parse_arm("round 1")
 
 
+@pytest.mark.parametrize("key", ["game", "tandem 0", "decoupled", "correctness 0", "init", "nobody", ""])
+def test_a_key_has_a_round_where_the_arm_has_rounds(key):
+    with pytest.raises(ValueError, match="no arm"):
+        parse_arm(key)
+
+
 def test_text_without_a_key_has_none():
     with pytest.raises(KeyError):
         text_key(HALFWAY)
+    for condition in (HALFWAY, Condition(TANDEM, 0, "sneaky"), Condition("nobody", 0, "helpful")):
+        with pytest.raises(KeyError):
+            arm_key(condition)
 
 
 def test_rewards_have_a_name_for_people():
