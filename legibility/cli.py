@@ -292,6 +292,21 @@ def compare(
     typer.echo(f"report: {write_comparison(compared, out)}")
 
 
+@app.command()
+def frontier(
+    runs: Annotated[list[Path], typer.Argument(help="Evaluated run folders: seeds of one game with arms.")],
+    out: Annotated[Path, typer.Option(help="Folder for frontier.html and frontier.json.")] = Path("runs/frontier"),
+) -> None:
+    """Accuracy against every measure of legibility, for all arms (game.arms), over seeds and at equal cost."""
+    from legibility.frontier.frontier import frontier as merge
+    from legibility.frontier.page import write_frontier
+
+    merged = merge(runs, out)
+    if merged.quick:
+        typer.echo(f"quick: small games to look at, their numbers measure nothing: {', '.join(merged.quick)}", err=True)
+    typer.echo(f"report: {write_frontier(merged, out)}")
+
+
 @app.command("weak-to-strong")
 def weak_to_strong(
     config: Annotated[

@@ -1,0 +1,80 @@
+"""What the frontier holds against accuracy: measures of how well an arm's honest text can be checked or followed.
+
+Each is a number of one run, read from sections that `legibility evaluate` has written (docs/metrics.md has the
+definitions). A measure that a run does not have is left out for that run, never filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from legibility.evaluation.schema import Evaluation
+from legibility.game.condition import Condition
+from legibility.stored import Interval
+
+Kind = Literal["judge", "reader", "text", "people"]
+"""Who or what a measure asks: a trained judge; a model that reads or goes on with the text; the text alone; people."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure called `label`; `of` finds its value for a condition, None where the run has none. All are better higher."""
+
+    name: str
+    label: str
+    kind: Kind
+    of: Callable[[Evaluation, Condition], float | None]
+    rate: bool = True
+
+
+def _value(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.value
+
+
+def accuracy(evaluation: Evaluation, condition: Condition) -> float | None:
+    """Share of correct answers among the condition's test text."""
+    arm = evaluation.tax.arms.get(condition) if evaluation.tax else None
+    return None if arm is None else arm.accuracy.raw.value
+
+
+def length(evaluation: Evaluation, condition: Condition) -> float | None:
+    """Mean completion length in tokens."""
+    arm = evaluation.tax.arms.get(condition) if evaluation.tax else None
+    return None if arm is None else arm.mean_length
+
+
+def _checked(evaluation: Evaluation, condition: Condition, name: str, *, matched: bool) -> float | None:
+    arm = evaluation.tax.arms.get(condition) if evaluation.tax else None
+    found = arm.checkability.get(name) if arm else None
+    return None if found is None else _value(found.matched if matched else found.raw)
+
+
+def _steps(evaluation: Evaluation, condition: Condition) -> float | None:
+    arm = evaluation.tax.arms.get(condition) if evaluation.tax else None
+    found = arm.step_validity_standardised if arm else None
+    return None if found is None else found.raw.value
+
+
+def _handed_over(evaluation: Evaluation, condition: Condition, name: str) -> float | None:
+    row = next((row for row in evaluation.handoff or () if row.arm == condition), None)
+    return None if row is None else _value(getattr(row, name))
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure("judge", "held-out judge", "judge", partial(_checked, name="held_out_judge", matched=False)),
+    Measure(
+        "judge_matched",
+        "held-out judge, at equal length",
+        "judge",
+        partial(_checked, name="held_out_judge", matched=True),
+    ),
+    Measure("verifier", "the game's last verifier", "judge", partial(_checked, name="last_verifier", matched=False)),
+    Measure("steps", "step validity at half correct text", "text", _steps),
+    Measure("robustness", "handoff robustness", "reader", partial(_handed_over, name="robustness")),
+    Measure("utility", "transfer utility", "reader", partial(_handed_over, name="utility"), rate=False),
+    Measure("people", "people", "people", partial(_checked, name="human", matched=False)),
+)
+"""Every measure, in the order of reports."""
