@@ -63,6 +63,11 @@ def _handed_over(evaluation: Evaluation, condition: Condition, name: str) -> flo
     return None if row is None else _value(getattr(row, name))
 
 
+def _sufficient(evaluation: Evaluation, condition: Condition, name: str) -> float | None:
+    row = next((row for row in evaluation.sufficiency or () if row.arm == condition), None)
+    return None if row is None else _value(getattr(row, name))
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure("judge", "held-out judge", "judge", partial(_checked, name="held_out_judge", matched=False)),
     Measure(
@@ -75,6 +80,8 @@ MEASURES: tuple[Measure, ...] = (
     Measure("steps", "step validity at half correct text", "text", _steps),
     Measure("robustness", "handoff robustness", "reader", partial(_handed_over, name="robustness")),
     Measure("utility", "transfer utility", "reader", partial(_handed_over, name="utility"), rate=False),
+    Measure("sufficiency", "sufficiency of the steps", "reader", partial(_sufficient, name="own")),
+    Measure("follows", "the answer follows from the steps", "text", partial(_sufficient, name="follows")),
     Measure("people", "people", "people", partial(_checked, name="human", matched=False)),
 )
 """Every measure, in the order of reports."""

@@ -47,12 +47,12 @@ def view_figure(frontier: Frontier, view: View, theme: Theme = LIGHT) -> Figure:
     lines = -(-len(shown) // columns)
     with themed(theme):
         figure = Figure(figsize=(3.6 * columns + 0.4, 3.4 * lines + 0.5), layout="constrained")
-        axes = figure.subplots(lines, columns, squeeze=False).flat
+        axes = list(figure.subplots(lines, columns, squeeze=False).flat)
         for ax, measure in zip(axes, shown, strict=False):
             _panel(ax, points, measure, theme)
-        for ax in list(axes)[len(shown) :]:
+        for ax in axes[len(shown) :]:
             ax.set_visible(False)
-        handles, names = next(iter(axes)).get_legend_handles_labels()
+        handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(points)), frameon=False)
         return figure
 

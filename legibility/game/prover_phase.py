@@ -25,7 +25,7 @@ from legibility.game.phases import METRICS_LOG, saved_prover_name, step_file
 from legibility.game.prover_plan import Plan, correctness_plan, phase_name, round_plan
 from legibility.game.rollout_columns import Rollouts, describe
 from legibility.game.run_folder import RunFolder
-from legibility.game.run_records import TRAINING, ProverTraining
+from legibility.game.run_records import TRAINING, TRAININGS, ProverTraining
 from legibility.game.solutions import Solution, read_rows, write_solutions
 from legibility.game.trl_phase import phase_work, solutions
 from legibility.held_signals import held_signals
@@ -324,4 +324,4 @@ class _Training:
 
 def load_training(run: RunFolder, arm: str, index: int) -> ProverTraining:
     """training.json of a finished prover phase. Raises UserError where the phase is unfinished or changed."""
-    return run.stored(phase_name(arm, index), TRAINING, ProverTraining)
+    return run.stored(phase_name(arm, index), TRAINING, TRAININGS.get(arm, ProverTraining))

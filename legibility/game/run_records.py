@@ -183,6 +183,10 @@ class RejectionTraining(ProverTraining):
     last_loss: Number = Field(description="Nats per token over the last tenth of the updates.")
 
 
+TRAININGS: dict[str, type[ProverTraining]] = {"correctness-short": LengthPenalisedTraining, "rft": RejectionTraining}
+"""The model of an arm's training.json where it is not `ProverTraining`."""
+
+
 class AttackSetup(Sparse):
     """Settings that decide what an attack of a given cap does, beside the run's own."""
 
