@@ -299,7 +299,7 @@ def frontier(
 ) -> None:
     """Accuracy against every measure of legibility, for all arms (game.arms), over seeds and at equal cost."""
     from legibility.frontier.frontier import frontier as merge
-    from legibility.frontier.page import write_frontier
+    from legibility.frontier.frontier_page import write_frontier
 
     merged = merge(runs, out)
     if merged.quick:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, RootModel
 
 from legibility import checkpoint_files, verifier_course
 from legibility.evaluation import doubts, groups, merged_seeds, reading_schema, schema, summary_schema
-from legibility.frontier import schema as frontier_schema
+from legibility.frontier import frontier_schema
 from legibility.game import human_record, phase_checkpoints, run_records
 from legibility.integrations import verl
 from legibility.judging import results_schema, study_schema

@@ -28,7 +28,7 @@ GENERATED = {"configuration.md", "weak-to-strong-configuration.md", "cli.md"}
 PAGES = [*sorted(p for p in DOCS.glob("*.md") if p.name not in HISTORY), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 WRITTEN = [p for p in PAGES if p.name not in GENERATED]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "weak-to-strong"} | {
+COMMANDS = {"train", "report", "ask", "evaluate", "attack", "compare", "frontier", "weak-to-strong"} | {
     "export", "judge", "import", "analyze", "simulate-raters", "configs", "view", "new", "plan",
 }  # fmt: skip
 

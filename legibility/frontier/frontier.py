@@ -18,8 +18,7 @@ from legibility.errors import UserError
 from legibility.evaluation.claims import LEAST_SEEDS
 from legibility.evaluation.over_seeds import OverSeeds, holm, over_seeds, paired_test
 from legibility.evaluation.schema import Evaluation, read_evaluation
-from legibility.frontier.measures import MEASURES, Measure, accuracy, length
-from legibility.frontier.schema import (
+from legibility.frontier.frontier_schema import (
     Agreement,
     ArmPoint,
     Best,
@@ -30,6 +29,7 @@ from legibility.frontier.schema import (
     View,
     ViewName,
 )
+from legibility.frontier.measures import MEASURES, Measure, accuracy, length
 from legibility.frontier.spending import Spent, spent
 from legibility.game.condition import (
     ARMS,

@@ -12,9 +12,9 @@ from legibility.errors import UserError
 from legibility.evaluation.evaluate import evaluate
 from legibility.evaluation.schema import Decoding, Evaluation, Measured, Tax, TaxArm
 from legibility.frontier.frontier import ArmRun, _view, frontier
+from legibility.frontier.frontier_page import write_frontier
+from legibility.frontier.frontier_schema import Frontier
 from legibility.frontier.measures import MEASURES
-from legibility.frontier.page import write_frontier
-from legibility.frontier.schema import Frontier
 from legibility.frontier.spending import Spent
 from legibility.game.condition import CORRECTNESS_ONLY, START, Condition, helpful
 from legibility.stored import Interval, read_stored

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from legibility.evaluation.claims import LEAST_SEEDS
 from legibility.evaluation.over_seeds import OverSeeds
 from legibility.files import write_atomic
-from legibility.frontier.schema import ArmPoint, Frontier, MeasureInfo, View
+from legibility.frontier.frontier_schema import ArmPoint, Frontier, MeasureInfo, View
 from legibility.game.condition import CORRECTNESS, GAME, INIT
 from legibility.reporting.drawing import DARK, LIGHT, Theme, themed
 from legibility.reporting.images import save_image
