@@ -22,8 +22,8 @@ def load_run(path: Path | str) -> dict[str, pd.DataFrame]:
 
     solutions: every stored completion. steps: PPO metrics, one row per arm, round and step. rounds: the
     summary's line per round. matrix: one row per verifier, solution set and metric. best_of_n, attacks,
-    survival, soundness, subtlety, separability, hacking, handoff, sufficiency, tax: the evaluation's rows; nested figures are
-    flattened as `name.value`, `name.low`, `name.high`. Raises UserError where there is no run.
+    survival, soundness, subtlety, separability, hacking, handoff, sufficiency, invariance, tax: the evaluation's rows; nested
+    figures are flattened as `name.value`, `name.low`, `name.high`. Raises UserError where there is no run.
     """
     run = RunFolder.existing(path)
     frames = {"solutions": stored_completions(run), "steps": _steps(run)}

@@ -28,6 +28,7 @@ from legibility.evaluation.sections import (
     best_of_n,
     hacking,
     handoff,
+    invariance,
     matrix,
     separability,
     soundness,
@@ -54,6 +55,7 @@ SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
     "hacking": hacking.compute,
     "handoff": handoff.compute,
     "sufficiency": sufficiency.compute,
+    "invariance": invariance.compute,
 }
 
 

@@ -144,6 +144,22 @@ class Resamples:
         won, total = pair_counts(scores, correct, groups, weights)
         return self.ratio([problem for problem, _ in won], list(won.values()), [total[group] for group in won])
 
+    def pair_ratio(self, problem_ids: Sequence[str], numerators: np.ndarray, denominators: np.ndarray) -> Figure:
+        """sum(numerators) / sum(denominators) over pairs of texts, each (n, n); a pair weighs as both its problems do.
+
+        Without draws where fewer than `LEAST_UNITS` problems are in it.
+        """
+        columns = self._columns(problem_ids)
+        weights = self.weights[:, columns]
+        above, below = (
+            np.einsum("ri,ri->r", weights @ m.astype(np.float32), weights) for m in (numerators, denominators)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, draws = np.float64(numerators.sum()) / denominators.sum(), above / below
+        if len(np.unique(columns[denominators.sum(axis=1) > 0])) < LEAST_UNITS:
+            draws = np.full(len(self.weights), np.nan)
+        return Figure(float(value), draws, self.confidence_level)
+
 
 def shared_resamples(config: Config, problem_ids: Sequence[str], resamples: int, confidence_level: float) -> Resamples:
     """The resamples of a run's test problems: the same for its summary and for every section of an evaluation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, RootModel
 
 from legibility.evaluation.text_sets import ArmKey
+from legibility.game.condition import JudgeKey
 from legibility.stored import Interval, Sparse, Stored
 
 
@@ -51,8 +52,38 @@ class SufficiencyRow(Sparse):
     )
 
 
+class InvarianceRow(Sparse):
+    """A row of invariance.json: what a judge makes of an arm's helpful text when only its style is rewritten."""
+
+    arm: ArmKey = Field(description="Whose text.")
+    verifier: JudgeKey = Field(description="The judge.")
+    texts: int = Field(description="Texts, one of a test problem, that some rewrite changes.")
+    rewrites: float = Field(description="Rewrites that change a text, mean.")
+    accepted: Interval | None = Field(
+        None, description="Share of the texts that is accepted as written. Absent, as all shares, without a threshold."
+    )
+    stays: Interval | None = Field(None, description="Share whose acceptance is the same under every rewrite.")
+    stays_null: Interval | None = Field(
+        None, description="What `stays` would be if every score were drawn anew, at this share accepted: exact."
+    )
+    change: Interval | None = Field(
+        None,
+        description="Mean absolute change of V by a rewrite, in the judge's mean standard deviation of V inside a problem "
+        "on the base policy's text. Absent where that is 0.",
+    )
+    order: Interval | None = Field(
+        None,
+        description="Share of pairs of texts that the judge scores in the same order when one rewrite changes both; pairs "
+        "of one score left out, ties behind the rewrite half. Absent without pairs.",
+    )
+
+
 class HandoffFile(RootModel[list[HandoffRow]]):
     """handoff.json."""
+
+
+class InvarianceFile(RootModel[list[InvarianceRow]]):
+    """invariance.json."""
 
 
 class SufficiencyFile(RootModel[list[SufficiencyRow]]):

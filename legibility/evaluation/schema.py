@@ -16,7 +16,14 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, Field, RootModel
 
 from legibility.evaluation.attack_schema import AttackRecord, RobustnessRow, SurvivalRow
-from legibility.evaluation.reading_schema import HandoffFile, HandoffRow, SufficiencyFile, SufficiencyRow
+from legibility.evaluation.reading_schema import (
+    HandoffFile,
+    HandoffRow,
+    InvarianceFile,
+    InvarianceRow,
+    SufficiencyFile,
+    SufficiencyRow,
+)
 from legibility.evaluation.text_sets import ArmKey, TextKey, VerdictKey
 from legibility.game.condition import JudgeKey
 from legibility.game.run_folder import RunFolder
@@ -252,6 +259,7 @@ class Evaluation(Sparse):
     best_of_n: list[BestOfNRow] | None = Field(None, description="One row per round and n.")
     hacking: list[HackingRow] | None = Field(None, description="One row per judge and change.")
     handoff: list[HandoffRow] | None = Field(None, description="One row per arm. Absent in older runs.")
+    invariance: list[InvarianceRow] | None = Field(None, description="One row per arm and judge. Absent in older runs.")
     matrix: Matrix | None = Field(None, description="Every judge on every set of text.")
     robustness: list[RobustnessRow] | None = Field(None, description="Several rows per attack.")
     separability: list[SeparabilityRow] | None = Field(None, description="One row per window of PPO steps.")
@@ -299,6 +307,7 @@ SECTION_FILES: dict[str, type[BaseModel]] = {
     "best_of_n": BestOfNFile,
     "hacking": HackingFile,
     "handoff": HandoffFile,
+    "invariance": InvarianceFile,
     "matrix": Matrix,
     "robustness": RobustnessFile,
     "separability": SeparabilityFile,

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from legibility.evaluation.attacks.attack import Attack
 from legibility.evaluation.finished_attacks import finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.sections import handoff, sufficiency
+from legibility.evaluation.sections import handoff, invariance, sufficiency
 from legibility.evaluation.sections.hacking import changed_texts
 from legibility.evaluation.sections.matrix import solution_sets
 from legibility.evaluation.texts import SHORT, valid, validation_texts
@@ -56,9 +56,10 @@ def workload(run: EvaluationRun, attacks: Sequence[Attack] = (), *, short_arm: b
     sets = solution_sets(run)
     anchor = valid(validation_texts(run.folder, 0))
     shared = pd.concat([frame[["problem_id", "text"]] for frame in (anchor, *(s.paired for s in sets))])
-    texts = {}
+    restyled, texts = invariance.restyled_texts(run), {}
     for judge in run.judges:
-        texts[judge] = run.scorer(judge).missing(pd.concat([shared, changed_texts(run, judge)]))
+        read = [shared, changed_texts(run, judge), invariance.texts_read(restyled, judge)]
+        texts[judge] = run.scorer(judge).missing(pd.concat(read))
     made = {(r.verifier, r.reward, r.seed) for r in (found.record for found in finished_attacks(run.folder))}
     steps = sum(a.cap for a in attacks if (a.verifier, a.reward, a.seed) not in made)
     corner = phase_name(CORRECTNESS, 0)

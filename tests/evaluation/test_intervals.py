@@ -161,3 +161,16 @@ def test_pairs_within_something_else_are_those_of_finer_groups(monkeypatch):
     np.testing.assert_allclose(figure.draws, (found.weights[:, 0] + found.weights[:, 1]) / both, rtol=1e-6)
     whole = found.pairwise(scores, correct, list("ppppqq"))
     assert whole.value == pytest.approx(2 / 5)
+
+
+def test_a_pair_weighs_as_both_its_problems_do(monkeypatch):
+    """Of three problems' pairs p-q holds, p-r does not, q-r does not count."""
+    holds, counts = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]]), np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]])
+    found = resamples(["p", "q", "r"])
+    figure = found.pair_ratio(list("pqr"), holds, counts)
+    assert figure.value == 0.5 and np.isnan(figure.draws).all()
+    monkeypatch.setattr("legibility.evaluation.intervals.LEAST_UNITS", 3)
+    p, q, r = found.weights.T
+    with np.errstate(invalid="ignore"):
+        expected = p * q / (p * q + p * r)
+    np.testing.assert_allclose(found.pair_ratio(list("pqr"), holds, counts).draws, expected, rtol=1e-6)

@@ -31,6 +31,7 @@ REWRITES: dict[str, Callable[[str, str], str]] = {
     "no spaces": lambda text, marker: SPACED.sub(r"\1", text),
     "× for *": lambda text, marker: text.replace("*", "×"),
     "operands swapped": lambda text, marker: SUM_OR_PRODUCT.sub(r"\3 \2 \1", text),
+    "“is” for =": lambda text, marker: text.replace(" = ", " is "),
     "blank lines": lambda text, marker: text.replace("\n", "\n\n"),
     "numbered lines": lambda text, marker: "\n".join(
         line if line.startswith(marker) else f"{i}) {line}" for i, line in enumerate(text.split("\n"), 1)
@@ -72,13 +73,21 @@ def _rewritten(run: EvaluationRun, judge: Judge) -> dict[str, tuple[pd.DataFrame
     """By rewrite that does anything: the judge's own text, what becomes of it, and where it is another of the same verdict."""
     own = run.own_text(run.round_read_by(judge)).drop_duplicates(["problem_id", "text"])
     own = own[own.problem_id.isin({p.id for p in _problems(run, judge)})]
+    return {name: (own, text, changed) for name, (text, changed) in rewritten(run, own).items()}
+
+
+def rewritten(run: EvaluationRun, frame: pd.DataFrame) -> dict[str, tuple[list[str], np.ndarray]]:
+    """By rewrite that does anything: what becomes of a frame's texts (n,), and where it is another of the same verdict (n,).
+
+    frame: columns problem_id, text, verdict.
+    """
     found = {}
     for name, rewrite in REWRITES.items():
-        text = [rewrite(t, run.config.grading.marker) for t in own.text]
-        changed = np.array([a != b for a, b in zip(text, own.text, strict=True)], dtype=bool)
-        changed[changed] = _same_verdict(run, own[changed], [t for t, c in zip(text, changed, strict=True) if c])
+        text = [rewrite(t, run.config.grading.marker) for t in frame.text]
+        changed = np.array([a != b for a, b in zip(text, frame.text, strict=True)], dtype=bool)
+        changed[changed] = _same_verdict(run, frame[changed], [t for t, c in zip(text, changed, strict=True) if c])
         if changed.any():
-            found[name] = own, text, changed
+            found[name] = text, changed
     return found
 
 
