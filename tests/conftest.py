@@ -8,6 +8,7 @@ ones when asked for sneaky text. The tiny verifier is random and has a tokenizer
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,17 @@ def tiny_arms_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     names = ", ".join(["game", *(arm.name for arm in ARMS)])
     config = load_config(tiny_config_file, [*tiny_overrides, f"game.arms=[{names}]", "game.readers=true"])
     return train(config, tmp_path_factory.mktemp("runs") / "arms", progress=quiet())
+
+
+@pytest.fixture(scope="session")
+def evaluated_arms(tiny_arms_run, tmp_path_factory):
+    """The folder of a copy of `tiny_arms_run` with a quick evaluation. Read only."""
+    from legibility.evaluation.evaluate import evaluate
+
+    folder = tmp_path_factory.mktemp("evaluated") / "arms"
+    shutil.copytree(tiny_arms_run.path, folder)
+    evaluate(folder, quick=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from legibility.evaluation.schema import Evaluation, Matrix, Tax, read_evaluatio
 from legibility.evaluation.sections.matrix import METRICS
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.evaluation.text_sets import text_key
-from legibility.game.condition import CORRECTNESS, GAME
+from legibility.game.condition import GAME, ROUND_ARMS
 from legibility.game.phases import BASE, arm_collection
-from legibility.game.prover_plan import phase_name
+from legibility.game.prover_plan import phase_name, trained_provers
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 
@@ -52,8 +52,12 @@ def section_frames(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
 def stored_completions(run: RunFolder) -> pd.DataFrame:
     """Every stored completion of what is finished, attacks and other arms of an evaluation among them."""
     parts = [read_solutions(run.verified(BASE) / "solutions.parquet")] if run.is_done(BASE) else []
-    parts += [round_solutions(run, index) for index in run.rounds()]
-    others = [phase_name(CORRECTNESS, 0), arm_collection(CORRECTNESS)]
+    others = []
+    for arm, index in trained_provers(run):
+        if arm in (GAME, *ROUND_ARMS):
+            parts.append(round_solutions(run, index, arm))
+        else:
+            others += [phase_name(arm, index), arm_collection(arm)]
     others += [
         p
         for p in run.finished_phases()
@@ -64,12 +68,10 @@ def stored_completions(run: RunFolder) -> pd.DataFrame:
 
 
 def _steps(run: RunFolder) -> pd.DataFrame:
-    phases = [(GAME, i) for i in run.rounds()] + [(CORRECTNESS, 0)]
     parts = []
-    for arm, index in phases:
-        if run.is_done(phase_name(arm, index)):
-            lines = pd.read_json(run.verified(phase_name(arm, index)) / "metrics.jsonl", lines=True)
-            parts.append(lines.assign(arm=arm, round=index))
+    for arm, index in trained_provers(run):
+        lines = pd.read_json(run.verified(phase_name(arm, index)) / "metrics.jsonl", lines=True)
+        parts.append(lines.assign(arm=arm, round=index))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -40,10 +40,12 @@ from legibility.evaluation.summary_schema import (
 from legibility.evaluation.texts import by_problem, test_texts, valid
 from legibility.game.condition import (
     CORRECTNESS,
+    CORRECTNESS_HALFWAY,
     CORRECTNESS_ONLY,
     GAME,
     HALFWAY,
     HELD_OUT_JUDGE,
+    INIT,
     START,
     Condition,
     helpful,
@@ -129,6 +131,8 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
             tax_halfway = describe.paired(accuracies, (HALFWAY, last), lambda corner, own: corner - own)
             found = describe.paired(accuracies, (START, HALFWAY, last), kept)
             equal_samples["retained_gain_equal_helpful_samples"] = found
+    known = (INIT, GAME, CORRECTNESS, CORRECTNESS_HALFWAY)
+    others = {c: describe(frame) for c, frame in texts.items() if c.arm not in known and len(frame)}
     done = [run.done_record(p) for p in run.finished_phases() if not p.startswith("evaluation/")]
     peak = _peak_memory(run)
     evaluation = read_evaluation(run)
@@ -144,7 +148,7 @@ def summarise(run: RunFolder, *, device: str = "cpu", checked: bool = True, team
             test_problems=int(texts[START].problem_id.nunique()),
         ),
         reward=config.reward.kind,
-        arms=Arms(init=init, game=game, **correctness),
+        arms=Arms(init=init, game=game, **correctness, **({"others": others} if others else {})),
         legibility_tax=tax,
         legibility_tax_equal_helpful_samples=tax_halfway,
         retained_gain=retained,

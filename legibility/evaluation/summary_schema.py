@@ -14,6 +14,7 @@ from pydantic import Field
 
 from legibility.errors import UserError
 from legibility.evaluation.schema import Bounds, Evaluation
+from legibility.game.condition import ConditionKey
 from legibility.game.run_records import Discrimination, SameStyle
 from legibility.pasted import own_command
 from legibility.stored import Interval, Number, Sparse, Stored, read_stored
@@ -156,6 +157,9 @@ class Arms(Sparse):
     game: GameSummary = Field(description="The game.")
     correctness: CorrectnessSummary | None = Field(
         None, description="The correctness-only arm; absent where the run has none."
+    )
+    others: dict[ConditionKey, PolicySummary] | None = Field(
+        None, description="Text of the other arms of `game.arms`; absent where there are none."
     )
 
 

@@ -15,16 +15,19 @@ from legibility.game.condition import (
     CORRECTNESS_SHORT,
     GAME,
     HALFWAY,
+    INIT,
     LENGTH_PENALISED,
     ROUND_ARMS,
     START,
     START_SNEAKY,
     Condition,
+    Judge,
     conditions_of,
     helpful,
     sneaky,
+    verifier,
 )
-from legibility.game.phases import BASE, arm_collection, arm_prover
+from legibility.game.phases import BASE, arm_collection, arm_prover, round_collection
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.prompts import HELPFUL, SNEAKY
@@ -56,6 +59,28 @@ def test_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:
     if short:
         texts[LENGTH_PENALISED] = _test(read_solutions(run.verified(short) / "solutions.parquet"))
     return {**texts, **_rival_texts(run)}
+
+
+def text_phase(run: RunFolder, condition: Condition) -> str:
+    """The phase that drew a condition's test text."""
+    arm = condition.arm
+    if arm in (GAME, *ROUND_ARMS):
+        return round_collection(condition.round, arm)
+    own = {INIT: BASE, CORRECTNESS_HALFWAY: CORRECTNESS_PROVER}.get(arm, arm_collection(arm))
+    return SHORT if arm == CORRECTNESS_SHORT and not run.is_done(own) else own
+
+
+def scored_by(run: RunFolder, condition: Condition) -> Judge | None:
+    """The judge whose scores stand beside a condition's test text; None: no judge of the run's, or no scores.
+
+    Rounds are scored by their own verifier (of other arms than the game only round 0's is a judge), arms without rounds
+    by the game's last.
+    """
+    arm, rounds = condition.arm, run.rounds()
+    if arm == GAME or (arm in ROUND_ARMS and condition.round == 0):
+        return verifier(condition.round)
+    alone = arm in ARM_OF.values() and arm not in ROUND_ARMS and run.is_done(arm_collection(arm))
+    return verifier(rounds[-1]) if alone and rounds else None
 
 
 def _rival_texts(run: RunFolder) -> dict[Condition, pd.DataFrame]:

@@ -14,10 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-from legibility.game.condition import CORRECTNESS, GAME, ROUND_ARMS
+from legibility.game.condition import ARM_OF, CORRECTNESS, GAME, ROUND_ARMS
 from legibility.game.context import Game, Writer
 from legibility.game.phases import arm_prover, round_prover
 from legibility.game.rollout_columns import Rollouts, correctness_rewards, score_scale, verifier_rewards
+from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import ProverTraining
 from legibility.game.solutions import Solution
 from legibility.game.stop import CollapseTracker, FooledTracker, Tracker
@@ -61,6 +62,17 @@ class Plan:
 def phase_name(arm: str, index: int) -> str:
     """The phase in which an arm's prover of round `index` is trained: its folder inside the run."""
     return round_prover(index, arm) if arm in (GAME, *ROUND_ARMS) else arm_prover(arm)
+
+
+def trained_provers(run: RunFolder) -> list[tuple[str, int]]:
+    """Arm and round of every finished prover phase of the game and its arms, in order (0: an arm without rounds)."""
+    found = [(GAME, index) for index in run.rounds()]
+    for arm in ARM_OF.values():
+        if arm in ROUND_ARMS:
+            found += [(arm, index) for index in run.rounds(arm)]
+        elif arm != GAME and run.is_done(phase_name(arm, 0)):
+            found.append((arm, 0))
+    return found
 
 
 def round_plan(game: Game, arm: str, index: int, verifier: Verifier | None, steps: int) -> Plan:

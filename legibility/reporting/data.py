@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pandas as pd
@@ -21,7 +21,9 @@ from legibility.evaluation.sections.subtlety import StepGrader
 from legibility.evaluation.summary import summarise
 from legibility.evaluation.summary_schema import (
     SUMMARY,
+    Arms,
     CorrectnessSummary,
+    PolicySummary,
     RoundSummary,
     StartSummary,
     Summary,
@@ -91,7 +93,8 @@ class ReportData:
     """Everything the page and its figures show.
 
     summary: of an unfinished run, what is known so far. start, game, correctness_only: the policies that are
-    compared, the game's by round. written: by round and role. examples: by round.
+    compared, the game's by round; others: the last honest text of every other arm, as far as an evaluation has checked it.
+    written: by round and role. examples: by round.
     """
 
     name: str
@@ -106,6 +109,7 @@ class ReportData:
     correctness: Phase | None
     written: dict[tuple[int, str], WrittenSteps]
     examples: dict[int, list[Example]]
+    others: list[Policy] = field(default_factory=list)
 
     @property
     def summary_rounds(self) -> list[RoundSummary]:
@@ -114,8 +118,8 @@ class ReportData:
 
     @property
     def policies(self) -> list[Policy]:
-        """All policies: the start, the game by round, the correctness-only arm."""
-        return [self.start, *self.game, *([self.correctness_only] if self.correctness_only else [])]
+        """All policies: the start, the game by round, the correctness-only arm, other arms."""
+        return [self.start, *self.game, *([self.correctness_only] if self.correctness_only else []), *self.others]
 
 
 def read_run(run: RunFolder) -> ReportData:
@@ -164,7 +168,24 @@ def read_run(run: RunFolder) -> ReportData:
             i: pick_examples(texts[helpful(i)], texts[sneaky(i)], grader, config.evaluation.examples, doubts.get(i))
             for i in indices
         },
+        others=_others(arms, tax, people),
     )
+
+
+def _others(arms: Arms, tax: Tax | None, people: Mapping[Condition, dict[CheckedBy, Interval]]) -> list[Policy]:
+    """The arms beside game and correctness-only ones, by their last honest text; only an evaluation checks them."""
+    last: dict[str, tuple[Condition, PolicySummary]] = {}
+    for condition, found in sorted((arms.others or {}).items()):
+        if not condition.sneaky:
+            last[condition.arm] = condition, found
+    policies = []
+    for condition, found in last.values():
+        measured = tax.arms.get(condition) if tax else None
+        checked = (
+            {who: measured.checkability[who].raw for who in MODELS if who in measured.checkability} if measured else {}
+        )
+        policies.append(_policy(condition, found.accuracy, found.interval, checked, people))
+    return policies
 
 
 def _policy(

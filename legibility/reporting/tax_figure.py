@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from legibility.game.condition import ARMS
 from legibility.reporting.data import CheckedBy, Policy, ReportData
 from legibility.reporting.drawing import LIGHT, Theme, or_nan, themed
 from legibility.stored import Interval
@@ -34,7 +35,7 @@ def checkers(data: ReportData) -> list[CheckedBy]:
 
 
 def tax_figure(data: ReportData, theme: Theme = LIGHT) -> Figure:
-    """Accuracy (x) against checkability (y) of start, every game round and the correctness-only arm.
+    """Accuracy (x) against checkability (y) of start, every game round, the correctness-only arm and other arms.
 
     A panel for each checker, all on the same two axes.
     """
@@ -78,7 +79,12 @@ def _panel(ax: Axes, data: ReportData, who: CheckedBy, theme: Theme) -> None:
         _bars(ax, corner, who, theme.correctness)
         ax.plot(*_point(corner, who), "D", color=theme.correctness, markersize=9, zorder=3)
         labels.append((_point(corner, who), "correctness-only", theme.correctness))
-    shown = [data.start, *rounds, *([corner] if corner else [])]
+    others = [policy for policy in data.others if policy.checked_by(who) is not None]
+    for policy in others:
+        _bars(ax, policy, who, theme.muted)
+        ax.plot(*_point(policy, who), "^", color=theme.muted, markersize=8, zorder=3)
+        labels.append((_point(policy, who), ARMS[policy.condition.arm], theme.muted))
+    shown = [data.start, *rounds, *([corner] if corner else []), *others]
     _point_labels(ax, labels, [_point(policy, who) for policy in shown], [_ends(policy, who) for policy in shown])
     if corner is not None and rounds[-1] is data.game[-1]:
         _bracket(ax, path[-1], _point(corner, who), data.summary.legibility_tax.value, theme)

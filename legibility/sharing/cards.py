@@ -23,11 +23,13 @@ from legibility.evaluation.summary_schema import (
     SUMMARY,
     CorrectnessSummary,
     JudgeSummary,
+    PolicySummary,
     RoundSummary,
     StartSummary,
     Summary,
     read_summary,
 )
+from legibility.game.condition import CORRECTNESS, GAME, HELD_OUT_JUDGE, Condition
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, VerifierTraining
 from legibility.metrics import NO_INTERVAL
@@ -94,6 +96,14 @@ class CardFacts:
     def correctness(self) -> CorrectnessSummary | None:
         """The correctness-only arm."""
         return self.summary.arms.correctness
+
+    def policy_of(self, arm: str | None, index: int | None) -> PolicySummary | None:
+        """What is known of a prover's honest text; arm None: the start. None where it was not measured."""
+        if arm is None:
+            return self.start
+        if arm == CORRECTNESS:
+            return self.correctness
+        return (self.summary.arms.others or {}).get(Condition(arm, index or 0, HELPFUL))
 
     @cached_property
     def _prompt_set(self) -> PromptSet | None:
@@ -180,12 +190,12 @@ def model_card(facts: CardFacts, model: SharedModel, *, weights: bool) -> str:
             facts,
             model=model,
             weights=weights,
-            round=None if model.round is None else rounds[model.round],
-            policy=facts.correctness if model.arm == "correctness" else facts.start,
+            round=None if model.round is None or model.arm != GAME else rounds[model.round],
+            policy=facts.policy_of(model.arm, model.round),
         )
     assert model.judge is not None, "a verifier is a judge"
     settings = model.judge.settings(facts.config)
-    judged = facts.summary.held_out_judge if model.judge.round is None else None
+    judged = facts.summary.held_out_judge if model.judge == HELD_OUT_JUDGE else None
     plain = settings.score == "last_token" and settings.ensemble == 1
     head["pipeline_tag"] = "text-classification"
     return _card(

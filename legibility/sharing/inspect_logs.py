@@ -35,18 +35,8 @@ from inspect_ai.viewer import ViewerConfig
 import legibility
 from legibility.config import Config
 from legibility.evaluation.scores import stored_scores, text_key
-from legibility.evaluation.texts import COLLECTION, CORRECTNESS_PROVER, SHORT, by_problem, test_texts
-from legibility.game.condition import (
-    CORRECTNESS,
-    CORRECTNESS_HALFWAY,
-    GAME,
-    INIT,
-    Condition,
-    Judge,
-    judges_of,
-    verifier,
-)
-from legibility.game.phases import BASE, round_collection
+from legibility.evaluation.texts import by_problem, scored_by, test_texts, text_phase
+from legibility.game.condition import Condition, Judge, judges_of
 from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import Manifest
 from legibility.grading.answer import extract_answer
@@ -69,18 +59,19 @@ class _Source:
     manifest: Manifest
     problems: Mapping[str, Problem]
     kept: Kept
-    last_round: int
+    scored_by: Mapping[Condition, Judge | None]
 
 
 def write_inspect_logs(run: RunFolder, work: Path, out: Path) -> list[str]:
     """Write the logs into `work`, which will be `out`. Raises UserError for files of the run that were changed."""
-    config, rounds = run.config(), run.rounds()
+    config = run.config()
+    texts = {condition: frame for condition, frame in test_texts(run).items() if len(frame)}
+    scorers = {condition: scored_by(run, condition) for condition in texts}
     kept = {judge: stored_scores(run, judge, config) for judge in judges_of(run)}
     name = run.path.resolve().name
-    source = _Source(name, config, run.manifest(), read_problems(run.problems_file), kept, rounds[-1])
-    texts = {condition: frame for condition, frame in test_texts(run).items() if len(frame)}
+    source = _Source(name, config, run.manifest(), read_problems(run.problems_file), kept, scorers)
     for number, (condition, frame) in enumerate(texts.items()):
-        log = _log(source, condition, frame, run.done_record(_phase(condition)).seconds)
+        log = _log(source, condition, frame, run.done_record(text_phase(run, condition)).seconds)
         write_eval_log(
             log, str(work / f"{_time(log.eval.created)}_{number:02d}-{_slug(condition)}_{log.eval.task_id}.eval")
         )
@@ -177,13 +168,6 @@ def _sample(problem: Problem, row: Any, model: str, scores: Mapping[str, float],
     )
 
 
-def _phase(condition: Condition) -> str:
-    """The phase that drew a condition's test text."""
-    if condition.arm == GAME:
-        return round_collection(condition.round)
-    return {INIT: BASE, CORRECTNESS: COLLECTION, CORRECTNESS_HALFWAY: CORRECTNESS_PROVER}.get(condition.arm, SHORT)
-
-
 def _usage(prompt: int, written: int) -> ModelUsage:
     return ModelUsage(input_tokens=prompt, output_tokens=written, total_tokens=prompt + written)
 
@@ -192,9 +176,9 @@ def _scores(source: _Source, condition: Condition, frame: pd.DataFrame) -> dict[
     """Raw scores (n,) of the frame's rows by judge, nan where none is kept; a judge without any is left out."""
     keys = [text_key(p, t) for p, t in zip(frame.problem_id, frame.text, strict=True)]
     found = {judge: np.array([kept.get(key, np.nan) for key in keys]) for judge, kept in source.kept.items()}
-    own = {GAME: condition.round, CORRECTNESS: source.last_round}.get(condition.arm)
+    own = source.scored_by[condition]
     if own is not None:
-        found[verifier(own)] = frame.score.to_numpy(dtype=float)
+        found[own] = frame.score.to_numpy(dtype=float)
     return {judge: found[judge] for judge in sorted(found) if np.isfinite(found[judge]).any()}
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from legibility.game.condition import CORRECTNESS, GAME, Judge, judges_of
+from legibility.game.condition import ARMS, CORRECTNESS, GAME, ROUND_ARMS, Judge, judges_of
 from legibility.game.context import Game
-from legibility.game.phases import WARM_START, arm_prover, round_prover
+from legibility.game.phases import WARM_START
+from legibility.game.prover_plan import phase_name, trained_provers
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
 from legibility.models.pretrained import ADAPTER
@@ -49,14 +50,19 @@ def models_of(run: RunFolder) -> Iterator[SharedModel]:
     """The trained models of a run, as far as it is finished: provers, then verifiers."""
     if run.is_done(WARM_START):
         yield SharedModel("prover", WARM_START, "prover-start", "the prover before the game")
-    for index in run.rounds():
-        yield SharedModel("prover", round_prover(index), f"prover-{index}", f"the prover of round {index}", GAME, index)
-    if run.is_done(arm_prover(CORRECTNESS)):
-        yield SharedModel(
-            "prover", arm_prover(CORRECTNESS), "prover-correctness", "the correctness-only prover", CORRECTNESS, 0
-        )
+    for arm, index in trained_provers(run):
+        name, title = f"prover-{arm}", f"the prover of the {ARMS.get(arm)} arm"
+        if arm == GAME:
+            name, title = f"prover-{index}", f"the prover of round {index}"
+        elif arm == CORRECTNESS:
+            title = "the correctness-only prover"
+        elif arm in ROUND_ARMS:
+            name, title = f"{name}-{index}", f"{title}, round {index}"
+        yield SharedModel("prover", phase_name(arm, index), name, title, arm, index)
     for judge in judges_of(run):
-        if judge.round is None:
+        if judge.arm is not None:
+            yield SharedModel("verifier", judge.phase, f"reader-{judge.arm}", f"the {judge.label}", judge=judge)
+        elif judge.round is None:
             yield SharedModel("verifier", judge.phase, "held-out-judge", "the held-out judge", judge=judge)
         else:
             name, title = f"verifier-{judge.round}", f"the verifier of round {judge.round}"

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from legibility.errors import UserError
-from legibility.game.condition import ARMS, CORRECTNESS, GAME
-from legibility.game.phases import JUDGE, METRICS_LOG, arm_prover, round_prover, round_verifier
+from legibility.game.condition import ARMS, GAME
+from legibility.game.phases import JUDGE, METRICS_LOG, arm_prover, arm_reader, round_prover, round_verifier
 from legibility.game.run_folder import RunFolder
-from legibility.game.run_records import TRAINING, ProverTraining
+from legibility.game.run_records import TRAINING, TRAININGS, ProverTraining
 from legibility.stored import read_stored
 from legibility.viewing.run_files import phase_folders
 
@@ -78,7 +78,7 @@ def _curve(phase: str, folder: Path, live: bool, wanted: Collection[str] | None)
     exploited = None
     if role == "prover" and not live:
         try:
-            facts = read_stored(folder / TRAINING, ProverTraining, fix="") if arm in (GAME, CORRECTNESS) else None
+            facts = read_stored(folder / TRAINING, TRAININGS.get(arm, ProverTraining), fix="") if arm else None
             exploited = facts.steps_to_exploit if facts else None
         except UserError:  # of another version
             exploited = None
@@ -98,8 +98,13 @@ def _who(phase: str) -> tuple[str, str, str, int]:
             return f"round {index}", "prover", GAME, index
         if phase == round_verifier(index):
             return f"round {index} verifier", "verifier", GAME, index
-    if phase == arm_prover(CORRECTNESS):
-        return ARMS[CORRECTNESS], "prover", CORRECTNESS, 0
+    if parts[0] == "arms" and len(parts) > 2 and parts[1] in ARMS:
+        arm, title = parts[1], ARMS[parts[1]]
+        if parts[2] == "rounds" and len(parts) == 5 and parts[3].isdigit():
+            arm_round = int(parts[3])
+            return f"{title}, round {arm_round}", "prover" if parts[4] == "prover" else "verifier", arm, arm_round
+        if phase in (arm_prover(arm), arm_reader(arm)):
+            return (title, "prover", arm, 0) if phase == arm_prover(arm) else (f"reader of {title}", "verifier", "", 0)
     if phase == JUDGE:
         return "held-out judge", "verifier", "", 0
     return parts[-1].replace("_", " "), "prover", "", 0

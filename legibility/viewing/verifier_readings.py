@@ -146,6 +146,8 @@ class VerifierReadings:
         return JudgeReading(judge, doubt.score, self.known(judge).below(doubt.score), doubt)
 
     def _stored_doubt(self, judge: Judge, problem: Problem, text: str) -> Doubt | None:
+        if judge.arm is not None:  # doubts are kept of the game's judges
+            return None
         try:
             return read_doubts(self.run).get(-1 if judge.round is None else judge.round, {}).get((problem.id, text))
         except UserError:

@@ -1,7 +1,6 @@
 """The frontier's arithmetic on planted runs: whoever is best by construction is found, and noise is not called a result."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from typer.testing import CliRunner
 
 from legibility.cli import app
 from legibility.errors import UserError
-from legibility.evaluation.evaluate import evaluate
 from legibility.evaluation.schema import Decoding, Evaluation, Measured, Tax, TaxArm
 from legibility.frontier.frontier import ArmRun, _view, frontier
 from legibility.frontier.frontier_page import write_frontier
@@ -136,14 +134,6 @@ def test_an_arm_that_is_never_cheap_enough_is_named():
     view = _view(runs, "flops", KNOWN, 0.95)
     assert view.beyond == ["game"]
     assert view.versus == []  # nothing to set the others against
-
-
-@pytest.fixture(scope="module")
-def evaluated_arms(tiny_arms_run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("frontier") / "arms"
-    shutil.copytree(tiny_arms_run.path, folder)
-    evaluate(folder, quick=True)
-    return folder
 
 
 def test_a_real_run_becomes_a_page(evaluated_arms, tmp_path):
