@@ -59,3 +59,15 @@ def read_human_record(run: Path) -> HumanRecord | None:
     if not path.is_file():
         return None
     return read_stored(path, HumanRecord, fix="it is not as legibility analyze writes it: restore it or move it away")
+
+
+def accuracy_of_people(run: Path) -> dict[Condition, Interval]:
+    """How well people tell right from wrong in each arm's honest text, by condition in order; of studies of that run.
+
+    Empty where nobody judged, or only simulated raters did. Raises UserError as `read_human_record` does.
+    """
+    found = read_human_record(run)
+    if found is None or found.simulated:
+        return {}
+    honest = [entry for entry in found.conditions if not entry.condition.sneaky]
+    return {entry.condition: entry.accuracy for entry in sorted(honest, key=lambda entry: entry.condition)}

@@ -8,7 +8,7 @@ import pytest
 
 from legibility.errors import UserError
 from legibility.game.condition import Condition
-from legibility.game.human_record import HUMAN, HumanAccuracy, HumanRecord, read_human_record
+from legibility.game.human_record import HUMAN, HumanAccuracy, HumanRecord, accuracy_of_people, read_human_record
 from legibility.stored import Interval, write_stored
 
 UNDEFINED = {"value": None, "low": None, "high": None}
@@ -65,3 +65,32 @@ def test_another_file_is_refused_by_name(tmp_path, text):
     (tmp_path / HUMAN).write_text(text)
     with pytest.raises(UserError, match=r"human\.json: .*legibility analyze"):
         read_human_record(tmp_path)
+
+
+def judged(arm: str, round_index: int, role: str, value: float) -> HumanAccuracy:
+    accuracy = Interval(value=value, low=value - 0.1, high=value + 0.1)
+    nothing = Interval()
+    return HumanAccuracy(
+        arm=arm, round=round_index, role=role, judgments=9, raters=3, accuracy=accuracy, false_accept=nothing,
+        false_reject=nothing,
+    )  # fmt: skip
+
+
+def test_accuracy_of_people_by_arm_is_of_honest_text_and_of_people(tmp_path):
+    """Any arm, in the order of reports; what simulated raters say is nothing about people."""
+    assert accuracy_of_people(tmp_path) == {}
+    entries = [
+        judged("tandem", 0, "helpful", 0.8),
+        judged("game", 1, "helpful", 0.7),
+        judged("game", 1, "sneaky", 0.2),
+        judged("init", -1, "base", 0.6),
+    ]
+    for simulated in (False, True):
+        record = HumanRecord(simulated=simulated, study_id="abc", confidence_level=0.95, conditions=entries)
+        write_stored(tmp_path / HUMAN, record)
+        found = accuracy_of_people(tmp_path)
+        if simulated:
+            assert found == {}
+        else:
+            assert [str(c) for c in found] == ["init:-1:base", "game:1:helpful", "tandem:0:helpful"]
+            assert found[Condition("tandem", 0, "helpful")] == Interval(value=0.8, low=0.8 - 0.1, high=0.8 + 0.1)

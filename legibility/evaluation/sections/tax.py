@@ -33,12 +33,11 @@ from legibility.game.condition import (
     INIT,
     LENGTH_PENALISED,
     START,
-    Condition,
     Judge,
     helpful,
     verifier,
 )
-from legibility.game.human_record import read_human_record
+from legibility.game.human_record import accuracy_of_people
 from legibility.stored import Interval
 
 LEAST = 5  # of an arm's texts in a length bin
@@ -67,7 +66,7 @@ def compute(run: EvaluationRun) -> Tax:
         judges["held_out_judge"] = HELD_OUT_JUDGE
     grader = StepGrader(run.problems)
     texts = {c: _arm_text(run, run.texts[c], judges, grader) for c in (*honest, *corners, *rivals)}
-    people = _human(run)
+    people = accuracy_of_people(run.folder.path)
     arms = {c: _arm(run, text, texts[last], people.get(c)) for c, text in run.progress.each("tax", list(texts.items()))}
     figures: dict[str, Interval] = {}
     if CORRECTNESS_ONLY in texts:
@@ -163,11 +162,3 @@ def standardised(
 
 def _known(interval: Interval | None) -> Interval:
     return Interval() if interval is None else interval
-
-
-def _human(run: EvaluationRun) -> dict[Condition, Interval]:
-    """Accuracy of people on each condition's honest text (`legibility analyze`). Simulated raters are left out."""
-    found = read_human_record(run.folder.path)
-    if found is None or found.simulated:
-        return {}
-    return {c.condition: c.accuracy for c in found.conditions if not c.condition.sneaky}
