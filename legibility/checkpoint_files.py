@@ -192,13 +192,20 @@ def phase_files(work: Path) -> Iterator[tuple[str, Path]]:
 def trained_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """What training changes, by name: the weights with gradients and the optimizer's state of each.
 
-    They are the tensors themselves, not copies. The optimizer may be one of a part of the model; one that has not made a step gets the state of one that begins.
+    They are the tensors themselves, not copies. The optimizer may be one of a part of the model; one that has not made a
+    step gets the state of one that begins. Weights that had no gradient yet (an expert that no token has met) have the
+    state that their first step would begin with, so that a checkpoint names the same tensors whatever was learned.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not optimizer.state:
         from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict  # a second to import
 
         get_optimizer_state_dict(model, optimizer)  # which makes a step of learning rate 0
+    known = next(iter(optimizer.state.items()), None)
+    for p in (p for group in optimizer.param_groups for p in group["params"] if p.requires_grad):
+        if known is not None and p not in optimizer.state:
+            like = {key: p.detach() if value.shape == known[0].shape else value for key, value in known[1].items()}
+            optimizer.state[p] = {key: torch.zeros_like(tensor) for key, tensor in like.items()}
     found = {f"weights.{name}": p.detach() for name, p in trained}
     for name, p in trained:
         found |= {f"{key}.{name}": value for key, value in optimizer.state.get(p, {}).items()}

@@ -11,7 +11,6 @@ the gap between the sampler's log-probs and the trainer's is returned as `logpro
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from legibility.config import PPOSettings
 from legibility.models.flat import packed_hidden
 from legibility.models.prover import Prover
 from legibility.models.saving import save_model
-from legibility.models.value_head import ValueHead
+from legibility.models.value_head import ValueHead, critic_of
 from legibility.packing import PackedBatch, pack
 from legibility.policy_gradient import gae, kl_estimates, policy_loss
 from legibility.rollouts.completion import Completion
@@ -182,7 +181,7 @@ class PPO:
         self.reference = policy.frozen_copy()
         self.value_head = ValueHead(policy.hidden_size, detach=settings.critic == "detached").to(policy.device)
         # a critic of its own starts as the policy does and learns at the policy's rate
-        self.critic = copy.deepcopy(policy.model) if settings.critic == "separate" else None
+        self.critic = critic_of(policy.model) if settings.critic == "separate" else None
         self.take_up(policy.device)
 
     def take_up(self, device: str) -> None:

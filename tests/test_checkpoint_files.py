@@ -211,6 +211,33 @@ def test_an_optimizer_goes_on_as_if_it_had_never_stopped():
     assert torch.equal(model.out.weight, other.out.weight)
 
 
+def test_weights_without_a_gradient_so_far_are_named_too():
+    """A layer that is used for the first time after the checkpoint, and one that never is."""
+
+    def of(seed: int) -> tuple[nn.ModuleDict, torch.optim.Optimizer]:
+        torch.manual_seed(seed)
+        layers = nn.ModuleDict({name: nn.Linear(2, 2, bias=name != "never") for name in ("used", "later", "never")})
+        return layers, torch.optim.AdamW(layers.parameters(), lr=0.1, fused=True)
+
+    def steps(model: nn.ModuleDict, optimizer: torch.optim.Optimizer, *names: str) -> None:
+        for name in names:
+            optimizer.zero_grad()
+            model[name](torch.ones(3, 2)).square().sum().backward()
+            optimizer.step()
+
+    uninterrupted, optimizer = of(0)
+    steps(uninterrupted, optimizer, "used", "used", "later", "used", "later")
+    model, optimizer = of(0)
+    steps(model, optimizer, "used", "used")
+    saved = {name: tensor.clone() for name, tensor in trained_tensors(model, optimizer).items()}
+    assert saved["step.later.bias"] == 0 and saved["step.used.bias"] == 2 and not saved["exp_avg.never.weight"].any()
+    other, fresh = of(1)
+    put_back(saved, trained_tensors(other, fresh))
+    for one, its in ((model, optimizer), (other, fresh)):
+        steps(one, its, "later", "used", "later")
+        assert all(torch.equal(p, q) for p, q in zip(one.parameters(), uninterrupted.parameters(), strict=True))
+
+
 def test_tensors_of_another_model_are_refused():
     model, optimizer = made(0, 1)
     found = trained_tensors(model, optimizer)

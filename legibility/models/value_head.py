@@ -1,4 +1,4 @@
-"""The value head: one linear map from the policy's last hidden state to a value per token.
+"""The value head: one linear map from the policy's last hidden state, or that of a critic of its own, to a value per token.
 
 Zero-initialised, so the first advantages are the returns themselves. Saved beside the policy as
 `value_head.safetensors` and loaded with it.
@@ -6,7 +6,9 @@ Zero-initialised, so the first advantages are the returns themselves. Saved besi
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -41,3 +43,17 @@ class ValueHead(nn.Module):
         """Load weights saved by `save`. Raises FileNotFoundError where there are none."""
         self.load_state_dict(load_file(folder / FILE_NAME))
         return self
+
+
+def critic_of(policy: Any) -> Any:
+    """A copy of a policy's network whose hidden states a value head reads.
+
+    Nobody reads its output layer, so that is not trained: no gradient, no moments; where it is the embeddings too, it is.
+    """
+    critic = copy.deepcopy(policy)
+    embedded = {id(p) for p in critic.get_input_embeddings().parameters()}
+    output = critic.get_output_embeddings()
+    for parameter in () if output is None else output.parameters():
+        if id(parameter) not in embedded:
+            parameter.requires_grad_(False)
+    return critic

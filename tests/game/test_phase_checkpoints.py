@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load
+from safetensors.torch import load, load_file
 
 from legibility import checkpoint_files, ppo, verifier_training
 from legibility.checkpoint_files import CHECKPOINTS, RECORD, found_checkpoints, newest_step
@@ -27,13 +27,14 @@ from legibility.models import warm_start
 from legibility.play import train
 from legibility.viewing.curves import curves
 from legibility.viewing.run_files import completion_files
-from tests.support import legibility, quiet
+from tests.support import legibility, llama, quiet
 from tests.test_launched_team import children, output, rank_of, torchrun
 
 FIRST, LAST = "rounds/00/.prover.tmp", "rounds/01/.prover.tmp"
 KINDS = {
     "the default": [],
     "a separate critic": ["ppo.critic=separate"],
+    "a separate critic without tied embeddings": ["ppo.critic=separate", "prover.model={untied}"],
     "LoRA": ["prover.lora={r: 2}", "ppo.learning_rate=0.01"],
     "a running scale": ["reward={kind: src, scale: running}", "stop={rule: fooled, patience: 9}"],
     "two workers": ["compute.workers=2"],
@@ -89,9 +90,15 @@ def interrupted() -> Interrupted:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_stopped_prover_phase_comes_out_the_same(play, stop_at, tmp_path, kind):
+def test_a_stopped_prover_phase_comes_out_the_same(play, stop_at, tmp_path, tiny_prover_dir, tiny_tokenizer, kind):
     """Stopped in a draw and in an update, with the last whole step kept; and without the setting nothing is."""
-    settings = KINDS[kind]
+    settings = [setting.replace("{untied}", str(tmp_path / "untied")) for setting in KINDS[kind]]
+    if settings != KINDS[kind]:
+        model = llama(tiny_tokenizer, hidden=48, layers=2, tie_word_embeddings=False)
+        learned = load_file(tiny_prover_dir / "model.safetensors")
+        model.load_state_dict({**learned, "lm_head.weight": learned["model.embed_tokens.weight"]})
+        model.save_pretrained(tmp_path / "untied")
+        tiny_tokenizer.save_pretrained(tmp_path / "untied")
     reference = play(tmp_path / "reference", *settings, "compute.checkpoint_every=null")
     run, work = tmp_path / "run", tmp_path / "run" / FIRST
     stop_at(ppo.PPO, "step", 4, interrupted)  # in the step, which is then not whole

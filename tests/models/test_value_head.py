@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from legibility.models.value_head import FILE_NAME, ValueHead
+from legibility.models.value_head import FILE_NAME, ValueHead, critic_of
+from tests.support import llama
 
 
 def test_value_head_starts_at_zero_and_is_saved(tmp_path):
@@ -30,3 +31,13 @@ def test_value_head_gradient_reaches_the_policy_only_when_shared(detach):
     head(hidden).sum().backward()
     assert head.linear.weight.grad is not None
     assert (hidden.grad is None) == detach
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_critic_learns_all_but_an_output_layer_that_nobody_reads(tiny_tokenizer, tied):
+    policy = llama(tiny_tokenizer, tie_word_embeddings=tied)
+    critic = critic_of(policy)
+    left_out = {name for name, p in critic.named_parameters() if not p.requires_grad}
+    assert left_out == (set() if tied else {"lm_head.weight"})
+    assert all(p.requires_grad for p in policy.parameters()), "the policy's own is trained as before"
+    assert not {id(p) for p in critic.parameters()} & {id(p) for p in policy.parameters()}
