@@ -1,15 +1,21 @@
 """What two ranks of torchrun learn beside one process: the same prover phase of 20 PPO steps, over seeds.
 
-    python benchmarks/rank_learning.py --json rank_learning.json             # three seeds, some ten minutes
+    python benchmarks/rank_learning.py --json rank_learning.json             # eight seeds, a quarter of an hour
     python benchmarks/rank_learning.py --json rank_learning.json --write     # the stored numbers into docs/gpus.md
 
 For each seed one process plays the short game of trainers.py up to its first prover phase. Copies of that folder,
-with one base text and one verifier, are then gone on with by one process and by two ranks, one thread each.
+with one base text and one verifier, are then gone on with by one process, by two ranks of one thread each, and, as a
+control of what another rounding does, by one process of two threads.
 
 Ranks add gradients in another order, so weights differ in their last digits after the first update, and some text does
-later. **Within noise** means, as decided before anything was measured: of every metric in `METRICS`, for every seed, the
-two ranks differ from the one process by no more than the standard deviation of the one process over seeds. And the
-text of the first step, which no update has touched, has to be equal to the letter.
+later. The text of the first step, which no update has touched, has to be equal to the letter. Two rules on the metrics
+in `METRICS`:
+
+- *every seed* (of the first run, with three seeds): the two ranks differ from the one process by no more than the
+  standard deviation of the one process over seeds. Three seeds give a poor standard deviation, and a game whose text
+  has parted is another sample of the same game; so, before the second run, with eight seeds:
+- *mean*: the mean over seeds of that difference is within two of its own standard errors of zero. The control shows
+  how large single differences become where nothing but rounding differs.
 """
 
 from __future__ import annotations
@@ -41,8 +47,9 @@ from legibility.script import run_script
 
 PAGE = ROOT / "docs" / "gpus.md"
 STEPS = 20
-GAME = (*trainers.GAME, f"ppo.steps={STEPS}")
-WAYS = {"one process": 1, "two ranks": 2}
+GAME = (*trainers.GAME, f"ppo.steps={STEPS}", "compute.threads=null")  # as many threads as the environment says
+WAYS = {"one process": (1, 1), "two ranks": (1, 2), "two threads": (2, 1)}
+"""Threads a process, ranks."""
 METRICS = {
     "helpful_accuracy": "helpful accuracy",
     "sneaky_accuracy": "sneaky accuracy",
@@ -80,11 +87,11 @@ def begin(settings: Sequence[str], out: Path) -> None:
     raise RuntimeError(f"{out}: the game has come to its end without a prover phase")
 
 
-def finish(settings: Sequence[str], out: Path, ranks: int) -> None:
-    """The rest of the game, by so many processes of one thread."""
+def finish(settings: Sequence[str], out: Path, threads: int, ranks: int) -> None:
+    """The rest of the game, by so many processes of so many threads."""
     arguments = ["train", "nano", *settings, "--out", str(out), "--resume", "--no-report"]
     with tempfile.TemporaryDirectory() as folder:
-        run_module(sys.executable, "legibility", arguments, Path(folder), 1, ranks)
+        run_module(sys.executable, "legibility", arguments, Path(folder), threads, ranks)
 
 
 def read(run: RunFolder) -> dict[str, Any]:
@@ -96,55 +103,81 @@ def read(run: RunFolder) -> dict[str, Any]:
     return {
         **{name: found[name] for name in ("helpful_accuracy", "sneaky_accuracy", "kl")},
         **{f"score_{role}": float(test[test.role == role].score.mean()) for role in ("helpful", "sneaky")},
-        "ranks": run.manifest().ranks or 1,
         "texts": {int(step): group.text.tolist() for step, group in written.groupby("step")},
     }
 
 
-def compared(one: dict[str, Any], two: dict[str, Any]) -> dict[str, Any]:
-    """Both games of a seed without their text, and of how many texts of each step both have the same."""
-    texts, others = one.pop("texts"), two.pop("texts")
-    same = [statistics.mean(a == b for a, b in zip(texts[step], others[step], strict=True)) for step in sorted(texts)]
-    return {"one process": one, "two ranks": two, "same_text": same}
+def compared(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A seed's games by way, without their text, and of how many texts of each step a way has the same as one process."""
+    texts = {way: game["texts"] for way, game in found.items()}
+    first, *others = texts
+    same = {
+        way: [
+            statistics.mean(a == b for a, b in zip(texts[first][step], texts[way][step], strict=True))
+            for step in sorted(texts[first])
+        ]
+        for way in others
+    }
+    kept = {way: {key: value for key, value in game.items() if key != "texts"} for way, game in found.items()}
+    return {**kept, "same_text": same}
 
 
-def verdicts(games: Sequence[Game]) -> pd.DataFrame:
-    """A row a metric: mean of one process, its spread over seeds, differences by seed, and whether they are within noise."""
+def differences(games: Sequence[Game], way: str, metric: str) -> list[float]:
+    """Of a way from one process, by seed."""
+    return [game[way][metric] - game["one process"][metric] for game in games]
+
+
+def verdicts(games: Sequence[Game], way: str = "two ranks") -> pd.DataFrame:
+    """A row a metric: mean of one process and its spread over seeds; the way's largest difference, its mean with the
+    standard error, and both rules."""
     rows = []
     for name, title in METRICS.items():
-        values = [game["one process"][name] for game in games]
-        differences = [game["two ranks"][name] - game["one process"][name] for game in games]
-        spread = statistics.stdev(values)
-        within = max(map(abs, differences)) <= spread
-        rows.append({"title": title, "mean": statistics.mean(values), "spread": spread, "differences": differences, "within": within})  # fmt: skip
+        values, apart = [game["one process"][name] for game in games], differences(games, way, name)
+        spread, mean = statistics.stdev(values), statistics.mean(apart)
+        error, largest = statistics.stdev(apart) / len(apart) ** 0.5, max(map(abs, apart))
+        rows.append(
+            {"title": title, "value": statistics.mean(values), "spread": spread, "largest": largest, "mean": mean,
+             "error": error, "every_seed": largest <= spread, "on_average": abs(mean) <= 2 * error}
+        )  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def page(result: Mapping[str, Any]) -> str:
     """The table as Markdown."""
     games, where = result["games"], result["machine"]
+    ranks, control = verdicts(games), verdicts(games, "two threads")
     body = [
-        [row.title, f"{row.mean:.3f}", f"{row.spread:.3f}", ", ".join(f"{d:+.4f}" for d in row.differences), "yes" if row.within else "**no**"]
-        for row in verdicts(games).itertuples()
+        [row.title, f"{row.value:.3f}", f"{row.spread:.3f}", f"{row.mean:+.4f} ± {row.error:.4f}", f"{row.largest:.4f}",
+         f"{other.mean:+.4f} ± {other.error:.4f}", f"{other.largest:.4f}", told(row.on_average), told(row.every_seed)]
+        for row, other in zip(ranks.itertuples(), control.itertuples(), strict=True)
     ]  # fmt: skip
-    same = [game["same_text"] for game in games]
-    first = "all" if all(s[0] == 1.0 for s in same) else "**not all**"
-    until = ", ".join(str(next((k for k, share in enumerate(s) if share < 1.0), len(s))) for s in same)
-    last = ", ".join(f"{100 * s[-1]:.0f} %" for s in same)
+    header = ["", "one process", "spread over seeds", "two ranks: mean difference", "largest", "two threads: mean difference",
+              "largest", "mean within two errors", "every seed within the spread"]  # fmt: skip
+    same = {way: [game["same_text"][way] for game in games] for way in ("two ranks", "two threads")}
+    first = "all" if all(s[0] == 1.0 for s in same["two ranks"]) else "**not all**"
+    until, last = {}, {}
+    for way, shares in same.items():
+        until[way] = ", ".join(str(next((k for k, x in enumerate(s) if x < 1.0), len(s))) for s in shares)
+        last[way] = ", ".join(f"{100 * s[-1]:.0f}" for s in shares)
     return "\n\n".join(
         [
-            f"{where['processor']}, one thread a process; commit {result['commit']}; seeds "
-            f"{', '.join(str(game['seed']) for game in games)}; {STEPS} PPO steps each.",
-            tables.rows(["", "one process", "spread over seeds", "two ranks less one process, by seed", "within noise"], body),
-            f"The first step has the same text in both ways: {first}. Steps before the first text that differs, by seed: "
-            f"{until} of {STEPS}; equal texts in the last step: {last}.",
+            f"{where['processor']}; commit {result['commit']}; {len(games)} seeds of {STEPS} PPO steps; differences from one "
+            "process of one thread, ± their standard error.",
+            tables.rows(header, body),
+            f"Two ranks write the text of one process in the first step: {first}. Steps before the first text that differs, by "
+            f"seed: {until['two ranks']} of {STEPS} (two threads: {until['two threads']}); equal texts in the last step, in "
+            f"percent: {last['two ranks']} (two threads: {last['two threads']}).",
         ]
     )  # fmt: skip
 
 
+def told(held: bool) -> str:
+    return "yes" if held else "**no**"
+
+
 def main(
     json_file: Annotated[Path, typer.Option("--json", help="File of what was measured; a new one, or to --resume.")],
-    seeds: Annotated[int, typer.Option(min=2, help="Seeds 0, 1, …")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds 0, 1, …")] = 8,
     resume: Annotated[bool, typer.Option(help="Go on with the file: its seeds are not measured again.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Put the file's numbers into docs/gpus.md; measure nothing.")] = False,
 ) -> None:  # fmt: skip
@@ -156,7 +189,7 @@ def main(
         return
     fresh: dict[str, Any] = {
         "schema": 1, "benchmark": "rank_learning", "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(), "commit": commit(), "threads": 1, "settings": list(GAME), "games": [],
+        "machine": machine(), "commit": commit(), "settings": list(GAME), "games": [],
     }  # fmt: skip
     result = stored.opened(json_file, fresh, resume)
     for seed in range(len(result["games"]), seeds):
@@ -164,13 +197,13 @@ def main(
         with tempfile.TemporaryDirectory() as name:
             begun = Path(name) / "begun"
             begin(settings, begun)
-            found = []
-            for way, ranks in WAYS.items():
+            found = {}
+            for way, (threads, ranks) in WAYS.items():
                 out = Path(name) / way.replace(" ", "_")
                 shutil.copytree(begun, out)
-                finish(settings, out, ranks)
-                found.append(read(RunFolder(out)))
-        result["games"].append({"seed": seed, **compared(*found)})
+                finish(settings, out, threads, ranks)
+                found[way] = read(RunFolder(out))
+        result["games"].append({"seed": seed, **compared(found)})
         stored.store(json_file, result)
         typer.echo(f"seed {seed}: {result['games'][-1]}")
     typer.echo("\n" + page(result))
