@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from legibility.evaluation.schema import Evaluation
-from legibility.game.condition import Condition
+from legibility.game.condition import HELD_OUT_JUDGE, Condition
 from legibility.stored import Interval
 
 Kind = Literal["judge", "reader", "text", "people"]
@@ -68,6 +68,12 @@ def _sufficient(evaluation: Evaluation, condition: Condition, name: str) -> floa
     return None if row is None else _value(getattr(row, name))
 
 
+def _order_kept(evaluation: Evaluation, condition: Condition) -> float | None:
+    rows = evaluation.invariance or ()
+    row = next((row for row in rows if row.arm == condition and row.verifier == HELD_OUT_JUDGE), None)
+    return None if row is None else _value(row.order)
+
+
 MEASURES: tuple[Measure, ...] = (
     Measure("judge", "held-out judge", "judge", partial(_checked, name="held_out_judge", matched=False)),
     Measure(
@@ -82,6 +88,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure("utility", "transfer utility", "reader", partial(_handed_over, name="utility"), rate=False),
     Measure("sufficiency", "sufficiency of the steps", "reader", partial(_sufficient, name="own")),
     Measure("follows", "the answer follows from the steps", "text", partial(_sufficient, name="follows")),
+    Measure("order", "held-out judge: order kept in another style", "judge", _order_kept),
     Measure("people", "people", "people", partial(_checked, name="human", matched=False)),
 )
 """Every measure, in the order of reports."""
