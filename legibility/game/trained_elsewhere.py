@@ -19,11 +19,13 @@ import yaml
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.files import sha256
 from legibility.game.condition import CORRECTNESS, GAME
 from legibility.game.context import Game
 from legibility.game.phases import METRICS_LOG, round_verifier
 from legibility.game.prover_plan import phase_name
 from legibility.game.rollout_columns import Rollouts, describe
+from legibility.game.run_folder import RunFolder
 from legibility.game.run_records import TRAINING, ProverTraining
 from legibility.game.solutions import Solution, write_solutions
 from legibility.integrations.verl import PROMPTS, RECIPE, ROUND, VerlRound, paid_steps, read_round, write_prompts
@@ -197,7 +199,8 @@ def verl_recipe(
 def take_back(game: Game, arm: str, index: int, folder: Path, trained: Path) -> None:
     """Make the finished phase of a prover folder that verl's merger wrote and of the steps beside the prompts.
 
-    Raises UserError where steps are missing or of another phase, and where the folder holds no prover of this game.
+    Raises UserError where steps are missing or of another phase, and where the folder holds no prover of this game, or
+    one of another phase.
     """
     record = read_round(folder)
     if (record.arm, record.round) != (arm, index):
@@ -207,10 +210,12 @@ def take_back(game: Game, arm: str, index: int, folder: Path, trained: Path) -> 
         raise UserError(
             f"{folder}: verl has done {len(done)} of {record.steps} steps; let it go on (it resumes from its last checkpoint)"
         )
+    _check_handed_to(trained, folder)
     game.progress.phase(f"{phase_name(arm, index)}: a prover that verl trained", len(done))
     prover = game.saved_prover(trained)
     with game.run.phase(phase_name(arm, index)) as work:
         prover.save(work)
+        _check_not_taken(game.run, work, trained)
         rows: list[Solution] = []
         with open(work / METRICS_LOG, "w", encoding="utf-8") as log:
             for step in done:
@@ -246,3 +251,30 @@ def take_back(game: Game, arm: str, index: int, folder: Path, trained: Path) -> 
         )
         write_stored(work / TRAINING, facts)
     game.progress.done(f"{len(done)} steps by verl, {len(rows)} completions")
+
+
+def _check_handed_to(trained: Path, folder: Path) -> None:
+    """Raises UserError where a prover stands inside what was handed over for another phase than `folder` was."""
+    place = next((p for p in trained.resolve().parents if (p / ROUND).is_file()), None)
+    if place is None or place == folder.resolve():
+        return
+    theirs, ours = read_round(place), read_round(folder)
+    other = (theirs.arm, theirs.round) != (ours.arm, ours.round)
+    if other or any(sha256(place / name) != sha256(folder / name) for name in (ROUND, PROMPTS)):
+        named = f"{theirs.arm}, round {theirs.round}" if other else "another game"
+        raise UserError(
+            f"{trained}: is of {named} ({place / ROUND}), and the game waits for {ours.arm}, round {ours.round}; give "
+            f"the prover that verl made in {folder}"
+        )
+
+
+def _check_not_taken(run: RunFolder, work: Path, trained: Path) -> None:
+    """Raises UserError where the weights saved in `work` are those of a finished phase of the run."""
+    weights = {p.name: sha256(p) for p in work.glob("*.safetensors")}
+    for phase in run.finished_phases():
+        known = run.done_record(phase).sha256
+        if weights and all(known.get(name) == found for name, found in weights.items()):
+            raise UserError(
+                f"{trained}: has the very weights of {phase}, which the run has already; give the prover that verl made "
+                "for this phase"
+            )

@@ -47,7 +47,7 @@ def settings(tiny_config_file, tiny_overrides, tiny_prover_dir, tmp_path_factory
     return load_config(tiny_config_file, [*tiny_overrides, *SMALL, f"prover.model={folder}"])
 
 
-def by_hand(folder, config, to):
+def by_hand(folder, config, to, factor=1.01):
     """Does what verl would, but for learning: samples the rows in batches, reads, pays; a prover a little off comes out."""
     record, recipe = read_round(folder), yaml.safe_load((folder / "verl.yaml").read_text())
     prover = Prover.load(config.prover, "cpu")
@@ -71,7 +71,7 @@ def by_hand(folder, config, to):
         add_step(folder, paying.step, paying.scale.value, read, paid)
     with torch.no_grad():
         for parameter in prover.model.parameters():
-            parameter.mul_(1.01)
+            parameter.mul_(factor)
     prover.save(to)
 
 
@@ -107,8 +107,21 @@ def test_a_game_by_hand_overs(settings, tmp_path):
     taken = game.saved_prover(out / "rounds/00/prover").model.state_dict()
     given = Prover.load(settings.prover, "cpu", source=str(tmp_path / "first")).model.state_dict()
     assert all(torch.equal(taken[name], given[name]) for name in given)
-    by_hand(arm, settings, tmp_path / "second")
-    train(settings, out, resume=True, progress=quiet(), train_prover=TrainedByVerl(exports, tmp_path / "second"))
+    by_hand(arm, settings, tmp_path / "second", 1.02)
+    for given, said in (
+        (tmp_path / "first", "has the very weights of rounds/00/prover, which the run has already; give"),
+        (folder / "prover", r"is of game, round 0 \(.*rounds-00-prover/round.json\), and the game waits for correctness, round 0"),
+        (tmp_path / "elsewhere/arms-correctness-prover/prover", "is of another game"),
+    ):  # fmt: skip
+        shutil.copytree(arm, tmp_path / "elsewhere" / arm.name, dirs_exist_ok=True)
+        (tmp_path / "elsewhere" / arm.name / "train.parquet").write_bytes(b"other prompts")
+        if not given.is_dir():
+            shutil.copytree(tmp_path / "second", given)
+        with pytest.raises(UserError, match=said):
+            train(settings, out, resume=True, progress=quiet(), train_prover=TrainedByVerl(exports, given))
+        assert not list((out / "arms/correctness").glob("*prover*")), "nothing is left behind"
+    shutil.copytree(tmp_path / "second", arm / "prover")
+    train(settings, out, resume=True, progress=quiet(), train_prover=TrainedByVerl(exports, arm / "prover"))
     assert finished(out, settings)
     rows = round_solutions(RunFolder(out), 0)
     paid = rows[rows.phase == "ppo"]
