@@ -40,6 +40,7 @@ class GamePlan(Stored):
     memory: list[PhaseMemory]
     times: list[PhaseTime]
     seconds: float
+    not_counted: list[str]
 
     @property
     def tightest(self) -> PhaseMemory:
@@ -87,7 +88,20 @@ def plan_game(
         memory=memory_of(config, models, lengths, device, ranks),
         times=times,
         seconds=total_seconds(times),
+        not_counted=_not_counted(config),
     )
+
+
+def _not_counted(config: Config) -> list[str]:
+    """What the plan leaves out, a line each."""
+    trainer = config.prover.trainer
+    if trainer == "ppo":
+        return []
+    return [
+        f"prover.trainer: prover phases are counted as if PPO trained them. With {trainer} TRL samples with transformers, a "
+        "step's completions at once, and reads every completion padded and behind its own prompt: expect several times the "
+        "time (4 to 5 on a CPU, docs/trl.md), and more memory for the cache, activations and logits"
+    ]
 
 
 def shapes(config: Config, base_dir: Path | None = None) -> Models:

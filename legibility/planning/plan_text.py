@@ -37,7 +37,7 @@ def plan_text(plan: GamePlan) -> str:
     lines += ["", *_aligned(rows), "", f"products at {plan.utilization:.0%} of the device's rate (--utilization)"]
     if plan.ranks > 1:
         lines.append("every rank holds all weights; ranks share rows and add up gradients")
-    return "\n".join(lines)
+    return "\n".join([*lines, *plan.not_counted])
 
 
 def duration(seconds: float) -> str:

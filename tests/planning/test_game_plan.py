@@ -133,3 +133,15 @@ def test_the_command_refuses_in_a_line(qwen, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     absent = legibility("plan", "paper")
     assert absent.code == 2 and absent.err.startswith("error: prover.model: cannot load 'Qwen/Qwen2.5-7B-Instruct'")
+
+
+def test_a_plan_says_that_trl_is_not_counted(qwen):
+    config = load_config(ROOT / "configs/qwen2.5-1.5b-gsm8k.yaml", [*qwen["1.5B"], "prover.trainer=grpo"])
+    plan = plan_game(config, "q", gpu("h100"))
+    (line,) = plan.not_counted
+    assert line.startswith("prover.trainer: prover phases are counted as if PPO") and "With grpo TRL" in line
+    assert plan_text(plan).endswith(line)
+    usual = plan_game(
+        config.model_copy(update={"prover": config.prover.model_copy(update={"trainer": "ppo"})}), "q", gpu("h100")
+    )
+    assert not usual.not_counted and "trainer" not in plan_text(usual)
