@@ -261,6 +261,9 @@ def attack(
     verifier: Annotated[
         int | None, typer.Option(help="Round whose verifier is attacked (default: every round's).", min=0)
     ] = None,
+    reader: Annotated[
+        str | None, typer.Option(help="Arm whose reader is attacked instead (game.readers); all: every arm's.")
+    ] = None,
     reward: Annotated[
         Literal["src", "cgc", "goodhart"] | None,
         typer.Option(help="What the attacker is paid (default: attack.rewards)."),
@@ -272,7 +275,13 @@ def attack(
     """Train sneaky-only provers against frozen verifiers and record how many steps each exploit takes."""
     with command_output(quiet, log_file) as progress:
         legibility.attack(
-            run, verifier=verifier, reward=reward, quick=quick, overrides=overrides or (), progress=progress
+            run,
+            verifier=verifier,
+            reader=reader,
+            reward=reward,
+            quick=quick,
+            overrides=overrides or (),
+            progress=progress,
         )
 
 

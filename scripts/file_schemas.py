@@ -69,6 +69,7 @@ FILES: dict[str, list[File]] = {
         File("evaluation/hacking.json", schema.HackingFile),
         File("evaluation/handoff.json", reading_schema.HandoffFile),
         File("evaluation/invariance.json", reading_schema.InvarianceFile),
+        File("evaluation/acceptance.json", reading_schema.AcceptanceFile),
         File("evaluation/sufficiency.json", reading_schema.SufficiencyFile),
         File("evaluation/doubts.json", doubts.DoubtsFile),
     ],

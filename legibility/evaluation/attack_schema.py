@@ -45,6 +45,9 @@ class AttackRecord(Stored):
     fixed_reference: FixedReference | None = Field(
         None, description="The same against round 0's text. Null in older files."
     )
+    reader: str | None = Field(
+        None, description="Arm whose reader was attacked; null: a round's verifier. Never in attacks.json."
+    )
 
     @property
     def watched(self) -> int:
@@ -109,7 +112,8 @@ class RobustnessRow(Stored):
     bound with a problem as the unit.
     """
 
-    verifier: int = Field(description="Round of the verifier.")
+    verifier: int = Field(description="Round of the verifier; of a reader 0.")
+    reader: str | None = Field(None, description="Arm whose reader was attacked; null: a round's verifier.")
     reward: str = Field(description="What the attacker was paid: src, cgc or goodhart.")
     seed: int = Field(description="Seed of the attack.")
     at: Literal["steps", "kl"] = Field(

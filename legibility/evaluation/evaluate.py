@@ -17,14 +17,15 @@ import torch
 from legibility.errors import UserError
 from legibility.evaluation import short_arm
 from legibility.evaluation.attack_schema import AttackRecord, SurvivalRow
-from legibility.evaluation.attacks.robustness import false_positive_rates
-from legibility.evaluation.attacks.suite import make_attacks, plan_suite
+from legibility.evaluation.attacks.robustness import false_positive_rates, rates_of_readers
+from legibility.evaluation.attacks.suite import make_attacks, plan_readers, plan_suite
 from legibility.evaluation.attacks.survival import MOST_CENSORED, survival
 from legibility.evaluation.doubts import write_doubts
-from legibility.evaluation.finished_attacks import finished_attacks
+from legibility.evaluation.finished_attacks import attacks_on_readers, finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.schema import Evaluation, Section, write_section
 from legibility.evaluation.sections import (
+    acceptance,
     best_of_n,
     hacking,
     handoff,
@@ -48,6 +49,7 @@ from legibility.progress import Progress
 SECTIONS: dict[str, Callable[[EvaluationRun], Section]] = {
     "matrix": matrix.compute,
     "soundness": soundness.compute,
+    "acceptance": acceptance.compute,
     "best_of_n": best_of_n.compute,
     "tax": tax.compute,
     "subtlety": subtlety.compute,
@@ -73,7 +75,7 @@ def evaluate(
     with RunFolder.writing(path):
         run = open_run(path, overrides, progress or Progress(), quick=quick)
         check_readable(run.folder, sections=False)
-        attacks = [] if quick else plan_suite(run)
+        attacks = [] if quick else [*plan_suite(run), *plan_readers(run)]
         work = workload(run, attacks, short_arm=not quick)
         announce(run, work)
         if not quick:
@@ -97,6 +99,7 @@ def attack(
     path: Path | str,
     *,
     verifier: int | None = None,
+    reader: str | None = None,
     reward: str | None = None,
     quick: bool = False,
     overrides: Sequence[str] = (),
@@ -104,7 +107,7 @@ def attack(
 ) -> list[AttackRecord]:
     """Make the attacks asked for (default: all) and write their records; returns all the run has.
 
-    verifier: the round whose verifier is attacked. reward: src, cgc or goodhart. quick: few and short attacks.
+    verifier: the round whose verifier is attacked. reader: the arm whose reader is attacked ("all": every arm's) instead of verifiers. reward: src, cgc or goodhart. quick: few and short attacks.
     Raises UserError for a run that cannot be read, a verifier it does not have, or the one attack asked for
     where it cannot be made.
     """
@@ -112,17 +115,18 @@ def attack(
     with RunFolder.writing(path):
         run = open_run(path, overrides, progress or Progress())
         check_readable(run.folder, sections=True)
-        wanted = plan_suite(
-            run,
-            verifiers=None if verifier is None else [verifier],
-            rewards=None if reward is None else [reward],
-            quick=quick,
-        )
+        rewards = None if reward is None else [reward]
+        if reader is not None:
+            wanted = plan_readers(run, readers=None if reader == "all" else [reader], rewards=rewards, quick=quick)
+            if not wanted:
+                raise UserError(f"--reader all: {path} has no readers; game.readers=true trains them")
+        else:
+            wanted = plan_suite(run, verifiers=None if verifier is None else [verifier], rewards=rewards, quick=quick)
         make_attacks(run, wanted, quick=quick, only_one=reward is not None)
         written = write_attacks(run)
         refresh_summary(run)
         track_evaluation(run, written)
-    return [made.record for made in finished_attacks(run.folder)]
+    return [made.record for made in (*finished_attacks(run.folder), *attacks_on_readers(run.folder))]
 
 
 def open_run(path: Path | str, overrides: Sequence[str], progress: Progress, *, quick: bool = False) -> EvaluationRun:
@@ -153,6 +157,8 @@ def write_attacks(run: EvaluationRun) -> dict[str, Section]:
                 f"verifier 0's median; raise attack.max_steps"
             )
     found: dict[str, Section] = {"attacks": records, "survival": medians, "robustness": false_positive_rates(run)}
+    if run.readers:
+        found["reader_robustness"] = rates_of_readers(run)
     for name, section in found.items():
         write_section(run.folder, name, section)
     return found

@@ -24,12 +24,21 @@ class FinishedAttack:
 
 
 def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
-    """Every finished attack, one per verifier, reward and seed (the longest), in that order.
+    """Every finished attack on a round's verifier, one per verifier, reward and seed (the longest), in that order.
 
     Raises UserError for files that were changed or taken away.
     """
-    best: dict[tuple[int, str, int], FinishedAttack] = {}
-    for folder in sorted((run.path / FOLDER).glob("v*")):
+    return _finished(run, "v[0-9]*")
+
+
+def attacks_on_readers(run: RunFolder) -> list[FinishedAttack]:
+    """The same of attacks on the readers of arms, by arm."""
+    return _finished(run, "reader_*")
+
+
+def _finished(run: RunFolder, folders: str) -> list[FinishedAttack]:
+    best: dict[tuple[str, int, str, int], FinishedAttack] = {}
+    for folder in sorted((run.path / FOLDER).glob(folders)):
         phase = f"{FOLDER}/{folder.name}"
         if not run.is_done(phase):
             continue
@@ -48,8 +57,9 @@ def finished_attacks(run: RunFolder) -> list[FinishedAttack]:
             trained=training.steps,
             equal_steps=training.equal_steps,
             fixed_reference=_fixed(training),
+            reader=training.reader,
         )
-        key = (record.verifier, record.reward, record.seed)
+        key = (record.reader or "", record.verifier, record.reward, record.seed)
         if key not in best or _length(record) > _length(best[key].record):
             best[key] = FinishedAttack(record, phase)
     return [best[key] for key in sorted(best)]

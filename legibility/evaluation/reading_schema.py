@@ -78,6 +78,26 @@ class InvarianceRow(Sparse):
     )
 
 
+class AcceptanceRow(Sparse):
+    """A row of acceptance.json: what a judge makes of an arm's helpful text, right and wrong.
+
+    Every judge accepts from the score at which it takes `evaluation.recall` of round 0's helpful-correct validation text.
+    """
+
+    arm: ArmKey = Field(description="Whose text.")
+    judge: JudgeKey = Field(description="The held-out judge, the game's last verifier or the arm's reader.")
+    pairwise: Interval = Field(description="How often a right text scores above a wrong one of the same problem.")
+    recall: Interval | None = Field(None, description="Right text that is accepted. Absent without a threshold.")
+    fpr: Interval | None = Field(None, description="Wrong text that is accepted. Absent without a threshold.")
+    g_mean_squared: Interval | None = Field(
+        None, description="`recall` × (1 − `fpr`) (arXiv 2512.18311). Absent without a threshold."
+    )
+
+
+class AcceptanceFile(RootModel[list[AcceptanceRow]]):
+    """acceptance.json."""
+
+
 class HandoffFile(RootModel[list[HandoffRow]]):
     """handoff.json."""
 

@@ -23,7 +23,7 @@ from legibility.evaluation.schema import Decoding
 from legibility.evaluation.scores import Scorer
 from legibility.evaluation.text_sets import Attackers
 from legibility.evaluation.texts import helpful_correct, test_texts, valid, validation_texts
-from legibility.game.condition import GAME, Condition, Judge, helpful, judges_of, sneaky
+from legibility.game.condition import GAME, Condition, Judge, helpful, judges_of, readers_of, sneaky
 from legibility.game.prover_plan import phase_name
 from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
@@ -88,6 +88,11 @@ class EvaluationRun:
         """Everything that scores: each round's verifier, and the held-out judge where there is one."""
         return judges_of(self.folder, self.rounds)
 
+    @cached_property
+    def readers(self) -> list[Judge]:
+        """The arms' readers (`game.readers`)."""
+        return readers_of(self.folder)
+
     def scorer(self, judge: Judge) -> Scorer:
         """Raises UserError where the judge's phase is not finished or its files were changed."""
         if judge not in self._scorers:
@@ -114,7 +119,10 @@ class EvaluationRun:
 
         text_of: the round; 0's is one text for all judges. nan where there is no such text.
         """
-        frame = helpful_correct(self.folder, text_of)
+        return self.accepts_from(judge, helpful_correct(self.folder, text_of))
+
+    def accepts_from(self, judge: Judge, frame: pd.DataFrame) -> float:
+        """The score from which a judge accepts the share `evaluation.recall` of some text; nan without text."""
         if not len(frame):
             return float("nan")
         return float(np.quantile(self.scores(judge, frame), 1 - self.settings.evaluation.recall, method="lower"))

@@ -17,6 +17,8 @@ from pydantic import BaseModel, Field, RootModel
 
 from legibility.evaluation.attack_schema import AttackRecord, RobustnessRow, SurvivalRow
 from legibility.evaluation.reading_schema import (
+    AcceptanceFile,
+    AcceptanceRow,
     HandoffFile,
     HandoffRow,
     InvarianceFile,
@@ -255,12 +257,18 @@ class HackingRow(Sparse):
 class Evaluation(Sparse):
     """Every section of an evaluation that has been written; a section not computed yet is absent."""
 
+    acceptance: list[AcceptanceRow] | None = Field(
+        None, description="One row per arm and judge that reads it. Absent in older runs."
+    )
     attacks: list[AttackRecord] | None = Field(None, description="One row per attack.")
     best_of_n: list[BestOfNRow] | None = Field(None, description="One row per round and n.")
     hacking: list[HackingRow] | None = Field(None, description="One row per judge and change.")
     handoff: list[HandoffRow] | None = Field(None, description="One row per arm. Absent in older runs.")
     invariance: list[InvarianceRow] | None = Field(None, description="One row per arm and judge. Absent in older runs.")
     matrix: Matrix | None = Field(None, description="Every judge on every set of text.")
+    reader_robustness: list[RobustnessRow] | None = Field(
+        None, description="The same of attacks on readers. Absent where there are none."
+    )
     robustness: list[RobustnessRow] | None = Field(None, description="Several rows per attack.")
     separability: list[SeparabilityRow] | None = Field(None, description="One row per window of PPO steps.")
     soundness: list[SoundnessRow] | None = Field(None, description="One row per judge.")
@@ -303,12 +311,14 @@ class SurvivalFile(RootModel[list[SurvivalRow]]):
 
 
 SECTION_FILES: dict[str, type[BaseModel]] = {
+    "acceptance": AcceptanceFile,
     "attacks": AttacksFile,
     "best_of_n": BestOfNFile,
     "hacking": HackingFile,
     "handoff": HandoffFile,
     "invariance": InvarianceFile,
     "matrix": Matrix,
+    "reader_robustness": RobustnessFile,
     "robustness": RobustnessFile,
     "separability": SeparabilityFile,
     "soundness": SoundnessFile,

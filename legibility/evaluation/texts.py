@@ -126,6 +126,15 @@ def helpful_correct(run: RunFolder, index: int) -> pd.DataFrame:
     return of_verdict(frame[frame.role == HELPFUL], "correct")
 
 
+def arm_validation(run: RunFolder, arm: str) -> pd.DataFrame:
+    """Validation completions of an arm's last prover, all roles. Raises UserError for files that were changed."""
+    if arm in (GAME, *ROUND_ARMS):
+        frame = round_solutions(run, run.rounds(arm)[-1], arm)
+    else:
+        frame = read_solutions(run.verified(arm_collection(arm)) / "solutions.parquet")
+    return frame[(frame.split == "validation") & (frame.phase == "collection")]
+
+
 def valid(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows with a readable answer."""
     return frame[frame.verdict != "invalid"]

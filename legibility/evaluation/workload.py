@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from legibility.evaluation.attacks.attack import Attack
-from legibility.evaluation.finished_attacks import finished_attacks
+from legibility.evaluation.finished_attacks import attacks_on_readers, finished_attacks
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.sections import handoff, invariance, sufficiency
+from legibility.evaluation.sections import acceptance, handoff, invariance, sufficiency
 from legibility.evaluation.sections.hacking import changed_texts
 from legibility.evaluation.sections.matrix import solution_sets
 from legibility.evaluation.texts import SHORT, valid, validation_texts
@@ -60,8 +60,12 @@ def workload(run: EvaluationRun, attacks: Sequence[Attack] = (), *, short_arm: b
     for judge in run.judges:
         read = [shared, changed_texts(run, judge), invariance.texts_read(restyled, judge)]
         texts[judge] = run.scorer(judge).missing(pd.concat(read))
-    made = {(r.verifier, r.reward, r.seed) for r in (found.record for found in finished_attacks(run.folder))}
-    steps = sum(a.cap for a in attacks if (a.verifier, a.reward, a.seed) not in made)
+    for judge, frame in acceptance.texts_read(run).items():
+        missing = run.scorer(judge).missing(frame)
+        texts[judge] = pd.concat([texts[judge], missing]).drop_duplicates() if judge in texts else missing
+    done = (*finished_attacks(run.folder), *attacks_on_readers(run.folder))
+    made = {(r.reader, r.verifier, r.reward, r.seed) for r in (found.record for found in done)}
+    steps = sum(a.cap for a in attacks if (a.reader, a.verifier, a.reward, a.seed) not in made)
     corner = phase_name(CORRECTNESS, 0)
     if (
         short_arm

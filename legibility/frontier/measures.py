@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 from typing import Literal
 
+from legibility.evaluation.attack_schema import RobustnessRow
 from legibility.evaluation.schema import Evaluation
-from legibility.game.condition import HELD_OUT_JUDGE, Condition
+from legibility.game.condition import HELD_OUT_JUDGE, Condition, Judge, reader
 from legibility.stored import Interval
 
 Kind = Literal["judge", "reader", "text", "people"]
@@ -58,6 +60,35 @@ def _steps(evaluation: Evaluation, condition: Condition) -> float | None:
     return None if found is None else found.raw.value
 
 
+def _accepted(evaluation: Evaluation, condition: Condition, judge: Judge | None, name: str) -> float | None:
+    """A figure of acceptance.json; judge None: the arm's own reader."""
+    wanted = judge or reader(condition.arm)
+    rows = evaluation.acceptance or ()
+    row = next((row for row in rows if row.arm == condition and row.judge == wanted), None)
+    return None if row is None else _value(getattr(row, name))
+
+
+def _refused(evaluation: Evaluation, condition: Condition) -> float | None:
+    """Share of fresh attackers' incorrect text that the arm's reader refuses: 1 - false-positive rate.
+
+    Mean over rewards of the mean over attacks, at the most PPO steps that all attacks on readers have reached.
+    """
+    rows = [row for row in evaluation.reader_robustness or () if row.at == "steps" and row.fpr is not None]
+    reached = [{row.target for row in rows if _attack(row) == attack} for attack in {_attack(row) for row in rows}]
+    shared = set.intersection(*reached) if reached else set()
+    if not shared:
+        return None
+    own: dict[str, list[float]] = {}
+    for row in rows:
+        if row.reader == condition.arm and row.target == max(shared) and row.fpr is not None:
+            own.setdefault(row.reward, []).append(1 - row.fpr)
+    return fmean(fmean(values) for values in own.values()) if own else None
+
+
+def _attack(row: RobustnessRow) -> tuple[str | None, str, int]:
+    return row.reader, row.reward, row.seed
+
+
 def _handed_over(evaluation: Evaluation, condition: Condition, name: str) -> float | None:
     row = next((row for row in evaluation.handoff or () if row.arm == condition), None)
     return None if row is None else _value(getattr(row, name))
@@ -83,6 +114,17 @@ MEASURES: tuple[Measure, ...] = (
         partial(_checked, name="held_out_judge", matched=True),
     ),
     Measure("verifier", "the game's last verifier", "judge", partial(_checked, name="last_verifier", matched=False)),
+    Measure(
+        "judge_g_mean",
+        "held-out judge, g-mean²",
+        "judge",
+        partial(_accepted, judge=HELD_OUT_JUDGE, name="g_mean_squared"),
+    ),
+    Measure("reader", "the arm's reader", "judge", partial(_accepted, judge=None, name="pairwise")),
+    Measure(
+        "reader_g_mean", "the arm's reader, g-mean²", "judge", partial(_accepted, judge=None, name="g_mean_squared")
+    ),
+    Measure("refused", "attackers refused by the arm's reader", "judge", _refused),
     Measure("steps", "step validity at half correct text", "text", _steps),
     Measure("robustness", "handoff robustness", "reader", partial(_handed_over, name="robustness")),
     Measure("utility", "transfer utility", "reader", partial(_handed_over, name="utility"), rate=False),

@@ -239,13 +239,17 @@ def reader(arm: str) -> Judge:
 
 
 def judges_of(run: RunFolder, rounds: Iterable[int] | None = None) -> list[Judge]:
-    """The judges a run has trained: every finished round's verifier, the arms' readers and the held-out judge.
+    """The judges of a run's game: the verifier of every finished round, and the held-out judge where there is one.
 
     rounds: these rounds instead of the finished ones.
     """
     verifiers = [verifier(index) for index in (run.rounds() if rounds is None else rounds)]
-    others = sorted([*map(reader, ARM_OF.values()), HELD_OUT_JUDGE])
-    return verifiers + [judge for judge in others if run.is_done(judge.phase)]
+    return verifiers + ([HELD_OUT_JUDGE] if run.is_done(HELD_OUT_JUDGE.phase) else [])
+
+
+def readers_of(run: RunFolder) -> list[Judge]:
+    """The readers that a run has trained, one an arm at most, in order."""
+    return sorted(judge for judge in map(reader, ARM_OF.values()) if run.is_done(judge.phase))
 
 
 # --- In stored models: a record inside, its text in the file ----------------------------------------

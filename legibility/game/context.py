@@ -9,6 +9,7 @@ from pathlib import Path
 
 from legibility.config import Config
 from legibility.errors import UserError
+from legibility.game.condition import Judge
 from legibility.game.phases import GAME, round_verifier
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import Solution, SolutionPhase
@@ -107,7 +108,14 @@ class Game:
 
     def saved_verifier(self, index: int, arm: str = GAME) -> Verifier:
         """The verifier of a finished round, after checking its hashes. Raises UserError as `RunFolder.verified` does."""
-        folder = self.run.verified(round_verifier(index, arm))
+        return self._judge(round_verifier(index, arm))
+
+    def saved_judge(self, judge: Judge) -> Verifier:
+        """A judge that learns by the verifiers' settings: a round's verifier or a reader, likewise."""
+        return self._judge(judge.phase)
+
+    def _judge(self, phase: str) -> Verifier:
+        folder = self.run.verified(phase)
         return load_verifier(
             self.config.verifier, self.device, source=str(folder), batch=self.config.compute.score_batch
         ).frozen()

@@ -208,6 +208,7 @@ class AttackTraining(ProverTraining):
     quick: bool = Field(description="Whether it was made by a quick evaluation.")
     start: str = Field(description="Policy the attacker starts from: base or correctness.")
     reference_score: float = Field(description="Mean score of the round's helpful correct validation text.")
+    reader: str | None = Field(None, description="Arm whose reader is attacked, instead of a round's verifier.")
     equal_steps: int | None = Field(
         None, description="PPO steps it was to make even once the verifier was exploited. Absent in older files."
     )

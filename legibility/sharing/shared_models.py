@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from legibility.game.condition import ARMS, CORRECTNESS, GAME, ROUND_ARMS, Judge, judges_of
+from legibility.game.condition import ARMS, CORRECTNESS, GAME, ROUND_ARMS, Judge, judges_of, readers_of
 from legibility.game.context import Game
 from legibility.game.phases import WARM_START
 from legibility.game.prover_plan import phase_name, trained_provers
@@ -59,7 +59,7 @@ def models_of(run: RunFolder) -> Iterator[SharedModel]:
         elif arm in ROUND_ARMS:
             name, title = f"{name}-{index}", f"{title}, round {index}"
         yield SharedModel("prover", phase_name(arm, index), name, title, arm, index)
-    for judge in judges_of(run):
+    for judge in (*judges_of(run), *readers_of(run)):
         if judge.arm is not None:
             yield SharedModel("verifier", judge.phase, f"reader-{judge.arm}", f"the {judge.label}", judge=judge)
         elif judge.round is None:

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from legibility.config import AttackSettings, StopSettings
 from legibility.errors import UserError
 from legibility.evaluation.attack_schema import AttackRecord
-from legibility.evaluation.finished_attacks import FOLDER, finished_attacks
+from legibility.evaluation.finished_attacks import FOLDER, attacks_on_readers, finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.evaluation.text_sets import GOODHART
-from legibility.evaluation.texts import COLLECTION, helpful_correct
+from legibility.evaluation.texts import COLLECTION, arm_validation, helpful_correct, of_verdict
 from legibility.game.base import base_metrics
-from legibility.game.condition import CORRECTNESS, verifier
+from legibility.game.condition import CORRECTNESS, Judge, reader, verifier
 from legibility.game.prover_phase import run_prover_phase
 from legibility.game.prover_plan import Plan, phase_name
 from legibility.game.rollout_columns import attack_reward, score_scale, verifier_rewards
@@ -41,13 +41,22 @@ from legibility.prompts import HELPFUL, SNEAKY
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack; `cap` is the step at which it is given up, `steps` how many it makes even once it has succeeded."""
+    """One attack; `cap` is the step at which it is given up, `steps` how many it makes even once it has succeeded.
+
+    reader: the arm whose reader is attacked instead of a round's verifier; `verifier` is 0 then.
+    """
 
     verifier: int
     reward: str
     seed: int
     cap: int
     steps: int
+    reader: str | None = None
+
+    @property
+    def judge(self) -> Judge:
+        """What is attacked."""
+        return verifier(self.verifier) if self.reader is None else reader(self.reader)
 
     @property
     def arm(self) -> str:
@@ -57,7 +66,8 @@ class Attack:
     @property
     def phase(self) -> str:
         """Its folder in the run."""
-        return f"{FOLDER}/v{self.verifier:02d}_{self.reward}_s{self.seed}_n{self.steps}_c{self.cap}"
+        whom = f"v{self.verifier:02d}" if self.reader is None else f"reader_{self.reader}"
+        return f"{FOLDER}/{whom}_{self.reward}_s{self.seed}_n{self.steps}_c{self.cap}"
 
     @property
     def role(self) -> str:
@@ -149,14 +159,14 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         raise UserError("ppo.samples_per_role is 1, and SRC attacks need several samples a problem; use --reward cgc")
     start, prover = _starting_policy(run, attack)
     reward = attack_reward(settings.reward, attack.reward)
-    reference, fixed_reference = _reference(run, attack.verifier, attack.verifier), _reference(run, attack.verifier, 0)
+    reference, fixed_reference = _reference(run, attack), _reference(run, attack, fixed=True)
     tracker = AttackTracker(
         settings.attack, attack.reward, reference, settings.stop, fixed_reference=fixed_reference, steps=attack.steps
     )
 
     plan = Plan(
         phase=attack.phase,
-        title=f"{attack.reward.upper()} attack on verifier {attack.verifier}, seed {attack.seed}",
+        title=f"{attack.reward.upper()} attack on {attack.judge.label}, seed {attack.seed}",
         arm=attack.arm,
         index=attack.verifier,
         steps=attack.cap,
@@ -164,7 +174,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
         problems_per_step=settings.attack.problems_per_step or settings.ppo.problems_per_step,
         prover=prover,
         pay=lambda rollouts, scale: verifier_rewards(reward, rollouts, scale),
-        verifier=game.saved_verifier(attack.verifier),
+        verifier=game.saved_judge(attack.judge),
         scale=score_scale(reward),
         tracker=tracker,
         extra=run.last_text(attack.role, arm=attack.arm, round_index=attack.verifier, phase="attack"),
@@ -178,6 +188,7 @@ def run_attack(run: EvaluationRun, attack: Attack, *, quick: bool = False) -> At
             equal_steps=attack.steps,
             quick=quick,
             start=start,
+            reader=attack.reader,
             reference_score=reference,
             fixed_reference_score=fixed_reference,
             steps_to_exploit_fixed=tracker.fixed_exploited_at,
@@ -196,9 +207,14 @@ def _finished(run: EvaluationRun, attack: Attack) -> AttackRecord | None:
     Raises UserError where it was made under other settings.
     """
     setup = _setup(run)
-    for made in finished_attacks(run.folder):
+    for made in (finished_attacks if attack.reader is None else attacks_on_readers)(run.folder):
         record = made.record
-        same = (record.verifier, record.reward, record.seed) == (attack.verifier, attack.reward, attack.seed)
+        same = (record.reader, record.verifier, record.reward, record.seed) == (
+            attack.reader,
+            attack.verifier,
+            attack.reward,
+            attack.seed,
+        )
         if same and record.watched >= attack.steps and (record.watched >= attack.cap or _over(record, setup)):
             known = record.settings.model_dump(exclude_none=True)
             if known != setup.model_dump(include=set(known)):
@@ -229,14 +245,21 @@ def _setup(run: EvaluationRun) -> AttackSetup:
     )
 
 
-def _reference(run: EvaluationRun, index: int, text_of: int) -> float:
-    """C(h, 1): mean score verifier `index` gives a round's helpful-correct validation text."""
-    frame = helpful_correct(run.folder, text_of)
+def _reference(run: EvaluationRun, attack: Attack, *, fixed: bool = False) -> float:
+    """C(h, 1): mean score that the attacked judge gives helpful-correct validation text, of its own round or arm.
+
+    fixed: of round 0, the same text for every judge.
+    """
+    if fixed:
+        frame, whose = helpful_correct(run.folder, 0), "round 0"
+    elif attack.reader is None:
+        frame, whose = helpful_correct(run.folder, attack.verifier), f"round {attack.verifier}"
+    else:
+        frame = arm_validation(run.folder, attack.reader)
+        frame, whose = of_verdict(frame[frame.role == HELPFUL], "correct"), f"the arm {attack.reader}"
     if not len(frame):
-        raise UserError(
-            f"{run.folder.path}: round {text_of} has no correct helpful validation text to compare an attack with"
-        )
-    return float(run.scores(verifier(index), frame).mean())
+        raise UserError(f"{run.folder.path}: {whose} has no correct helpful validation text to compare an attack with")
+    return float(run.scores(attack.judge, frame).mean())
 
 
 def _starting_policy(run: EvaluationRun, attack: Attack) -> tuple[str, Callable[[], Prover]]:

@@ -20,12 +20,13 @@ import pandas as pd
 from scipy import stats
 
 from legibility.evaluation.attack_schema import RobustnessRow
-from legibility.evaluation.finished_attacks import FinishedAttack, finished_attacks
+from legibility.evaluation.finished_attacks import FinishedAttack, attacks_on_readers, finished_attacks
 from legibility.evaluation.intervals import Resamples
 from legibility.evaluation.run import EvaluationRun
-from legibility.evaluation.texts import of_verdict
-from legibility.game.condition import verifier
+from legibility.evaluation.texts import arm_validation, of_verdict
+from legibility.game.condition import reader, verifier
 from legibility.game.solutions import read_solutions
+from legibility.prompts import HELPFUL
 from legibility.randomness import stream
 from legibility.stored import Interval
 
@@ -69,9 +70,21 @@ def false_positive_rates(run: EvaluationRun) -> list[RobustnessRow]:
     """The rows of every finished attack that made at least a window of steps. Raises UserError for changed files."""
     rows: list[RobustnessRow] = []
     for made in finished_attacks(run.folder):
-        record = made.record
-        judge = verifier(record.verifier)
-        fixed, own = run.threshold(judge), run.threshold(judge, record.verifier)
+        judge = verifier(made.record.verifier)
+        fixed, own = run.threshold(judge), run.threshold(judge, made.record.verifier)
+        if not np.isnan([fixed, own]).any():
+            rows += _rows(run, made, fixed, own)
+    return rows
+
+
+def rates_of_readers(run: EvaluationRun) -> list[RobustnessRow]:
+    """The same of attacks on readers; `own_round` is held against the arm's own helpful-correct validation text."""
+    rows: list[RobustnessRow] = []
+    for made in attacks_on_readers(run.folder):
+        arm = str(made.record.reader)
+        text = arm_validation(run.folder, arm)
+        own = run.accepts_from(reader(arm), of_verdict(text[text.role == HELPFUL], "correct"))
+        fixed = run.threshold(reader(arm))
         if not np.isnan([fixed, own]).any():
             rows += _rows(run, made, fixed, own)
     return rows
@@ -86,7 +99,7 @@ def _rows(run: EvaluationRun, made: FinishedAttack, fixed: float, own: float) ->
     window = settings.attack.window
     for point in points(kl, window, record.equal_steps):
         text = frame[(frame.step > point.step - window) & (frame.step <= point.step)]
-        key = (record.verifier, record.reward, record.seed, point.step)
+        key = (record.reader or record.verifier, record.reward, record.seed, point.step)
         rate = partial(
             accepted_share,
             text,
@@ -96,6 +109,7 @@ def _rows(run: EvaluationRun, made: FinishedAttack, fixed: float, own: float) ->
         found = rate(fixed, rng=stream(run.config.seed, "robustness", *key))
         yield RobustnessRow(
             verifier=record.verifier,
+            reader=record.reader,
             reward=record.reward,
             seed=record.seed,
             at=point.at,

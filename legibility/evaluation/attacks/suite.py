@@ -16,7 +16,7 @@ import torch
 from legibility.errors import UserError
 from legibility.evaluation.attacks.attack import Attack, run_attack
 from legibility.evaluation.attacks.survival import too_many_censored
-from legibility.evaluation.finished_attacks import finished_attacks
+from legibility.evaluation.finished_attacks import attacks_on_readers, finished_attacks
 from legibility.evaluation.run import EvaluationRun
 from legibility.processes import fresh_processes
 
@@ -50,6 +50,26 @@ def plan_suite(
     ]
 
 
+def plan_readers(
+    run: EvaluationRun,
+    *,
+    readers: Sequence[str] | None = None,
+    rewards: Sequence[str] | None = None,
+    quick: bool = False,
+) -> list[Attack]:
+    """The attacks to make on readers of arms, as `plan_suite` plans them on verifiers. readers: their arms (default: all).
+
+    Raises UserError for an arm without a reader.
+    """
+    known = [str(judge.arm) for judge in run.readers]
+    for arm in readers or ():
+        if arm not in known:
+            trained = ", ".join(known) or "none (game.readers trains them)"
+            raise UserError(f"--reader {arm}: {run.folder.path} has readers of {trained}")
+    single = plan_suite(run, verifiers=[run.rounds[0]], rewards=rewards, quick=quick)
+    return [replace(a, verifier=0, reader=arm) for arm in readers or known for a in single]
+
+
 def make_attacks(run: EvaluationRun, wanted: Sequence[Attack], *, quick: bool = False, only_one: bool = False) -> None:
     """Make what is missing of `wanted`, then go on with what `attack.extend_to` asks for.
 
@@ -67,16 +87,17 @@ def _longer(run: EvaluationRun, wanted: Sequence[Attack]) -> list[Attack]:
     An attack is made again from its start; its random numbers are the same, so it passes through the same steps.
     """
     limit = run.settings.attack.extend_to or 0
-    records = {(r.verifier, r.reward, r.seed): r for r in (made.record for made in finished_attacks(run.folder))}
+    done = (*finished_attacks(run.folder), *attacks_on_readers(run.folder))
+    records = {(r.reader, r.verifier, r.reward, r.seed): r for r in (made.record for made in done)}
     longer = []
-    for verifier, reward in sorted({(a.verifier, a.reward) for a in wanted}):
-        mine = [r for r in records.values() if (r.verifier, r.reward) == (verifier, reward)]
+    for reader, verifier, reward in sorted({(a.reader or "", a.verifier, a.reward) for a in wanted}):
+        mine = [r for r in records.values() if (r.reader or "", r.verifier, r.reward) == (reader, verifier, reward)]
         if too_many_censored(mine):
             longer += [
                 replace(a, cap=min(2 * a.cap, limit))
                 for a in wanted
-                if (a.verifier, a.reward) == (verifier, reward) and a.cap < limit
-                for r in (records.get((a.verifier, a.reward, a.seed)),)
+                if (a.reader or "", a.verifier, a.reward) == (reader, verifier, reward) and a.cap < limit
+                for r in (records.get((a.reader, a.verifier, a.reward, a.seed)),)
                 if r is not None and not r.exploited and r.watched < limit
             ]
     return longer
@@ -112,7 +133,7 @@ def _outcomes(
             one, (ending, error) = futures[done], done.result()
             run.progress.step(k, {})
             if error is None:
-                run.progress.made(f"{one.reward} attack {one.seed} on verifier {one.verifier}: {ending}")
+                run.progress.made(f"{one.reward} attack {one.seed} on {one.judge.label}: {ending}")
             yield one, error
     run.progress.done("made or found")
 

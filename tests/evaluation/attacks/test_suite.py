@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
+from legibility.errors import UserError
+from legibility.evaluation.evaluate import attack
+from legibility.evaluation.schema import read_evaluation
+from legibility.game.condition import reader
+from legibility.game.reopen import reopen
 from legibility.game.run_folder import RunFolder
+from legibility.game.solutions import read_solutions
 from tests.evaluation.helpers import FAST, section
 from tests.support import legibility
 
@@ -51,3 +59,27 @@ def test_attacks_that_end_unexploited_go_on_to_a_stated_step(copied):
     assert made == [f"v00_cgc_s0_n1_c{cap}" for cap in (1, 2, 3)]
     result = legibility("attack", copied.path, *one)
     assert "more than a third are not exploited by step 3" in " ".join(result.out.split())
+
+
+def test_readers_of_arms_are_attacked_like_verifiers(evaluated_arms, tmp_path):
+    folder = tmp_path / "arms"
+    shutil.copytree(evaluated_arms, folder)
+    settings = ["attack.seeds=1", "attack.steps=3", "attack.max_steps=3", "attack.window=2"]
+    (record,) = attack(folder, reader="consultancy", reward="cgc", overrides=settings)
+    assert (record.reader, record.verifier, record.reward) == ("consultancy", 0, "cgc")
+    found = read_evaluation(RunFolder.existing(folder))
+    assert found.attacks == []  # those of the game's verifiers
+    assert {(row.reader, row.reward) for row in found.reader_robustness} == {("consultancy", "cgc")}
+    rows = read_solutions(folder / "evaluation/attacks/reader_consultancy_cgc_s0_n3_c3/solutions.parquet")
+    one = rows[rows.phase == "ppo"].head(4)
+    game = reopen(RunFolder.existing(folder))
+    scores = game.saved_judge(reader("consultancy")).score([game.problems[p] for p in one.problem_id], list(one.text))
+    assert abs(scores - one.score).max() < 1e-4  # it was the reader that was asked
+    assert attack(folder, reader="consultancy", reward="cgc", overrides=settings) == [record]  # made once
+
+
+def test_a_reader_that_is_not_there_is_named(evaluated_arms, tiny_run):
+    with pytest.raises(UserError, match=r"--reader nobody: .* has readers of consultancy, "):
+        attack(evaluated_arms, reader="nobody", reward="src")
+    with pytest.raises(UserError, match=r"has no readers; game\.readers=true"):
+        attack(tiny_run.path, reader="all")
