@@ -54,6 +54,13 @@ SHIPPED = (
         takes="15 minutes or more on 2 quiet cores",
     ),
     ShippedConfig(
+        "nano-arms",
+        "train",
+        shows="the game and seven rivals under one budget, a reader for each, for legibility frontier",
+        needs="a CPU; problems and models are built in",
+        takes="not timed yet; about three times nano",
+    ),
+    ShippedConfig(
         "bring-your-own",
         "train",
         shows="a game on problems of yours, 30 or more, which it takes from problems.jsonl in the working folder",

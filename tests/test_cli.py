@@ -412,7 +412,7 @@ def test_a_shell_completes_commands_options_and_shipped_configs(here):
     )
     environment = {**os.environ, "PATH": f"{here}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["train.", "nano nano-full.", "--resume.", "."]
+    assert done.stdout.splitlines() == ["train.", "nano nano-full nano-arms.", "--resume.", "."]
 
 
 def test_an_ordinary_install_has_every_module():
