@@ -52,6 +52,8 @@ FREE = ("seed", "compute.", "tracking.", "evaluation.", "attack.")
 """Settings in which seeds of one game may differ."""
 SLACK = 1.05
 """What an arm may cost beside the budget: lengths of text and last steps are never quite equal."""
+CONTRADICTION = 0.001
+"""p below which a contradiction of two measures is called decided: hundreds of pairs are looked at."""
 COSTS: Mapping[ViewName, Callable[[Spent], float]] = {
     "completions": lambda cost: cost.completions,
     "flops": lambda cost: cost.flops,
@@ -274,9 +276,16 @@ def _disagreements(arms: Sequence[ArmPoint], names: Sequence[str], level: float)
                         worse=worse.arm,
                         on_first=_minus(better, worse, first, level),
                         on_second=_minus(better, worse, second, level),
+                        p=(p := _larger_p(better, worse, first, second)),
+                        decided=p is not None and p <= CONTRADICTION and len(gaps[first].values) >= LEAST_SEEDS,
                     )
                 )
     return found
+
+
+def _larger_p(better: ArmPoint, worse: ArmPoint, first: str, second: str) -> float | None:
+    found = [paired_test(_of(better, name), _of(worse, name)).p for name in (first, second)]
+    return None if None in found else max(p for p in found if p is not None)
 
 
 def _sign(gap: OverSeeds) -> int:

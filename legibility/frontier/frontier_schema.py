@@ -68,6 +68,11 @@ class Disagreement(Stored):
     worse: str = Field(description="The arm that is better on `second`.")
     on_first: OverSeeds = Field(description="`better` minus `worse` on `first`, by seed.")
     on_second: OverSeeds = Field(description="The same on `second`.")
+    p: Number = Field(description="The larger p of the two paired t-tests.")
+    decided: bool = Field(
+        description="Whether `p` is at most 0.001, of at least five seeds: among all pairs of measures and arms some "
+        "contradict each other by chance at 0.05."
+    )
 
 
 class Agreement(Stored):

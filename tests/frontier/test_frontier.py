@@ -98,6 +98,11 @@ def test_planted_disagreement_is_found_both_ways():
     assert {(d.better, d.worse, d.first, d.second) for d in found} == {("game", "correctness", "judge", "steps")}
     assert found[0].on_first.mean == pytest.approx(0.2, abs=0.02)
     assert found[0].on_second.mean == pytest.approx(-0.3, abs=0.02)
+    assert found[0].decided and found[0].p < 0.001
+
+
+def test_a_contradiction_of_few_seeds_is_not_decided():
+    assert [d.decided for d in _view(planted(4, 0.001), "steps", KNOWN, 0.95).disagreements] == [False]
 
 
 def test_noise_alone_is_no_disagreement_and_no_winner():
