@@ -94,13 +94,22 @@ def plan_game(
 
 def _not_counted(config: Config) -> list[str]:
     """What the plan leaves out, a line each."""
-    trainer = config.prover.trainer
+    trainer, found = config.prover.trainer, []
+    if "decoupled" in config.game.played:
+        found.append(
+            "decoupled: counted like the game's rounds; its prompts hold a solution too, its solver writes them, and its warm start is left out"
+        )
+    if "tandem" in config.game.played:
+        found.append(
+            "tandem: counted like the correctness-only arm; what the weak model writes, and what is read again at every change of hands, is left out"
+        )
     if trainer == "ppo":
-        return []
+        return found
     return [
+        *found,
         f"prover.trainer: prover phases are counted as if PPO trained them. With {trainer} TRL samples with transformers, a "
         "step's completions at once, and reads every completion padded and behind its own prompt: expect several times the "
-        "time (4 to 5 on a CPU, docs/trl.md), and more memory for the cache, activations and logits"
+        "time (4 to 5 on a CPU, docs/trl.md), and more memory for the cache, activations and logits",
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from legibility.config import Config, VerifierSettings
 from legibility.game.collection import collection_sizes
-from legibility.game.condition import HELD_OUT_JUDGE
+from legibility.game.condition import ARM_OF, ARMS, HELD_OUT_JUDGE, ROUND_ARMS
 from legibility.planning.amounts import GamePartSizes, Lengths
 from legibility.planning.devices import Device
 from legibility.planning.footprint import Models, reads_tokens, reads_twice, verifier_texts
@@ -262,6 +262,7 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
         clock.record("  update", steps, rank.update(), dtype, rank.update_bytes),
     ]  # fmt: skip
     times += [_sum("prover phase", rounds, parts), *parts]
+    round_parts = [_again(part, "  prover") for part in parts]
 
     collected = [
         sum((rank.draw(sizes.verifier, n) for n in collection_sizes(config, index).values()), Work())
@@ -274,23 +275,52 @@ def phase_times(rank: Rank, clock: Clock) -> list[PhaseTime]:
         clock.record("  verifier", rounds, read, taught),
     ]
     times += [_sum("collection", rounds, parts), *parts]
-    if "correctness" in game.played:
-        step = rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role) + rank.score() + rank.update()
-        parts = [
-            clock.record(
-                "  prover", ppo.steps, step, dtype, rank.sampling_bytes + rank.scoring_bytes + rank.update_bytes
-            ),
-            clock.record("  collection", 1, rank.draw(reported, samples), dtype),
-            clock.record(
-                "  verifier", 1, rank.judge_texts(models.verifier, verifier, reported * samples, samples), taught
-            ),
-        ]
-        times += [_sum("correctness-only arm", 1, parts), *parts]
+    round_parts += [_again(part, "  collection") for part in parts]
+    drawing = rank.draw(2 * ppo.problems_per_step, ppo.samples_per_role)
+    scored = rank.judge_texts(models.verifier, verifier, completions, 2 * ppo.samples_per_role)
+    for arm in game.played:
+        if ARM_OF[arm] in ROUND_ARMS:
+            taught_again = clock.record(
+                "  verifier training", rounds - 1, rank.teach(models.verifier, verifier), taught, sent
+            )
+            parts = [*([taught_again] if rounds > 1 else []), *round_parts]
+        elif arm != "game":
+            step, bytes_sent = drawing + rank.score() + rank.update(), rank.sampling_bytes + rank.scoring_bytes
+            if arm == "rft":  # one pass over a text of every problem
+                share = 1 / config.rivals.rft.samples * config.rivals.rft.epochs / ppo.epochs
+                step = drawing + rank.update().times(share)
+            parts = [clock.record("  prover", ppo.steps, step, dtype, bytes_sent + rank.update_bytes)]
+            if arm in ("rft", "consultancy"):
+                parts.append(clock.record("  its verifier", ppo.steps, scored, taught))
+            roles = 2 if arm == "consultancy" else 1
+            mine = rank.draw(roles * reported, samples)
+            if game.readers:
+                mine += rank.draw(roles * sizes.verifier, game.collection_samples)
+            parts += [
+                clock.record("  collection", 1, mine, dtype),
+                clock.record(
+                    "  verifier",
+                    1,
+                    rank.judge_texts(models.verifier, verifier, roles * reported * samples, roles * samples),
+                    taught,
+                ),
+            ]
+        else:
+            continue
+        times += [_sum(f"{ARMS[ARM_OF[arm]]} arm", 1, parts), *parts]
+    if game.readers:
+        count = len(game.played)
+        times.append(clock.record("readers", count, rank.teach(models.verifier, verifier), taught, sent))
     if models.judge is not None:
         settings = HELD_OUT_JUDGE.settings(config)
         sent = rank.teaching_bytes(models.judge, settings)
         times.append(clock.record("held-out judge", 1, rank.teach(models.judge, settings), settings.dtype, sent))
     return times
+
+
+def _again(part: PhaseTime, of: str) -> PhaseTime:
+    """A part under the name of what it is a part of in an arm with rounds of its own."""
+    return part.model_copy(update={"phase": f"{of}, {part.phase.strip()}"})
 
 
 def _sum(phase: str, count: int, parts: list[PhaseTime]) -> PhaseTime:

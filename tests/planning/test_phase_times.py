@@ -79,6 +79,21 @@ def test_phases_of_a_game():
     assert [t.phase for t in fewer if not t.phase.startswith(" ")] == names[1:5]
 
 
+def test_arms_cost_what_their_phases_do():
+    arms = ["game", "correctness", "length_penalised", "rft", "consultancy", "sneaky_step"]
+    one = rank(game={"rounds": 3, "arms": arms, "readers": True})
+    times = phase_times(one, Clock(SLOW, 0.5, 1))
+    by_name = {t.phase: t for t in times}
+    known = {t.phase: t.seconds for t in times if not t.phase.startswith(" ")}
+    assert known["correctness-only arm"] == known["correctness-only, length-penalised arm"]
+    assert known["rejection sampling arm"] < known["correctness-only arm"] < known["consultancy arm"]
+    # as the game's rounds, but that round 0 has the game's verifier
+    rounds = known["prover phase"] + known["collection"] + known["verifier training"] * 2 / 3
+    assert known["one wrong step arm"] == pytest.approx(rounds)
+    assert by_name["readers"].count == len(arms)
+    assert total_seconds(times) == pytest.approx(sum(known.values()))
+
+
 def test_micro_batches_of_whole_problems_cost_no_products_and_smaller_ones_a_reading():
     def flops(**changes):
         one = rank(verifier={"batch_problems": 6, "solutions_per_problem": 4, **changes})
