@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 from scipy import stats
 
+from legibility.evaluation.arm_headlines import arm_headlines
 from legibility.evaluation.claims import HELD, LEAST_SEEDS, NOT_HELD, TOO_FEW
 from legibility.evaluation.headline import Headline, headline
 from legibility.evaluation.merged_seeds import Comparison, merge
@@ -116,7 +117,8 @@ def compare_groups(groups: Sequence[Sequence[ComparedRun]], confidence_level: fl
     """Every group merged, and every two of them compared."""
     names = [_letters(i) for i in range(len(groups))]
     summaries = [[run.summary for run in group] for group in groups]
-    numbers = headline([s for group in summaries for s in group])
+    everyone = [s for group in summaries for s in group]
+    numbers = [*headline(everyone), *arm_headlines(everyone)]
     found = [
         _difference((names[i], names[j]), number, summaries[i], summaries[j], confidence_level)
         for i, j in combinations(range(len(groups)), 2)

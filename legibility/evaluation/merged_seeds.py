@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from legibility.evaluation.arm_headlines import arm_headlines
 from legibility.evaluation.attacks_over_seeds import (
     RateOverSeeds,
     SurvivalOverSeeds,
@@ -93,7 +94,7 @@ def merge(
         runs=[s.run for s in summaries],
         seeds=[s.seed for s in summaries],
         confidence_level=confidence_level,
-        figures=[_figure(h, summaries, confidence_level) for h in headline(summaries)],
+        figures=[_figure(h, summaries, confidence_level) for h in (*headline(summaries), *arm_headlines(summaries))],
         paired_tests=[_test(c, summaries) for c in contrasts(summaries)],
         survival=survival_over_seeds(summaries, confidence_level),
         robustness=rates_over_seeds(summaries, confidence_level),

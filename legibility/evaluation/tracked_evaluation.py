@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 from legibility.errors import UserError
+from legibility.evaluation.arm_headlines import arm_headlines
 from legibility.evaluation.dataframes import section_frames
 from legibility.evaluation.headline import Headline, headline
 from legibility.evaluation.run import EvaluationRun
@@ -32,7 +33,7 @@ def track_evaluation(run: EvaluationRun, found: Mapping[str, Section]) -> None:
     with trackers:
         file = run.folder.path / SUMMARY
         summary = read_summary(file) if file.is_file() else None
-        numbers = [(h, h.read(summary)) for h in headline([summary])] if summary else []
+        numbers = [(h, h.read(summary)) for h in (*headline([summary]), *arm_headlines([summary]))] if summary else []
         trackers.numbers({_name(h): value for h, value in numbers if value is not None})
         for name, frame in section_frames(Evaluation.model_validate(found)).items():
             if len(frame):
