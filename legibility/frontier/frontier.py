@@ -18,6 +18,7 @@ from legibility.errors import UserError
 from legibility.evaluation.claims import LEAST_SEEDS
 from legibility.evaluation.over_seeds import OverSeeds, holm, over_seeds, paired_test
 from legibility.evaluation.schema import Evaluation, read_evaluation
+from legibility.frontier.arm_claims import arm_claims
 from legibility.frontier.frontier_schema import (
     Agreement,
     ArmPoint,
@@ -58,6 +59,8 @@ COSTS: Mapping[ViewName, Callable[[Spent], float]] = {
     "completions": lambda cost: cost.completions,
     "flops": lambda cost: cost.flops,
 }
+
+VIEWS: tuple[ViewName, ...] = ("steps", "completions", "flops")
 
 
 @dataclass(frozen=True)
@@ -113,15 +116,19 @@ def frontier(paths: Sequence[Path | str], out: Path | str, confidence_level: flo
             f"frontier: two runs have the same seed ({', '.join(map(str, seeds))}); they are not independent"
         )
     known = [m for m in MEASURES if any(m.of(r.evaluation, c) is not None for r in runs for c in _conditions(r))]
+    views = [_view(runs, name, known, confidence_level) for name in VIEWS]
+    infos = [MeasureInfo(name=m.name, label=m.label, kind=m.kind) for m in known]
+    equal = views[0]
     result = Frontier(
         runs=[run.path for run in runs],
         seeds=seeds,
         quick=[run.path for run in runs if run.quick],
         settings_differ=differ,
         confidence_level=confidence_level,
-        measures=[MeasureInfo(name=m.name, label=m.label, kind=m.kind) for m in known],
+        measures=infos,
         start=_point(runs, INIT, [START] * len(runs), known, confidence_level),
-        views=[_view(runs, name, known, confidence_level) for name in ("steps", *COSTS)],
+        views=views,
+        claims=arm_claims(equal.arms, infos, equal.disagreements, len(runs), confidence_level),
     )
     out.mkdir(parents=True)
     write_stored(out / FILE, result)

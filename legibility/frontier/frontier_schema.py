@@ -9,7 +9,7 @@ from pydantic import Field
 from legibility.evaluation.over_seeds import OverSeeds
 from legibility.frontier.measures import Kind
 from legibility.game.condition import ConditionKey
-from legibility.stored import Number, Stored
+from legibility.stored import Number, Sparse, Stored
 
 ViewName = Literal["steps", "completions", "flops"]
 
@@ -36,6 +36,9 @@ class ArmPoint(Stored):
     tax: OverSeeds = Field(description="Accuracy of the correctness-only arm minus its own.")
     retained_gain: OverSeeds = Field(description="(own - start) / (correctness-only - start) accuracy.")
     figures: dict[str, OverSeeds] = Field(description="Every measure that all or some runs have.")
+    faithfulness: OverSeeds | None = Field(
+        None, description="Of the decoupled arm: share of translations that keep the solver's answer."
+    )
 
 
 class Versus(Stored):
@@ -84,6 +87,23 @@ class Agreement(Stored):
     arms: int = Field(description="Arms in every seed's order.")
 
 
+class ArmClaim(Sparse):
+    """A claim of docs/arms.md, at equal PPO steps."""
+
+    name: str = Field(description="A1, A2 and so on.")
+    claim: str = Field(description="What is claimed.")
+    rule: str = Field(description="What decides it.")
+    arm: str | None = Field(None, description="The arm that comes nearest, where any may; by its name for people.")
+    found: OverSeeds | None = Field(None, description="The number that the rule is about, by seed.")
+    retained_gain: OverSeeds | None = Field(None, description="Of `arm`, where the rule asks for it.")
+    p: Number = Field(None, description="p of the test against 0; null: the claim is no test.")
+    p_holm: Number = Field(None, description="The same adjusted for all tested claims (Holm).")
+    verdict: Literal["held", "open", "few", "unknown"] = Field(
+        description="held: the rule is met (and, of a test, p_holm below alpha); open: it is not; few: fewer than five "
+        "seeds; unknown: not measured."
+    )
+
+
 class View(Stored):
     """The arms at equal cost of one kind."""
 
@@ -111,3 +131,4 @@ class Frontier(Stored):
     measures: list[MeasureInfo] = Field(description="The measures that some run has.")
     start: ArmPoint = Field(description="The base policy, before any arm.")
     views: list[View] = Field(description="Equal steps, completions and FLOPs.")
+    claims: list[ArmClaim] = Field(description="The claims of docs/arms.md and what became of them.")
