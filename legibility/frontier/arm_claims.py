@@ -19,7 +19,7 @@ JUDGE, ROBUSTNESS, REFUSED = "judge_matched", "robustness", "refused"
 
 
 @dataclass(frozen=True)
-class Contrast:
+class ArmContrast:
     """A claim that one arm is above another on a measure (or `accuracy`)."""
 
     name: str
@@ -30,10 +30,12 @@ class Contrast:
 
 
 CONTRASTS = (
-    Contrast("A3", "Tandem text is easier to go on with than correctness-only text", TANDEM, CORRECTNESS, ROBUSTNESS),
-    Contrast("A4", "The game's text is easier to check than correctness-only text", GAME, CORRECTNESS, JUDGE),
-    Contrast("A5", "Rounds make a reader robust, a fixed pool does not", GAME, CONSULTANCY, REFUSED),
-    Contrast("A7", "The cheapest baseline does not reach the game", GAME, RFT, "accuracy"),
+    ArmContrast(
+        "A3", "Tandem text is easier to go on with than correctness-only text", TANDEM, CORRECTNESS, ROBUSTNESS
+    ),
+    ArmContrast("A4", "The game's text is easier to check than correctness-only text", GAME, CORRECTNESS, JUDGE),
+    ArmContrast("A5", "Rounds make a reader robust, a fixed pool does not", GAME, CONSULTANCY, REFUSED),
+    ArmContrast("A7", "The cheapest baseline does not reach the game", GAME, RFT, "accuracy"),
 )
 
 
