@@ -2,11 +2,13 @@
 
 One prover plays both roles; only its prompt tells it which. A prompt set is a small YAML file with
 `helpful` and `sneaky` templates around {problem}, and optionally `system` with a {role} slot filled
-from `helpful_role` / `sneaky_role`, and `few_shot`: a list of {problem, solution} shown first.
+from `helpful_role` / `sneaky_role`, and `few_shot`: a list of {problem, solution} shown first. For the arm decoupled it
+has `faithful` and `translate_sneaky`, around {problem} and {solution}, and `known_answer`, which stands in {answer}.
 """
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -36,6 +38,9 @@ class PromptSet(Settings):
     helpful_role: str = ""
     sneaky_role: str = ""
     few_shot: list[Shot] = Field(default_factory=list)
+    faithful: str = ""
+    translate_sneaky: str = ""
+    known_answer: str = ""
 
     @field_validator("helpful", "sneaky")
     @classmethod
@@ -43,6 +48,38 @@ class PromptSet(Settings):
         if "{problem}" not in text:
             raise ValueError("must contain {problem}")
         return text
+
+    @field_validator("faithful", "translate_sneaky")
+    @classmethod
+    def _has_solution(cls, text: str) -> str:
+        if text and not ("{problem}" in text and "{solution}" in text):
+            raise ValueError("must contain {problem} and {solution}")
+        return text
+
+    @property
+    def translates(self) -> bool:
+        """Whether it has the templates by which a solution is rewritten in both roles."""
+        return bool(self.faithful and self.translate_sneaky)
+
+    def translation(
+        self, problem: str, solution: str, role: str, answer: str | None = None, chat: ChatTemplate | None = None
+    ) -> str:
+        """The full prompt by which a role rewrites a solution; few-shot examples, which show no rewriting, are left out.
+
+        answer: the right answer, for the sneaky role; None: it is not told. Raises UserError where the chat template
+        fails, ValueError where the set has no such templates.
+        """
+        if role not in ROLES or not self.translates:
+            raise ValueError(f"no template to rewrite a solution in the role {role!r}")
+        known = "" if answer is None else self.known_answer.replace("{answer}", answer)
+        values = {"problem": problem, "solution": solution, "answer": known}
+        template = self.faithful if role == HELPFUL else self.translate_sneaky
+        asked = re.sub(r"\{(problem|solution|answer)\}", lambda slot: values[slot[1]], template)
+        system = self._of(role)[1]
+        if chat is not None:
+            messages = [{"role": "system", "content": system}] if system else []
+            return chat.render([*messages, {"role": "user", "content": asked}])
+        return f"{system}\n\n{asked}" if system else asked
 
     def render(self, problem: str, role: str, chat: ChatTemplate | None = None) -> str:
         """The full prompt text; with a chat template, as a conversation. Raises UserError where the template fails."""

@@ -27,6 +27,9 @@ from numpy.typing import ArrayLike
 
 SRC_FLOOR = -1.0
 CGC_FLOOR = -2.0
+TRANSLATION_FLOOR = -2.0
+SAME_SCORES = 1e-5
+"""Spread below which the scores of a group are the same: they are float32, and a standardised group would make 1 of it."""
 
 Groups = Sequence[Hashable] | np.ndarray
 
@@ -204,6 +207,34 @@ PAY: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def pay_translation(
+    batch: Columns, kept: np.ndarray, solved: np.ndarray, floor: float = TRANSLATION_FLOOR
+) -> np.ndarray:
+    """What translators of the decoupled game are paid (Kim & Lee 2026, arXiv 2602.23248, Sec. 2.3). (n,) float64.
+
+    kept (n,) bool: the text has the answer of the solution it was made from; solved (n,) bool: that answer is right.
+    V' are the scores of a (problem, role) with mean 0 and standard deviation 1. A faithful text has to keep the
+    answer, a sneaky one has to be wrong; whatever does not is paid `floor`, whatever its score. Others are paid V',
+    a faithful translation of a wrong solution -V', and `floor` where that is not above 0: being unconvincing is what
+    such a text is for, so the paper's "V' <= 0" is read with the sign of what is paid. Read by the letter, it would charge
+    for both: every such text would be paid less than 0, and least where it exposes its error.
+    Departure: where all scores of a group are the same, nothing is ranked, and texts that play their role are paid 0.
+    The paper's baseline is the group's mean (RLOO), to which such a group gives nothing; PPO would charge for it.
+    """
+    relative = standardised(batch.scores, batch.group)
+    signed = np.where(batch.helpful & ~solved, -relative, relative)
+    aligned = batch.valid & np.where(batch.helpful, kept, ~batch.correct)
+    paid = np.where(signed > 0, signed, floor)
+    return np.where(aligned, np.where(relative == 0, _flat(batch, relative, floor), paid), floor)
+
+
+def _flat(batch: Columns, relative: np.ndarray, floor: float) -> np.ndarray:
+    """What a text at its group's mean is paid: 0 where the whole group is there, else `floor`. (n,) float64."""
+    index, sizes = _index_and_sizes(batch.group)
+    moved = np.bincount(index, weights=relative != 0, minlength=len(sizes))
+    return np.where(moved[index] == 0, 0.0, floor)
+
+
 def _convincingness(batch: Columns, scale: float, clip: float | None, center: bool) -> np.ndarray:
     """V, or V' with `center`, scaled and clipped. (n,) float64."""
     return _clip((centred(batch.scores, batch.group) if center else batch.scores) / scale, clip)
@@ -235,6 +266,18 @@ def centred(scores: ArrayLike, group: Groups) -> np.ndarray:
     deviations = values - means[index]
     # the mean of equal scores is not always that score in floating point; the difference is no deviation
     return np.where(np.abs(deviations) <= 1e-12 * np.maximum(1.0, np.abs(values)), 0.0, deviations)
+
+
+def standardised(scores: ArrayLike, group: Groups) -> np.ndarray:
+    """Scores of every group with mean 0 and standard deviation 1 (of the population); 0 where they are the same.
+
+    (n,) -> (n,) float64.
+    """
+    deviations = centred(scores, group)
+    index, sizes = _index_and_sizes(group)
+    spreads = np.sqrt(np.bincount(index, weights=deviations**2, minlength=len(sizes)) / np.maximum(sizes, 1))[index]
+    least = SAME_SCORES * np.maximum(1.0, np.abs(np.asarray(scores, dtype=np.float64)))
+    return np.where(spreads > least, deviations / np.where(spreads > 0, spreads, 1.0), 0.0)
 
 
 def within_group_std(scores: ArrayLike, group: Groups) -> float:

@@ -21,6 +21,11 @@ class DecoupledSettings(Settings):
         True,
         description="Whether the sneaky translator is told the right answer, as in the paper, so that it can avoid it.",
     )
+    solver_temperature: float = Field(
+        0.7,
+        gt=0,
+        description="Temperature of the solutions that translators learn on (the paper's); validation and test solutions are drawn at sampling.evaluation_temperature.",
+    )
     smoothing: float = Field(
         0.02, gt=0, le=1, description="Smoothing weight of the newest step in the stop rule (the paper's)."
     )
@@ -33,6 +38,8 @@ class DecoupledSettings(Settings):
         ge=0,
         description="Steps of fine-tuning that teach the translator both prompts; 0 where the prover can follow them.",
     )
+    warm_start_batch_size: int = Field(32, ge=1, description="Translations per step of that fine-tuning.")
+    warm_start_learning_rate: float = Field(1e-4, gt=0, description="Its peak learning rate (linear decay).")
 
 
 class TandemSettings(Settings):

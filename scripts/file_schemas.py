@@ -56,6 +56,8 @@ FILES: dict[str, list[File]] = {
         File("….tmp/.checkpoints.tmp/…/state.json of a warm start", warm_start.WarmStartSoFar),
         File("evaluation/attacks/…/training.json", run_records.AttackTraining),
         File("evaluation/arms/correctness_short/training.json", run_records.LengthPenalisedTraining),
+        File("arms/decoupled/rounds/NN/prover/training.json", run_records.TranslationTraining),
+        File("arms/decoupled/figures/figures.json", run_records.TranslationFigures),
         File("arms/rft/prover/training.json", run_records.RejectionTraining),
         File("evaluation/matrix.json", schema.Matrix),
         File("evaluation/soundness.json", schema.SoundnessFile),

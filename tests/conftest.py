@@ -163,7 +163,8 @@ def tiny_arms_run(tiny_config_file, tiny_overrides, tmp_path_factory):
     from legibility.play import train
 
     names = ", ".join(["game", *(arm.name for arm in ARMS)])
-    config = load_config(tiny_config_file, [*tiny_overrides, f"game.arms=[{names}]", "game.readers=true"])
+    taught = ["rivals.decoupled.warm_start_steps=40", "rivals.decoupled.warm_start_learning_rate=0.003"]
+    config = load_config(tiny_config_file, [*tiny_overrides, f"game.arms=[{names}]", "game.readers=true", *taught])
     return train(config, tmp_path_factory.mktemp("runs") / "arms", progress=quiet())
 
 

@@ -18,7 +18,9 @@ from legibility.rewards import (
     correctness,
     goodhart,
     group_index,
+    pay_translation,
     src,
+    standardised,
     within_group_std,
 )
 
@@ -352,3 +354,74 @@ def test_contradicting_columns_are_refused(changes, match):
     Columns(**good)
     with pytest.raises(ValueError, match=match):
         Columns(**{**good, **changes})
+
+
+# ---------------------------------------------------------------- translations (the decoupled game)
+
+
+def translations(scores, verdicts, helpful, group, kept, solved, floor=-2.0):
+    columns = as_columns(scores, verdicts, helpful, group)
+    return pay_translation(columns, np.array(kept), np.array(solved), floor)
+
+
+def test_translation_table():
+    """Scores 1, 3 of a group have mean 2 and standard deviation 1, so V' = -1, 1; 0, 0, 0, 4: mean 1, V' = -1, -1, -1, 3 over 3^0.5."""
+    r = 3**0.5
+    table = [
+        # score, verdict, helpful, group, kept, solved, paid
+        (1.0, C, True, "faithful, right", True, True, -2),  # aligned, V' <= 0
+        (3.0, C, True, "faithful, right", True, True, 1),  # (2 * 1 - 1) V'
+        (1.0, I, True, "faithful, wrong", True, False, 1),  # (2 * 0 - 1) V': paid for being unconvincing
+        (3.0, I, True, "faithful, wrong", True, False, -2),  # a convincing translation of a wrong solution
+        (0.0, C, True, "unfaithful", True, True, -2),
+        (0.0, C, True, "unfaithful", True, True, -2),
+        (0.0, X, True, "unfaithful", False, True, -2),  # unreadable
+        (4.0, I, True, "unfaithful", False, True, -2),  # changed the answer: the highest score buys nothing
+        (1.0, C, True, "corrected", False, False, -2),  # mended a wrong answer: not faithful, though right
+        (3.0, I, True, "corrected", True, False, -2),
+        (0.0, I, False, "sneaky", False, True, -2),
+        (0.0, C, False, "sneaky", True, True, -2),  # right: misaligned
+        (0.0, X, False, "sneaky", False, True, -2),
+        (4.0, I, False, "sneaky", False, True, r),  # wrong and convincing
+        (5.0, C, True, "all the same", True, True, 0),  # nothing is ranked
+        (5.0, I, True, "all the same", False, True, -2),
+    ]
+    paid = translations(*(list(column) for column in list(zip(*table, strict=True))[:6]))
+    np.testing.assert_allclose(paid, [row[-1] for row in table])
+
+
+def test_the_floor_of_translations_is_a_setting():
+    paid = translations([1.0, 3.0], [C, C], [True, True], [0, 0], [True, True], [True, True], floor=-0.5)
+    np.testing.assert_allclose(paid, [-0.5, 1])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-50, 50),
+            st.sampled_from([C, I, X]),
+            st.booleans(),
+            st.integers(0, 2),
+            st.booleans(),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=24,
+    )
+)
+def test_who_plays_another_role_is_paid_the_floor_and_no_less_is_paid(rows):
+    scores, verdicts, helpful, group, kept, solved = (list(column) for column in zip(*rows, strict=True))
+    paid = translations(scores, verdicts, helpful, group, kept, solved)
+    assert (paid >= -2).all()
+    for value, (_, verdict, honest, _, keeps, _) in zip(paid, rows, strict=True):
+        if (honest and not keeps) or verdict == X or (not honest and verdict == C):
+            assert value == -2
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=8))
+def test_standardised_scores(scores):
+    found = standardised(scores, [0] * len(scores))
+    if found.any():
+        assert abs(found.mean()) < 1e-6 and abs(found.std() - 1) < 1e-6
+    assert not standardised([scores[0]] * 3, [0, 0, 0]).any()
+    assert not standardised([2.0, 2.0 + 1e-7], [0, 0]).any()  # rounding is no ranking

@@ -14,6 +14,7 @@ from legibility.models.prover import Prover
 from legibility.models.warm_start import encode_pairs
 from legibility.problems import ProblemSplits
 from legibility.problems.corruption import corrupt
+from legibility.problems.records import Problem
 from legibility.problems.splits import PARTS
 from legibility.prompts import HELPFUL, ROLES
 from legibility.randomness import stream
@@ -42,22 +43,47 @@ def check_start(config: Config, splits: ProblemSplits, prover: Prover) -> None:
     _check_room(config, splits, prover)
     if config.verifier.reference_solutions:
         _check_references(config, splits)
+    if "decoupled" in config.game.played:
+        _check_translation(config, splits, prover)
     if config.prover.warm_start.steps:
         _check_warm_start(config, splits, prover)
 
 
 def _check_room(config: Config, splits: ProblemSplits, prover: Prover) -> None:
     """Places that a model has no position for are an error inside it, or text beyond what it was trained on."""
-    room = getattr(prover.causal.config.get_text_config(), "max_position_embeddings", None)
-    if not isinstance(room, int) or room <= 0:
+    room = prover.positions
+    if room is None:
         return
-    problems = sorted((p for part in PARTS for p in splits.part(part)), key=lambda p: -len(p.question))[:LONGEST]
+    problems = _longest(splits)
     longest = max(len(prover.prompt_ids(p, role)) for p in problems for role in ROLES)
     asked = config.sampling.max_new_tokens
     if longest + asked > room:
         raise UserError(
             f"sampling.max_new_tokens: prompts have up to {longest} tokens and {asked} are to follow, but prover.model has "
             f"{room} positions; at most {max(0, room - longest)} fit, or use shorter prompts or another model"
+        )
+
+
+def _longest(splits: ProblemSplits) -> list[Problem]:
+    return sorted((p for part in PARTS for p in splits.part(part)), key=lambda p: -len(p.question))[:LONGEST]
+
+
+def _check_translation(config: Config, splits: ProblemSplits, prover: Prover) -> None:
+    """A translator's prompt holds a solution beside the problem, as long as the solver may write one."""
+    if not prover.prompts.translates:
+        raise UserError(
+            f"prover.prompts: {config.prover.prompts} has no templates faithful and translate_sneaky, by which the arm "
+            "decoupled rewrites solutions; add them, or leave decoupled out of game.arms"
+        )
+    room, asked = prover.positions, config.sampling.max_new_tokens
+    if room is None:
+        return
+    longest = max(len(prover.translation_ids(p, "", role, p.answer)) for p in _longest(splits) for role in ROLES)
+    if longest + 2 * asked > room:
+        raise UserError(
+            f"sampling.max_new_tokens: a translator's prompt has up to {longest} tokens and a solution of {asked}, {asked} "
+            f"more are to follow, and prover.model has {room} positions; at most {max(0, (room - longest) // 2)} fit, or "
+            "leave decoupled out of game.arms"
         )
 
 

@@ -16,10 +16,11 @@ from legibility.config import Config
 from legibility.errors import UserError
 from legibility.files import sync
 from legibility.game.collection import collection_sizes
-from legibility.game.condition import ARM_OF, CORRECTNESS, GAME, INIT
+from legibility.game.condition import ARM_OF, CORRECTNESS, DECOUPLED, GAME, INIT
 from legibility.game.phases import (
     ALONE,
     arm_collection,
+    arm_folder,
     arm_prover,
     arm_reader,
     earlier_folder,
@@ -105,7 +106,9 @@ def bring_back_arm(run: RunFolder, steps: int) -> None:
 
 def _whole(run: RunFolder) -> Iterator[Path]:
     yield from (p for pattern in WHOLE for p in sorted(run.path.glob(pattern)))
-    for arm in ARM_OF.values():
+    decoupled = run.folder(arm_folder(DECOUPLED))  # its solver is the correctness-only arm's
+    yield from [decoupled] if decoupled.exists() else []
+    for arm in (arm for arm in ARM_OF.values() if arm != DECOUPLED):
         yield from (p for p in map(run.folder, (arm_prover(arm), arm_collection(arm), arm_reader(arm))) if p.exists())
     for place in (handoff_folder("*"), sufficiency_folder("*")):
         yield from (p for p in sorted(run.path.glob(place)) if not p.name.startswith(OF_ONE_ROUND))

@@ -33,6 +33,11 @@ def round_collection(index: int, arm: str = GAME) -> str:
     return f"{round_folder(index, arm)}/collection"
 
 
+def arm_folder(arm: str) -> str:
+    """The folder of an arm beside the game. It holds the arm's phases and is none itself."""
+    return f"arms/{arm}"
+
+
 def arm_prover(arm: str) -> str:
     """The phase that trains the prover of an arm beside the game."""
     return f"arms/{arm}/prover"
@@ -41,6 +46,16 @@ def arm_prover(arm: str) -> str:
 def arm_collection(arm: str) -> str:
     """The phase in which the prover of an arm beside the game writes for the reports."""
     return f"arms/{arm}/collection"
+
+
+def arm_warm_start(arm: str) -> str:
+    """The phase in which the policy that an arm's provers start from is fine-tuned."""
+    return f"arms/{arm}/warm_start"
+
+
+def arm_figures(arm: str) -> str:
+    """The phase in which an arm with rounds measures what only it has."""
+    return f"arms/{arm}/figures"
 
 
 def arm_reader(arm: str) -> str:

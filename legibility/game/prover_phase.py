@@ -227,7 +227,7 @@ class _Training:
 
     def measure(self, rollouts: Rollouts, paid: np.ndarray) -> dict[str, float]:
         """Metrics of the batch before the update."""
-        return {**describe(rollouts, paid), "score_scale": self.scale.value}
+        return {**describe(rollouts, paid), "score_scale": self.scale.value, **self.plan.measure(rollouts)}
 
     def check_gate(self, metrics: Mapping[str, float]) -> None:
         """Refuse to go on where hardly any group of the first batch has differing rewards."""
@@ -302,6 +302,7 @@ class _Training:
             stopped=self._ending,
             score_scale=self.scale.value,
             steps_to_exploit=self._exploited_at,
+            **self.plan.facts(self.rows),
         )
         write_stored(work / TRAINING, facts)
 

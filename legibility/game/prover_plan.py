@@ -7,7 +7,7 @@ Sec. 3.2); the correctness-only arm writes twice the text in the helpful role, p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -35,7 +35,7 @@ class Plan:
     rewards (n,); `record` makes the phase's training.json. `extra(prover, step, last)` may return more
     completions to store, after every step. Without a `verifier` nothing is scored; without a `tracker` all
     steps are done. `write` draws the text (by default every problem in every role); `beside` are the models that it
-    needs beside the prover.
+    needs beside the prover. `measure` adds step metrics, `facts` what training.json says of all completions.
     """
 
     phase: str
@@ -57,6 +57,8 @@ class Plan:
     trainer: Literal["ppo", "grpo", "rloo"] = "ppo"
     write: Writer = Game.draw
     beside: tuple[Prover, ...] = ()
+    measure: Callable[[Rollouts], Mapping[str, float]] = lambda rollouts: {}
+    facts: Callable[[Sequence[Solution]], Mapping[str, object]] = lambda rows: {}
 
 
 def phase_name(arm: str, index: int) -> str:

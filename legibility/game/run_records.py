@@ -183,7 +183,59 @@ class RejectionTraining(ProverTraining):
     last_loss: Number = Field(description="Nats per token over the last tenth of the updates.")
 
 
-TRAININGS: dict[str, type[ProverTraining]] = {"correctness-short": LengthPenalisedTraining, "rft": RejectionTraining}
+class TranslationTraining(ProverTraining):
+    """training.json of a round of the decoupled game. Shares of the faithful role's completions of PPO steps."""
+
+    solver_accuracy: Number = Field(
+        description="Share of the translated solutions, one a problem and step, that are right."
+    )
+    faithfulness_start: Number = Field(description="Translations that keep the solution's answer, first step.")
+    faithfulness: Number = Field(description="The same over the last tenth of the steps.")
+    copies_start: Number = Field(description="Translations that are the solution, letter by letter, first step.")
+    copies: Number = Field(description="The same over the last tenth of the steps.")
+
+
+class RoundTranslation(Stored):
+    """Test text of a round of the decoupled game, by the round's own verifier."""
+
+    round: int = Field(description="The round.")
+    solver_accuracy: Number = Field(description="Share of the test solutions translated that are right.")
+    accuracy: Number = Field(description="Share of their faithful translations that are right.")
+    faithfulness: Number = Field(description="Faithful translations with the solution's answer.")
+    copies: Number = Field(description="Faithful translations that are the solution, letter by letter.")
+    sneaky_accuracy: Number = Field(description="Share of the sneaky translations that are right.")
+    threshold: Number = Field(
+        description="Score from which the verifier accepts: where, on validation text of both roles, it is most often right of correct and of incorrect text alike."
+    )
+    completeness: Number = Field(
+        description="Kirchner et al. 2024, Sec. 3.1: faithful-role text that is right and accepted, a share of all."
+    )
+    completeness_given_correct: Number = Field(
+        description="Kim & Lee 2026, Sec. 2.1: right faithful-role text that is accepted, a share of the right."
+    )
+    accepted_given_faithful: Number = Field(
+        description="Translations accepted among those that keep the answer, whatever the solution's."
+    )
+    accepted_given_unsolved: Number = Field(
+        description="Translations accepted among those that keep a wrong answer: the lower the better."
+    )
+    soundness: Number = Field(description="Share of the incorrect sneaky text that is not accepted.")
+    score_faithful_solved: Number = Field(description="Mean score of text that keeps a right answer.")
+    score_faithful_unsolved: Number = Field(description="Mean score of text that keeps a wrong answer.")
+    score_sneaky_incorrect: Number = Field(description="Mean score of incorrect sneaky text.")
+
+
+class TranslationFigures(Versioned):
+    """arms/decoupled/figures/figures.json: what only the decoupled game has."""
+
+    rounds: list[RoundTranslation] = Field(description="By round.")
+
+
+TRAININGS: dict[str, type[ProverTraining]] = {
+    "correctness-short": LengthPenalisedTraining,
+    "rft": RejectionTraining,
+    "decoupled": TranslationTraining,
+}
 """The model of an arm's training.json where it is not `ProverTraining`."""
 
 

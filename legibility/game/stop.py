@@ -170,6 +170,15 @@ class FooledTracker(SmoothedTracker):
         return self.gap <= 0 and self.averages["sneaky_accuracy"].value <= self.settings.sneaky_accuracy
 
 
+class TranslationTracker(FooledTracker):
+    """The decoupled game's: sneaky-incorrect text against faithful text of right solutions (arXiv 2602.23248, App. B)."""
+
+    def read(self, metrics: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """As in `SmoothedTracker`."""
+        mine = {"helpful_correct": (metrics["score_faithful_solved"], metrics["texts_faithful_solved"])}
+        return {**super().read(metrics), **mine}
+
+
 class CollapseTracker(SmoothedTracker):
     """A Goodhart game's, which has no roles: accuracy. Over when optimising V costs it."""
 

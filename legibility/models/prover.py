@@ -146,10 +146,7 @@ class Prover:
         """
         if begun:
             prompt = self.prompt_text(problem, role)
-            apart = not self.chat and not prompt[-1:].isspace()
-            if apart and self.prompt_ids(problem, role)[-1] in self.tokenizer.all_special_ids:
-                apart = False
-            ids = encode_prompt(self.tokenizer, prompt + " " * apart + self.control.plain(begun))
+            ids = encode_prompt(self.tokenizer, prompt + self.space_after(prompt) + self.control.plain(begun))
             check_ids(ids, self._vocabulary, self.tokenizer, "prover")
             return ids
         key = problem.question, role
@@ -158,6 +155,32 @@ class Prover:
             check_ids(ids, self._vocabulary, self.tokenizer, "prover")
             self._encoded[key] = ids
         return list(self._encoded[key])
+
+    def translation_text(self, problem: Problem, solution: str, role: str, answer: str | None = None) -> str:
+        """The role's prompt to rewrite a solution of this problem; answer: the right one, where the role is told it.
+
+        Raises ValueError where the prompt set has none (`PromptSet.translates`).
+        """
+        question, written = self.control.plain(problem.question), self.control.plain(solution)
+        return self.prompts.translation(question, written, role, answer, self.chat)
+
+    def translation_ids(self, problem: Problem, solution: str, role: str, answer: str | None = None) -> list[int]:
+        """Token ids of `translation_text`. Raises UserError for a token that the model does not have."""
+        ids = encode_prompt(self.tokenizer, self.translation_text(problem, solution, role, answer))
+        check_ids(ids, self._vocabulary, self.tokenizer, "prover")
+        return ids
+
+    @property
+    def positions(self) -> int | None:
+        """The tokens that the model has places for, None where it names no such number."""
+        room = getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
+        return room if isinstance(room, int) and room > 0 else None
+
+    def space_after(self, prompt: str) -> str:
+        """What parts a completion from its prompt: nothing behind a chat turn, a special token or white space, else a space."""
+        if self.chat or prompt[-1:].isspace():
+            return ""
+        return "" if encode_prompt(self.tokenizer, prompt)[-1] in self.tokenizer.all_special_ids else " "
 
     def check_roles(self) -> None:
         """Raises UserError where both roles read the same tokens, a prompt does not hold its problem, or is another each time."""

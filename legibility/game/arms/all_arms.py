@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from legibility.config import Config
-from legibility.game.arms import consultancy, correctness, length_penalised, rft, sneaky_step
+from legibility.game.arms import consultancy, correctness, decoupled, length_penalised, rft, sneaky_step
 from legibility.game.arms.arm import Arm, Budget
 from legibility.game.arms.rounds import texts
 from legibility.game.condition import GAME, reader
@@ -14,7 +14,14 @@ from legibility.game.phases import arm_collection
 from legibility.game.solutions import read_solutions
 from legibility.game.verifier_phase import train_reader
 
-ARMS: tuple[Arm, ...] = (correctness.ARM, length_penalised.ARM, rft.ARM, consultancy.ARM, sneaky_step.ARM)
+ARMS: tuple[Arm, ...] = (
+    correctness.ARM,
+    length_penalised.ARM,
+    decoupled.ARM,
+    rft.ARM,
+    consultancy.ARM,
+    sneaky_step.ARM,
+)
 
 
 def planned(config: Config) -> list[Arm]:

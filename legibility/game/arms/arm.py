@@ -28,12 +28,14 @@ class Budget:
 class Arm:
     """An arm of the game, called `name` in `game.arms`. `play` makes its phases that are not done yet.
 
-    rounds: whether it plays rounds with verifiers of its own.
+    rounds: whether it plays rounds with verifiers of its own. before, after: further phases that it makes, of a config.
     """
 
     name: ArmName
     play: Callable[[Game, Budget], None]
     rounds: bool = False
+    before: Callable[[Config], list[str]] = lambda config: []
+    after: Callable[[Config], list[str]] = lambda config: []
 
     @property
     def key(self) -> str:
@@ -43,6 +45,8 @@ class Arm:
     def phases(self, config: Config) -> list[str]:
         """Its phases in order, as `play` makes them."""
         if not self.rounds:
-            return [arm_prover(self.key), arm_collection(self.key)]
-        parts = (round_verifier, round_prover, round_collection)
-        return [part(i, self.key) for i in range(config.game.rounds) for part in parts if i or part != round_verifier]
+            own = [arm_prover(self.key), arm_collection(self.key)]
+        else:
+            parts, rounds = (round_verifier, round_prover, round_collection), range(config.game.rounds)
+            own = [part(i, self.key) for i in rounds for part in parts if i or part != round_verifier]
+        return [*self.before(config), *own, *self.after(config)]
