@@ -8,7 +8,7 @@ Equal completions, equal FLOPs: the latest round whose whole cost is no more tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
@@ -32,10 +32,12 @@ from legibility.frontier.frontier_schema import (
 )
 from legibility.frontier.measures import MEASURES, Measure, accuracy, length
 from legibility.frontier.spending import Spent, spent
+from legibility.game.arms.decoupled import FIGURES
 from legibility.game.condition import (
     ARMS,
     CORRECTNESS_HALFWAY,
     CORRECTNESS_ONLY,
+    DECOUPLED,
     GAME,
     INIT,
     RFT,
@@ -43,9 +45,12 @@ from legibility.game.condition import (
     START,
     Condition,
 )
+from legibility.game.phases import arm_figures
 from legibility.game.run_folder import RunFolder
+from legibility.game.run_records import TranslationFigures
 from legibility.game.setting_changes import different_settings
 from legibility.pasted import own_command
+from legibility.prompts import HELPFUL
 from legibility.stored import write_stored
 
 FILE = "frontier.json"
@@ -72,6 +77,7 @@ class ArmRun:
     quick: bool
     evaluation: Evaluation
     arms: dict[str, dict[Condition, Spent]]
+    faithfulness: dict[Condition, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> ArmRun:
@@ -84,7 +90,7 @@ class ArmRun:
         for condition in sorted(evaluation.tax.arms):
             if condition.arm not in (INIT, CORRECTNESS_HALFWAY) and _trained(run, condition):
                 arms.setdefault(condition.arm, {})[condition] = spent(run, condition)
-        return cls(str(path), run.config().seed, run.is_quick, evaluation, arms)
+        return cls(str(path), run.config().seed, run.is_quick, evaluation, arms, _faithfulness(run))
 
     def budget(self, cost: Callable[[Spent], float]) -> float:
         """The cost of the dearest arm without rounds; of the game's first round where there is none."""
@@ -133,6 +139,18 @@ def frontier(paths: Sequence[Path | str], out: Path | str, confidence_level: flo
     out.mkdir(parents=True)
     write_stored(out / FILE, result)
     return result
+
+
+def _faithfulness(run: RunFolder) -> dict[Condition, float]:
+    """How often the faithful translator of every round of the decoupled arm keeps the solver's answer, on test problems."""
+    if not run.is_done(arm_figures(DECOUPLED)):
+        return {}
+    found = run.stored(arm_figures(DECOUPLED), FIGURES, TranslationFigures)
+    return {
+        Condition(DECOUPLED, row.round, HELPFUL): row.faithfulness
+        for row in found.rounds
+        if row.faithfulness is not None
+    }
 
 
 def _trained(run: RunFolder, condition: Condition) -> bool:
@@ -186,6 +204,8 @@ def _point(
     both = list(zip(runs, conditions, strict=True))
     costs = [run.arms.get(arm, {}).get(condition, Spent()) for run, condition in both]
 
+    kept = any(condition in run.faithfulness for run, condition in both)
+
     def merged(of: Callable[[Evaluation, Condition], float | None], *, rate: bool = False) -> OverSeeds:
         return over_seeds([of(run.evaluation, condition) for run, condition in both], level, rate=rate)
 
@@ -201,6 +221,7 @@ def _point(
         tax=merged(_tax),
         retained_gain=merged(_retained),
         figures={m.name: merged(m.of, rate=m.rate) for m in measures},
+        faithfulness=over_seeds([run.faithfulness.get(c) for run, c in both], level, rate=True) if kept else None,
     )
 
 

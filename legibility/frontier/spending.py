@@ -15,10 +15,10 @@ import pandas as pd
 
 from legibility.config import Config
 from legibility.game.condition import CORRECTNESS, DECOUPLED, GAME, RFT, ROUND_ARMS, Condition
-from legibility.game.phases import arm_prover, round_verifier
+from legibility.game.phases import arm_prover, arm_warm_start, round_verifier
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder
-from legibility.game.run_records import TRAINING, VerifierTraining
+from legibility.game.run_records import METRICS, TRAINING, VerifierTraining, WarmStartMetrics
 from legibility.game.solutions import read_solutions, round_solutions
 from legibility.planning.shapes import prover_shape
 
@@ -64,7 +64,9 @@ def spent(run: RunFolder, condition: Condition) -> Spent:
         if scored:  # by round 0's, or (rejection sampling) by the last, which rests on the game
             verifiers = _verifier_spent(run, config, 0, GAME, sizes)
         return verifiers + _phase(run, config, arm, 0, frame, sizes)
-    total = spent(run, Condition(CORRECTNESS, 0, condition.role)) if arm == DECOUPLED else Spent()
+    total = Spent()
+    if arm == DECOUPLED:
+        total = spent(run, Condition(CORRECTNESS, 0, condition.role)) + _warm_start(run, sizes)
     for index in range(last + 1):
         frame = round_solutions(run, index, arm)
         total += _verifier_spent(run, config, index, arm, sizes)
@@ -72,6 +74,14 @@ def spent(run: RunFolder, condition: Condition) -> Spent:
         if index < last:
             total += _collected(frame[(frame.phase == "collection") & (frame.split == "verifier")], sizes)
     return total
+
+
+def _warm_start(run: RunFolder, sizes: Sizes) -> Spent:
+    """What taught the translator its prompts, where anything did."""
+    phase = arm_warm_start(DECOUPLED)
+    if not run.is_done(phase):
+        return Spent()
+    return Spent(flops=BOTH * sizes.prover * float(run.stored(phase, METRICS, WarmStartMetrics).tokens))
 
 
 def _phase(run: RunFolder, config: Config, arm: str, index: int, frame: pd.DataFrame, sizes: Sizes) -> Spent:

@@ -154,6 +154,14 @@ def test_a_real_run_becomes_a_page(evaluated_arms, tmp_path):
     assert all((tmp_path / f"out/figures/{view.name}.png").is_file() for view in found.views)
 
 
+def test_how_often_a_translator_keeps_the_answer_is_read_from_the_run(evaluated_arms, tmp_path):
+    figures = json.loads((evaluated_arms / "arms/decoupled/figures/figures.json").read_text())["rounds"]
+    found = frontier([evaluated_arms], tmp_path / "out").views[0].arms
+    (mine,) = (arm for arm in found if arm.arm == "decoupled")
+    assert mine.faithfulness.values == [figures[-1]["faithfulness"]]
+    assert all(arm.faithfulness is None for arm in found if arm is not mine)
+
+
 def test_the_command_writes_the_page_and_refuses_to_write_over_it(evaluated_arms, tmp_path):
     made = CliRunner().invoke(app, ["frontier", str(evaluated_arms), "--out", str(tmp_path / "out")])
     assert made.exit_code == 0, made.output
