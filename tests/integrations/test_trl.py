@@ -36,6 +36,7 @@ from legibility.rewards import ScoreScale
 from tests.game.test_phase_checkpoints import content, interrupted, stop_at  # noqa: F401  # a fixture
 from tests.support import legibility, metrics, play_with, quiet
 from tests.test_launched_team import children, output, rank_of, torchrun
+from tests.viewing.world import get, viewing
 
 SMALL = ("game.correctness_arm=false", "game.held_out_judge=false", "reward.scale=running")
 FIRST = "rounds/00/prover"
@@ -137,6 +138,38 @@ def test_the_game_goes_on_with_the_prover(games, tmp_path):
     expected = (made.verdict == "correct") * 2 - 1 - made.completion_tokens / limit
     assert len(made) and made.reward.to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-6)
     assert all("value_loss" not in line for line in metrics(RunFolder(copy), SHORT))
+
+
+def test_view_shows_the_text_and_the_curves(games):
+    """Every step's completions with what the verifier paid them by, and curves of what TRL measures; none of a critic."""
+    run = games["grpo"]
+    with viewing(run.path) as url:
+        status, found = get(url, "completions", phase="ppo", round=0, sort="fooled")
+        assert status == 200 and found["total"] == 3 * 32
+        first = found["rows"][0]
+        assert first["writer"].startswith("round 0 ") and first["logprob_gap"] is None
+        status, item = get(url, "item", id=first["id"])
+        own = next(judge for judge in item["judges"] if judge["own"])
+        assert status == 200 and own["judge"] == "verifier 0" and own["score"] == first["score"]
+        assert len(item["siblings"]) == 3, "the other samples of its group"
+        status, shown = get(url, "curves", run=run.path.name, metric=["kl", "value_loss"])
+    (curve,) = [c for c in shown["curves"] if c["phase"] == FIRST]
+    assert curve["steps"] == [1, 2, 3]
+    assert curve["metrics"]["kl"] == pytest.approx([line["kl"] for line in metrics(run, FIRST)])
+    assert "kl" in shown["names"]["prover"] and "value_loss" not in shown["names"]["prover"]
+
+
+def test_it_is_compared_with_a_game_of_ppo(games, tiny_run, tmp_path):
+    """Groups that differ in their trainer, with every round's numbers."""
+    done = legibility("compare", tiny_run.path, games["grpo"].path, "--out", tmp_path / "compared")
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "compared/compare.json").read_text())
+    assert {"name": "prover.trainer", "values": ["ppo", "grpo"]} in found["settings"]
+    for group, run in zip(found["groups"], (tiny_run, games["grpo"]), strict=True):
+        figures = {f["name"]: f["mean"] for f in group["seeds"]["figures"] if f["round"] in (None, 1)}
+        test = round_solutions(run, 1).query("phase == 'collection' and split == 'test' and role == 'helpful'")
+        assert figures["helpful_accuracy"] == pytest.approx((test.verdict == "correct").mean())
+    assert "grpo" in (tmp_path / "compared/compare.html").read_text()
 
 
 def test_nothing_is_left_behind(games):
@@ -253,3 +286,45 @@ def test_a_killed_rank_ends_the_game_within_seconds(tiny_config_file, tiny_overr
         process.kill()
     assert said.count("rank ended early") == 1 and process.returncode != 0, said
     assert newest_step(log.parent) is not None
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_where_one_was_killed(tiny_config_file, tiny_overrides, tmp_path):
+    """Byte for byte the phase that nobody killed; alone, with text of its own, to the end."""
+    settings = [
+        *tiny_overrides,
+        *SMALL,
+        "game.rounds=1",
+        "ppo.steps=8",
+        "prover.trainer=rloo",
+        "compute.checkpoint_every=1",
+    ]
+
+    def play(run, ranks=2):
+        more = ["--resume"] if run.exists() else []
+        arguments = ["train", tiny_config_file, *settings, "--out", run, "--no-report", *more]
+        return torchrun(ranks, "-m", "legibility", *arguments, folder=tmp_path)
+
+    finished = {}
+    for name in ("reference", "killed", "alone"):
+        run, work = tmp_path / name, tmp_path / name / "rounds/00/.prover.tmp"
+        if name == "alone":
+            shutil.copytree(tmp_path / "half", run)
+        if name == "killed":
+            process, until = play(run), time.monotonic() + 200
+            while (newest_step(work) or 0) < 3:
+                assert process.poll() is None and time.monotonic() < until
+                time.sleep(0.01)
+            os.kill({rank_of(pid): pid for pid in children(process.pid)}["1"], signal.SIGKILL)
+            assert output(process).count("rank ended early") == 1 and process.returncode != 0
+            shutil.copytree(run, tmp_path / "half")
+            assert 3 <= (newest_step(work) or 0) < 8
+        process = play(run, 1 if name == "alone" else 2)
+        said = output(process)
+        assert process.returncode == 0 and ("resumed at step" in said) == (name != "reference"), said
+        finished[name] = RunFolder(run)
+        check_rewards(finished[name], finished[name].config())
+    phases = {name: content(run.folder(FIRST)) for name, run in finished.items()}
+    assert phases["killed"] == phases["reference"]
+    assert phases["alone"].keys() == phases["reference"].keys() and phases["alone"] != phases["reference"]
+    assert len(metrics(finished["alone"], FIRST)) == 8
