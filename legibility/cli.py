@@ -364,7 +364,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character never stops a run
-    place = launch()
+    try:
+        place = launch()
+    except UserError as error:
+        end_with_line(error)
     if place is not None and place.rank > 0:
         from legibility.launched_team import LaunchedTeam
 

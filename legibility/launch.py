@@ -35,7 +35,7 @@ _looked = False
 def launch() -> Launch | None:
     """This process's place among the ranks of a launcher; None: it is the only process.
 
-    Raises UserError where the variables of a launcher are there and are no numbers.
+    Raises UserError where the variables of a launcher are there and do not say what they have to.
     """
     global _found, _looked
     if not _looked:
@@ -55,6 +55,9 @@ def _read(environment: os._Environ[str] | dict[str, str]) -> Launch | None:
         raise UserError("RANK, WORLD_SIZE: no numbers; start with torchrun, or unset them") from None
     if not 0 <= rank < size:
         raise UserError(f"RANK: {rank} is no rank of WORLD_SIZE {size}; start with torchrun, or unset them")
+    port = environment.get("MASTER_PORT", "")
+    if size > 1 and not (environment.get("MASTER_ADDR") and port.isdecimal() and int(port) < 1 << 16):
+        raise UserError("MASTER_ADDR, MASTER_PORT: no place to meet rank 0 at; start with torchrun, or unset RANK")
     return Launch(rank, size, local_rank, local_size) if size > 1 else None
 
 

@@ -37,6 +37,7 @@ from legibility.team import Team, remember_memory
 T = TypeVar("T")
 
 ARRIVAL = 300.0  # seconds in which every rank has to be there
+GOODBYE = 10.0  # seconds that rank 0 gives others to come, where all it has to say is that there is nothing to do
 FAREWELL = 60.0  # seconds that a rank whose work failed waits for rank 0 to say so
 GRACE = 15  # seconds in which rank 0 may finish its step and say the last word, once the launcher wants an end
 CHUNK = 1 << 26  # numbers or bytes that are sent at once
@@ -84,14 +85,22 @@ class LaunchedTeam(Team):
 
     _own: LaunchedTeam | None = None  # this process's, which pickled members find again
 
-    def __init__(self, place: Launch) -> None:
+    def __init__(self, place: Launch, arrival: float | None = None) -> None:
         super().__init__()
         self.place, self.workers = place, place.size
         self._rank = place.rank
         self._told = 0
-        store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=ARRIVAL)))
+        at = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # what the one before said stands in the same store
+        try:
+            store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=arrival or ARRIVAL)))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise UserError(
+                f"rank {place.rank} cannot meet rank 0 at {at} ({str(error).splitlines()[0]}); is its machine up, and the "
+                "port free and open?"
+            ) from None
         hide_launcher()
-        self._store: Any = dist.PrefixStore("legibility", store)
+        self._store: Any = dist.PrefixStore(f"legibility/{attempt}", store)
         LaunchedTeam._own = self
         if torch.cuda.is_available():
             torch.cuda.set_device(place.local_rank)
@@ -117,7 +126,8 @@ class LaunchedTeam(Team):
             if difference is not None:
                 raise UserError(f"rank {rank} {difference}")
         team._tell(GO, f"{timeout} {torch.get_num_threads()}")
-        team._meet(timeout)
+        with team._said_why():
+            team._meet(timeout)
         return team
 
     @classmethod
@@ -131,6 +141,9 @@ class LaunchedTeam(Team):
             team = cls(place)
             team._store.set(f"here/{place.rank}", pickle.dumps(Fingerprint.own()))
             return team._serve()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return error.exit_code
         except (Lost, dist.DistError, ConnectionError):
             if team is None:
                 return 1
@@ -141,7 +154,7 @@ class LaunchedTeam(Team):
     def dismiss(cls, place: Launch) -> None:
         """Send the other ranks home, whether this process has met them or not."""
         with suppress(Exception):
-            (cls._own or cls(place)).close()
+            (cls._own or cls(place, GOODBYE)).close()
 
     def close(self) -> None:
         """Send the other ranks home. Whoever comes later is sent home too."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,7 @@ from legibility import launch as launch_module
 from legibility.errors import UserError
 from legibility.launch import Launch, hide_launcher, launch
 from legibility.pasted import own_command
+from tests.support import ROOT
 
 TORCHRUN = {
     "RANK": "3",
@@ -58,16 +61,36 @@ def test_it_is_known_after_the_variables_are_gone(started):
     )
 
 
-@pytest.mark.parametrize("wrong", [{"RANK": "first"}, {"WORLD_SIZE": "many"}, {"RANK": "4"}, {"RANK": "-1"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"RANK": "first"}, {"WORLD_SIZE": "many"}, {"RANK": "4"}, {"RANK": "-1"},
+        {"MASTER_ADDR": ""}, {"MASTER_PORT": "x"}, {"MASTER_PORT": "65536"},
+    ],
+)  # fmt: skip
 def test_variables_that_are_none(wrong, started):
     started(**{**TORCHRUN, **wrong})
-    with pytest.raises(UserError, match="start with torchrun, or unset them"):
+    with pytest.raises(UserError, match="start with torchrun, or unset"):
         launch()
+
+
+def test_half_of_a_launchers_variables_is_a_line(tmp_path):
+    """Set by hand, or by a scheduler that is no launcher: exit code 2, no traceback, nobody waits."""
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "MASTER_PORT": "x", "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "legibility", "train", "nano"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and not ended.stdout, ended.stderr
+    assert ended.stderr.startswith("error: MASTER_ADDR, MASTER_PORT: no place to meet rank 0 at")
 
 
 def test_a_command_shown_to_people_starts_as_many_ranks(started, monkeypatch):
     monkeypatch.setattr("sys.argv", ["/somewhere/legibility/__main__.py", "train", "nano"])
-    started(RANK="0", WORLD_SIZE="2", LOCAL_RANK="0", LOCAL_WORLD_SIZE="2")
+    started(**{**TORCHRUN, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
     assert own_command("train", "nano") == "torchrun --nproc-per-node 2 -m legibility train nano"
     started()
     assert "torchrun" not in own_command("train", "nano")

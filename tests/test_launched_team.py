@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from legibility.checkpoint_files import newest_step
 from legibility.game.run_folder import RunFolder
 from legibility.game.solutions import read_solutions
 from legibility.launched_team import Fingerprint
@@ -161,6 +163,57 @@ def test_a_game_of_two_ranks(tiny_run, tiny_config_file, tiny_overrides, tmp_pat
     ]
     assert len(first[0]) and list(first[0].text) == list(first[1].text)
     assert first[0].score.to_numpy() == pytest.approx(first[1].score.to_numpy(), abs=1e-3)
+
+
+ALONE = """
+import sys
+from legibility import cli, launched_team
+launched_team.ARRIVAL = launched_team.GOODBYE = 2.0
+sys.argv = ["legibility", *sys.argv[1:]]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "config", "said"),
+    [
+        (1, "nano", "error: rank 1 cannot meet rank 0 at 127.0.0.1:{port} ("),
+        (0, "nano", "error: rank 0 cannot meet rank 0 at 127.0.0.1:{port} ("),
+        (0, "nowhere.yaml", "error: nowhere.yaml: no such file"),
+    ],
+    ids=["without rank 0", "without the others", "without the others, and nothing to play"],
+)
+def test_a_rank_that_meets_nobody_ends_with_a_line(rank, config, said, tmp_path):
+    """Started by a scheduler, of whose machines one is not up."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    began = time.monotonic()
+    ended = subprocess.run(
+        [sys.executable, "-c", ALONE, "train", config, "--out", "run"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **place},
+    )  # fmt: skip
+    assert ended.returncode == 2 and time.monotonic() - began < 90
+    assert ended.stderr.count("error: ") == 1 and said.format(port=port) in ended.stderr, ended.stderr
+    assert "Traceback" not in ended.stderr and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_launcher_that_restarts_its_ranks_goes_on(tiny_config_file, tiny_overrides, tmp_path):
+    """torchrun --max-restarts: what the ranks before them said is not taken for rank 0's word."""
+    run = tmp_path / "run"
+    process = torchrun(
+        2, "--max-restarts", 1, "-m", "legibility", "train", tiny_config_file, *tiny_overrides, "ppo.steps=8", "game.rounds=1",
+        "compute.checkpoint_every=1", "compute.rank_timeout=30", "--out", run, "--resume", "--no-report", folder=tmp_path,
+    )  # fmt: skip
+    work, until = run / "rounds/00/.prover.tmp", time.monotonic() + 120
+    while (newest_step(work) or 0) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill({rank_of(pid): pid for pid in children(process.pid)}["1"], signal.SIGKILL)
+    said = output(process)
+    assert process.returncode == 0 and re.search(r"prover: resumed at step \d", said), said
+    assert (run / "summary.json").is_file()
 
 
 def test_a_killed_rank_ends_the_game_within_seconds(tiny_config_file, tiny_overrides, tmp_path):
