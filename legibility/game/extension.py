@@ -113,7 +113,8 @@ def _whole(run: RunFolder) -> Iterator[Path]:
     for place in (handoff_folder("*"), sufficiency_folder("*")):
         yield from (p for p in sorted(run.path.glob(place)) if not p.name.startswith(OF_ONE_ROUND))
     for file in sorted(run.path.glob(f"evaluation/attacks/*/{TRAINING}")):
-        if read_stored(file, AttackTraining, fix=f"delete {file.parent}").start == CORRECTNESS:
+        made = read_stored(file, AttackTraining, fix=f"delete {file.parent}")
+        if made.start == CORRECTNESS or made.reader is not None:  # readers learn anew
             yield file.parent
 
 

@@ -87,6 +87,21 @@ def test_a_lost_arm_is_made_again_as_it_was(tiny_arms_run, tmp_path):
     assert file.read_bytes() == before
 
 
+def test_arms_of_a_game_that_gets_more_rounds(tiny_arms_run, tmp_path):
+    copy = tmp_path / "arms"
+    shutil.copytree(tiny_arms_run.path, copy)
+    config = tiny_arms_run.config()
+    config = config.model_copy(update={"game": config.game.model_copy(update={"rounds": 3})})
+    kept = copy / "arms/sneaky_step/rounds/01/solutions.parquet"
+    before = kept.read_bytes()
+    run = train(config, copy, resume=True, progress=quiet())
+    assert kept.read_bytes() == before  # rounds are those of a longer game too
+    assert run.rounds("sneaky_step") == [0, 1, 2] and run.rounds("decoupled") == [0, 1, 2]
+    for moved in ("arms/decoupled", "arms/consultancy/prover", "arms/game/reader", "arms/sneaky_step/reader"):
+        assert (copy / "earlier/rounds_02" / moved).is_dir(), moved
+        assert (copy / moved).is_dir(), moved
+
+
 def test_phases_of_arms_that_are_not_asked_for_are_none(tiny_run):
     assert arm_phases(tiny_run.config()) == ["arms/correctness/prover", "arms/correctness/collection"]
 
