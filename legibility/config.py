@@ -434,6 +434,10 @@ class Config(Settings):
         unpaid = [arm for arm in self.game.played if arm not in PLAIN_ARMS]
         if self.reward.kind == "goodhart" and unpaid:
             raise ValueError(f"game.arms: {unpaid[0]} has roles, and reward.kind goodhart pays none; set src or cgc")
+        if "tandem" in self.game.played and self.compute.engine == "vllm":
+            raise ValueError(
+                "compute.engine: vllm cannot change writers within a text, which tandem asks for; set fast"
+            )
         if self.mixture.checkpoints == "all" and self.ppo.save_every is None:
             raise ValueError(
                 "mixture.checkpoints: all needs saved provers; set ppo.save_every (steps between them), or checkpoints: last"

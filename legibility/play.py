@@ -20,7 +20,7 @@ from legibility.evaluation.summary import write_summary
 from legibility.evaluation.summary_schema import SUMMARY, read_summary
 from legibility.forked_team import ForkedTeam
 from legibility.game import base, collection, phases, prover_phase, verifier_phase
-from legibility.game.arms.all_arms import arm_phases, play_arms
+from legibility.game.arms.all_arms import arm_phases, planned, play_arms
 from legibility.game.arms.arm import Budget
 from legibility.game.condition import GAME, HELD_OUT_JUDGE
 from legibility.game.context import Game
@@ -276,6 +276,9 @@ def check_models(config: Config, device: str, base_dir: Path | None, splits: Pro
     prover = Prover.load(config.prover, device, base_dir=base_dir)
     prover.check_roles()
     check_start(config, splits, prover)
+    for arm in planned(config):
+        if arm.check is not None:
+            arm.check(config, prover, device, base_dir)
     if config.compute.engine == "vllm":
         check_vllm(prover, config.compute.vllm)
     engine = usable_engine(prover, config.compute.engine)

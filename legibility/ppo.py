@@ -2,7 +2,7 @@
 
 Token-level PPO with a value head (Schulman et al. 2017; the paper gives no hyper-parameters, Sec. 6.1).
 Nothing here knows about games: a batch is groups of completions with one reward each, paid at the
-last token. The KL penalty to the reference policy is part of the per-token reward, as in RLHF
+last token of the policy's own (a completion may say which of its tokens somebody else wrote). The KL penalty to the reference policy is part of the per-token reward, as in RLHF
 practice, so that it is discounted and credited like everything else.
 
 Log-probs and values of the old policy are the sampler's where it kept both, and recomputed otherwise;
@@ -41,13 +41,27 @@ class Batch:
     completions: list[list[Completion]]
     rewards: np.ndarray
 
+    @property
+    def acted(self) -> Batch:
+        """Without completions of which the policy wrote no token, from which it can learn nothing."""
+        flat = [c.own_count > 0 for group in self.completions for c in group]
+        if all(flat):
+            return self
+        groups = [
+            (prompt, kept)
+            for prompt, group in zip(self.prompts, self.completions, strict=True)
+            if (kept := [c for c in group if c.own_count])
+        ]
+        return Batch([prompt for prompt, _ in groups], [kept for _, kept in groups], self.rewards[np.array(flat)])
+
 
 @dataclass(frozen=True)
 class Layout:
     """Where a batch's completion tokens stand in flat arrays (T,): group by group, completion by completion.
 
+    Only the policy's own tokens have a place: they are its actions, and what others wrote between them is what it met.
     lengths (C,) tokens of each completion; offsets (C + 1,) where each begins; first (G + 1,) the first
-    completion of each group; packed_lengths (G,) tokens of each group as it is packed.
+    completion of each group; packed_lengths (G,) tokens of each group as it is packed, those of others too.
     """
 
     lengths: np.ndarray
@@ -58,7 +72,7 @@ class Layout:
     @classmethod
     def of(cls, batch: Batch) -> Layout:
         """The layout of a batch."""
-        lengths = np.array([len(c.ids) for group in batch.completions for c in group])
+        lengths = np.array([c.own_count for group in batch.completions for c in group])
         packed_lengths = [
             len(prompt) + sum(len(c.ids) - 1 for c in group)
             for prompt, group in zip(batch.prompts, batch.completions, strict=True)
@@ -252,8 +266,12 @@ class PPO:
     def step(self, batch: Batch, rng: np.random.Generator, temperature: float = 1.0) -> dict[str, float]:
         """One PPO step: score the batch, compute advantages, update over several epochs of minibatches.
 
-        Every completion must have at least one token. Returns scalar metrics (docs/metrics.md).
+        Completions without a token of the policy's own are left out. Returns scalar metrics (docs/metrics.md).
+        Raises ValueError where none has one.
         """
+        batch = batch.acted
+        if not batch.completions:
+            raise ValueError("the policy wrote no token of this batch")
         parts = self.team.run(PPO._step, self, batch, rng, temperature)
         metrics = parts[0][0]  # of the whole batch, so the same in every process
         return {**metrics, **pooled([update for _, update in parts])}
@@ -275,9 +293,9 @@ class PPO:
         has_values = all(c.values is not None for c in flat) and self.reuses_sampled
         has_logprobs = self.reuses_sampled and (has_values or self.critic is not None)
         if has_values:
-            values[:] = np.concatenate([c.values for c in flat])
+            values[:] = np.concatenate([c.of_own(c.values or []) for c in flat])
         if has_logprobs:
-            old[:] = np.concatenate([c.logprobs for c in flat])
+            old[:] = np.concatenate([c.of_own(c.logprobs) for c in flat])
         micro_batch = layout.groups_of(self.settings.micro_batch_size)
         for bucket in length_buckets(layout.packed_lengths, micro_batch):
             mine = self.team.share(bucket)
@@ -315,7 +333,7 @@ class PPO:
             torch.tensor(x, dtype=torch.float32, device=device)
             for x in (scored.logprobs, estimates.advantages, estimates.returns)
         )
-        sampled = np.array([x for group in batch.completions for c in group for x in c.logprobs])
+        sampled = np.array([x for group in batch.completions for c in group for x in c.of_own(c.logprobs)])
         stats = UpdateStats()
         minibatch, micro_batch = layout.groups_of(settings.minibatch_size), layout.groups_of(settings.micro_batch_size)
         for epoch in range(settings.epochs):
@@ -377,8 +395,13 @@ class PPO:
                 network.train(mode)
 
     def _pack(self, batch: Batch, groups: Sequence[int]) -> PackedBatch:
-        completions = [[c.ids for c in batch.completions[g]] for g in groups]
-        return pack([batch.prompts[g] for g in groups], completions).to(self.policy.device)
+        """The groups as one sequence, of which the policy's own tokens are predicted."""
+        chosen = [batch.completions[g] for g in groups]
+        packed = pack([batch.prompts[g] for g in groups], [[c.ids for c in group] for group in chosen])
+        if any(c.own is not None for group in chosen for c in group):
+            own = torch.tensor([mine for group in chosen for c in group for mine in (c.own or [True] * len(c.ids))])
+            packed = replace(packed, chosen=packed.chosen[own], target=packed.target[own])
+        return packed.to(self.policy.device)
 
     def _forward(self, packed: PackedBatch, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
         hidden, logprobs = self.policy.hidden_and_logprobs(packed, temperature)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from legibility.config import Config
-from legibility.models.loading import encode_prompt, keep_layers, resolve
 from legibility.models.prover import Prover
-from legibility.models.verifier_text import filled
-from legibility.player_settings import ProverSettings
+from legibility.models.weak_model import load_weak_model, weak_prompt
 from legibility.rollouts import sample
 
 ANSWER_TOKENS = 24
@@ -25,7 +23,7 @@ LIKELIEST = 0.01
 
 @dataclass
 class WeakWriter:
-    """`model`: the base with its tokenizer; `template`: what stands before a solution."""
+    """`model`: the base with its tokenizer; `template`: the text that a verifier reads."""
 
     model: Prover
     template: str
@@ -34,24 +32,11 @@ class WeakWriter:
     @classmethod
     def load(cls, config: Config, device: str, base_dir: Path | None = None) -> WeakWriter:
         """The base of a run's verifiers. Raises UserError where it is no causal language model."""
-        settings = config.verifier
-        loaded = Prover.load(
-            ProverSettings(
-                model=resolve(settings.model, "verifier", base_dir),
-                revision=settings.revision,
-                dtype=settings.dtype,
-                attention=settings.attention,
-            ),
-            device,
-        )
-        if settings.layers is not None:
-            keep_layers(loaded.model, settings.layers)
-        return cls(loaded, settings.template.partition("{solution}")[0], config)
+        return cls(load_weak_model(config.verifier, device, base_dir), config.verifier.template, config)
 
     def prompt(self, question: str, begun: str) -> list[int]:
         """Tokens of a problem and the beginning of its solution, which is text: control tokens in it are letters."""
-        plain = self.model.control.plain
-        return encode_prompt(self.model.tokenizer, filled(self.template, plain(question), "") + plain(begun))
+        return weak_prompt(self.model, self.template, question, begun)
 
     def go_on(self, questions: Sequence[str], begun: Sequence[str], seed: int) -> list[tuple[str, bool]]:
         """How it ends each text, and whether it came to no end within `sampling.max_new_tokens`."""

@@ -54,6 +54,8 @@ class WritingTask:
 
 Writer = Callable[..., Drawn]
 """What draws the text of an arm: called like `Game.draw`, with the game first."""
+Sampler = Callable[..., list[list[Completion]]]
+"""What samples completions [prompt][sample]: called like `legibility.rollouts.sample`."""
 
 
 @dataclass
@@ -183,12 +185,16 @@ class Game:
         label: str | None = None,
         temperature: float = 1.0,
         value_head: ValueHead | None = None,
+        sampler: Sampler = sample,
     ) -> Drawn:
-        """As `draw`, for tasks with prompts of their own. Random numbers are keyed by their roles, each named once."""
+        """As `draw`, for tasks with prompts of their own. Random numbers are keyed by their roles, each named once.
+
+        sampler: what samples, called as `legibility.rollouts.sample` is.
+        """
         config = self.config
         roles = list(dict.fromkeys(task.role for task in tasks))
         prompts = [task.prompt for task in tasks]
-        drawn = sample(
+        drawn = sampler(
             prover,
             prompts,
             samples,

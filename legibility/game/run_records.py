@@ -172,6 +172,17 @@ class LengthPenalisedTraining(ProverTraining):
     length_penalty: float = Field(description="Taken off the reward of a completion of full length.")
 
 
+class TandemTraining(ProverTraining):
+    """training.json of tandem training: a frozen weak model, the junior, wrote along."""
+
+    unit: str = Field(description="Where the writers changed: token or line.")
+    share: float = Field(description="Chance that the junior wrote the next unit.")
+    junior_share: Number = Field(description="Share of the tokens of all texts that the junior wrote.")
+    accuracy_junior_none: Number = Field(description="Accuracy of texts in which the junior wrote nothing.")
+    accuracy_junior_less: Number = Field(description="Accuracy of texts of which it wrote up to half of the tokens.")
+    accuracy_junior_more: Number = Field(description="Accuracy of texts of which it wrote more.")
+
+
 class RejectionTraining(ProverTraining):
     """training.json of rejection sampling (`steps`, PPO's, is 0)."""
 
@@ -235,6 +246,7 @@ TRAININGS: dict[str, type[ProverTraining]] = {
     "correctness-short": LengthPenalisedTraining,
     "rft": RejectionTraining,
     "decoupled": TranslationTraining,
+    "tandem": TandemTraining,
 }
 """The model of an arm's training.json where it is not `ProverTraining`."""
 

@@ -28,7 +28,8 @@ class Solution:
 
     `score` is the raw score of the round's verifier (null where none was asked); `reward` what PPO was
     paid; `logprob_gap` the largest difference between the sampler's and the trainer's log-probs of the
-    PPO step (null outside PPO). `source` is the text it was made from, where an arm rewrites or goes on with one.
+    PPO step (null outside PPO). `source` is the text it was made from, where an arm rewrites or goes on with one;
+    `junior_share` the share of its tokens that a weak model wrote, where one took turns (tandem).
     """
 
     arm: str
@@ -48,6 +49,7 @@ class Solution:
     reward: float | None = None
     logprob_gap: float | None = None
     source: str | None = None
+    junior_share: float | None = None
 
 
 SCHEMA = pa.schema(
@@ -69,6 +71,7 @@ SCHEMA = pa.schema(
         ("truncated", pa.bool_()),
         ("logprob_gap", pa.float32()),
         ("source", pa.string()),
+        ("junior_share", pa.float32()),
     ]
 )
 

@@ -10,7 +10,7 @@ import torch
 from legibility.models.flat import flat_decoder
 from legibility.models.routes import attention_window
 from legibility.rollouts.cache import CacheStepper, FlatStepper
-from legibility.rollouts.completion import Completion, pick
+from legibility.rollouts.completion import Completion, Stops, Stretches, pick
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +32,11 @@ def sample_fast(
     noise: np.ndarray,
     temperature: float,
     value_head: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    stretches: Stretches | None = None,
 ) -> list[Completion]:
     """Completions of one chunk, in the order of the rows of `noise`: uniforms (prompts * samples, max_new_tokens).
 
+    stretches: where each row stops, if not at an end token alone; one sample a prompt then.
     Raises FastUnsupported for a model that is no plain full-attention decoder.
     """
     model, device = prover.causal, prover.device
@@ -55,7 +57,9 @@ def sample_fast(
     tokens = torch.zeros(rows, limit, dtype=torch.long, device=device)
     logprobs, values = (torch.zeros(rows, limit, device=device) for _ in range(2))
     length = torch.full((rows,), limit, device=device)
-    finished = torch.zeros(rows, dtype=torch.bool, device=device)
+    finished, at_end = (torch.zeros(rows, dtype=torch.bool, device=device) for _ in range(2))
+    stops = None if stretches is None else Stops(stretches, device)
+    look = LOOK_EVERY if stops is None else 1  # stretches are short
     live = torch.arange(rows, device=device)  # original row of each row still decoded
     for t in range(limit):
         token, logprob = pick(prover.logits(hidden), uniform[live, t], temperature)
@@ -63,11 +67,14 @@ def sample_fast(
         if value_head is not None:
             values[live, t] = value_head(hidden).float()
         ended = torch.isin(token, end) & ~finished[live]
+        at_end[live[ended]] = True
+        if stops is not None:
+            ended |= stops.reached(token, live, t) & ~finished[live]
         length[live[ended]] = t + 1
         finished[live[ended]] = True
         if t + 1 == limit:
             break
-        if t % LOOK_EVERY == LOOK_EVERY - 1:
+        if t % look == look - 1:
             alive = ~finished[live]
             count = int(alive.sum())
             if count == 0:
@@ -86,5 +93,5 @@ def sample_fast(
             not done,
             None if value_head is None else values[i, :n].tolist(),
         )
-        for i, (n, done) in enumerate(zip(length.tolist(), finished.tolist(), strict=True))
+        for i, (n, done) in enumerate(zip(length.tolist(), at_end.tolist(), strict=True))
     ]

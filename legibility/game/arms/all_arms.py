@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from legibility.config import Config
-from legibility.game.arms import consultancy, correctness, decoupled, length_penalised, rft, sneaky_step
+from legibility.game.arms import consultancy, correctness, decoupled, length_penalised, rft, sneaky_step, tandem
 from legibility.game.arms.arm import Arm, Budget
 from legibility.game.arms.rounds import texts
 from legibility.game.condition import GAME, reader
@@ -20,6 +20,7 @@ ARMS: tuple[Arm, ...] = (
     decoupled.ARM,
     rft.ARM,
     consultancy.ARM,
+    tandem.ARM,
     sneaky_step.ARM,
 )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from legibility.config import Config
 from legibility.game.condition import ARM_OF
 from legibility.game.context import Game
 from legibility.game.phases import arm_collection, arm_prover, round_collection, round_prover, round_verifier
 from legibility.game.trained_elsewhere import TrainProver
+from legibility.models.prover import Prover
 from legibility.rival_settings import ArmName
 
 
@@ -29,6 +31,8 @@ class Arm:
     """An arm of the game, called `name` in `game.arms`. `play` makes its phases that are not done yet.
 
     rounds: whether it plays rounds with verifiers of its own. before, after: further phases that it makes, of a config.
+    check: what raises UserError, before a run folder is made, where these settings, this base policy and this device will
+    not do for it.
     """
 
     name: ArmName
@@ -36,6 +40,7 @@ class Arm:
     rounds: bool = False
     before: Callable[[Config], list[str]] = lambda config: []
     after: Callable[[Config], list[str]] = lambda config: []
+    check: Callable[[Config, Prover, str, Path | None], None] | None = None
 
     @property
     def key(self) -> str:
