@@ -59,6 +59,7 @@ FILES: dict[str, list[File]] = {
         File("arms/decoupled/rounds/NN/prover/training.json", run_records.TranslationTraining),
         File("arms/decoupled/figures/figures.json", run_records.TranslationFigures),
         File("arms/rft/prover/training.json", run_records.RejectionTraining),
+        File("arms/tandem/prover/training.json", run_records.TandemTraining),
         File("evaluation/matrix.json", schema.Matrix),
         File("evaluation/soundness.json", schema.SoundnessFile),
         File("evaluation/best_of_n.json", schema.BestOfNFile),

@@ -152,6 +152,40 @@ def test_advantages_by_hand():
     assert whitened.advantage_std == estimates.advantage_std
 
 
+def shared(own: str) -> Completion:
+    """A completion of as many tokens, the policy's marked "p", somebody else's "j"; 8 for every log-prob and value of theirs."""
+    mine = [x == "p" for x in own]
+    return Completion(
+        list(range(len(own))), [-1.0 if m else 8.0 for m in mine], False, [0.5 if m else 8.0 for m in mine], mine
+    )
+
+
+# two texts that a junior wrote along, one that it wrote alone
+JOINT = Batch([[1, 2, 3], [4, 5]], [[shared("pjjp"), shared("jpj")], [shared("jj")]], np.array([1.0, -1.0, 2.0]))
+
+
+def test_only_own_tokens_have_a_place():
+    acted = JOINT.acted
+    assert acted.prompts == [[1, 2, 3]] and acted.rewards.tolist() == [1.0, -1.0]
+    layout = Layout.of(acted)
+    assert layout.lengths.tolist() == [2, 1] and layout.offsets.tolist() == [0, 2, 3]
+    assert layout.packed_lengths.tolist() == [3 + 3 + 2]
+    assert SMALL.acted is SMALL
+
+
+def test_gae_steps_over_what_somebody_else_wrote():
+    """gamma 0.9, lambda 0.5, KL penalty 0.5 per nat: the junior's stretch takes no time, and the last own token is paid."""
+    scored = Scored(
+        logprobs=np.array([-1.0, -2.0, -1.0]), reference=np.array([-2.0, -2.0, -3.0]), values=np.array([0.5, 1.0, 0.25])
+    )
+    settings = ppo_settings(kl_coefficient=0.5, gamma=0.9, lam=0.5, whiten=False)
+    estimates = advantages(JOINT.acted.rewards, scored, Layout.of(JOINT.acted), settings)
+    # first text, its two own tokens: rewards -0.5 and 1; deltas -0.5 + 0.9 * 1 - 0.5 = -0.1 and 1 - 1 = 0
+    # second text, one own token: reward -1 - 0.5 * 2 = -2; delta -2 - 0.25
+    np.testing.assert_allclose(estimates.advantages, [-0.1 + 0.45 * 0.0, 0.0, -2.25], atol=1e-12)
+    np.testing.assert_allclose(estimates.returns, [0.4, 1.0, -2.0], atol=1e-12)
+
+
 def test_diagnostics_by_hand():
     scored = Scored(logprobs=-np.arange(6.0), reference=np.zeros(6), values=np.array([0.0, 0, 0, 1, 1, 1]))
     returns = np.array([0.0, 0, 0, 2, 2, 2])
@@ -261,6 +295,55 @@ def test_logprob_gap_shows_completions_of_another_policy(prover):
     assert PPO(prover, ppo_settings()).step(batch, np.random.default_rng(0))["logprob_gap"] == pytest.approx(
         0.5, abs=1e-3
     )
+
+
+def with_own(batch: Batch, own) -> Batch:
+    """The batch with marks: own(completion) are they; what stands beside tokens of others is made absurd."""
+    marked = []
+    for group in batch.completions:
+        marked.append([])
+        for c in group:
+            mine = own(c)
+            beside = [x if m else 99.0 for x, m in zip(c.logprobs, mine, strict=True)]
+            marked[-1].append(Completion(c.ids, beside, c.truncated, c.values, mine))
+    return Batch(batch.prompts, marked, batch.rewards)
+
+
+@pytest.mark.parametrize("critic", ["detached", "separate"])
+def test_a_mask_of_own_tokens_alone_changes_no_bit(prover, critic):
+    batch, results = a_batch(prover), []
+    for marked in (batch, with_own(batch, lambda c: [True] * len(c.ids))):
+        torch.manual_seed(0)
+        ppo = PPO(prover_of(copy.deepcopy(prover.model), prover.tokenizer), ppo_settings(critic=critic))
+        results.append((ppo.step(marked, np.random.default_rng(1)), [p.detach().clone() for p in ppo.trained]))
+    assert results[0][0] == results[1][0]
+    assert all(torch.equal(a, b) for a, b in zip(results[0][1], results[1][1], strict=True))
+
+
+@pytest.mark.parametrize("reuse", ["sampled", "recomputed"])
+def test_tokens_of_others_are_read_and_not_learnt(prover, reuse):
+    """At ratio 1 the update is -mean over own tokens of A * grad log-prob, by plain forward passes over the joint text."""
+    changes = dict(epochs=1, minibatch_size=16, micro_batch_size=16, max_grad_norm=1e9, lam=1.0, old_logprobs=reuse)
+    ppo = PPO(prover, ppo_settings(**changes))
+    ppo.optimizer = torch.optim.SGD(ppo.parameters, lr=1.0)
+    batch = with_own(a_batch(prover), lambda c: [k % 3 != 1 for k in range(len(c.ids))])
+    twin = copy.deepcopy(prover.model)
+    flat = [(p, c) for p, group in zip(PROMPTS, batch.completions, strict=True) for c in group]
+    advantages = np.repeat(batch.rewards, [c.own_count for _, c in flat])
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-6)
+    logprobs = torch.cat([forward_logprobs(twin, p, c.ids)[torch.tensor(c.own)] for p, c in flat])
+    (-(torch.tensor(advantages, dtype=torch.float32) * logprobs).mean()).backward()
+    metrics = ppo.step(batch, np.random.default_rng(0))
+    assert metrics["logprob_gap"] < 1e-3 and metrics["first_ratio_gap"] < 1e-4
+    for after, start in zip(prover.model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(after.detach(), start.detach() - start.grad, atol=2e-5, rtol=1e-3)
+
+
+def test_a_batch_without_own_tokens_is_refused(prover):
+    with pytest.raises(ValueError, match="wrote no token"):
+        PPO(prover, ppo_settings()).step(
+            with_own(a_batch(prover), lambda c: [False] * len(c.ids)), np.random.default_rng(0)
+        )
 
 
 def test_metrics_by_hand(prover):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from legibility.rollouts.completion import LARGE_VOCABULARY, pick
+from legibility.rollouts.completion import LARGE_VOCABULARY, Completion, Stretch, cut, pick
 
 
 def test_a_uniform_number_picks_the_token_whose_interval_holds_it():
@@ -27,3 +28,29 @@ def test_the_rarest_tokens_of_a_large_vocabulary_can_be_drawn():
     logits = torch.zeros(1, size)
     token, _ = pick(logits, torch.tensor([1 - 0.5 / size], dtype=torch.float64), 1.0)
     assert token.tolist() == [size - 1]
+
+
+ENDS = np.array([False, False, True, False])  # token 2 ends a unit; token 3 a text
+
+
+@pytest.mark.parametrize(
+    ("limit", "units", "ids"),
+    [
+        (9, 1, [0, 2]),
+        (9, 2, [0, 2, 1, 2]),
+        (3, 2, [0, 2, 1]),
+        (9, 3, [0, 2, 1, 2, 0, 3]),  # it ended before
+    ],
+)
+def test_a_stretch_ends_behind_its_units_at_its_limit_or_with_the_text(limit, units, ids):
+    drawn = Completion([0, 2, 1, 2, 0, 3], [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0], False, [0.1] * 6)
+    found = cut(drawn, Stretch(0, 0, limit, units), ENDS, {3})
+    assert found.ids == ids and len(found.logprobs) == len(found.values) == len(ids)
+    assert found.truncated == (ids[-1] != 3)
+
+
+def test_own_tokens_of_a_completion():
+    whole = Completion([5, 6, 7], [-1.0, -2.0, -3.0], False)
+    shared = Completion([5, 6, 7], [-1.0, 0.0, -3.0], False, own=[True, False, True])
+    assert whole.own_count == 3 and whole.of_own([1, 2, 3]) == [1, 2, 3]
+    assert shared.own_count == 2 and shared.of_own(shared.logprobs) == [-1.0, -3.0]

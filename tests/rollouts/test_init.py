@@ -8,6 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from legibility.rollouts import sample
+from legibility.rollouts.completion import Stretch, Stretches
 from tests.rollouts.drawn import END, ENGINES, SMALL, flat, ids
 from tests.support import ARCHITECTURES, forward_logprobs, prover_of, tiny_model
 
@@ -148,3 +149,35 @@ def test_tokens_follow_the_softmax(small, temperature):
     test(first, SMALL[0])
     common = int(np.bincount([t for t in first if t != END]).argmax())
     test([c.ids[1] for c in drawn if c.ids[0] == common], [*SMALL[0], common])
+
+
+# ---------------------------------------------------------------- stretches
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_stretches_put_together_are_the_text_drawn_at_once(small, engine):
+    """Units end behind token 4; two units at a time, and a limit for all."""
+    whole = flat(sample(small, SMALL, 1, seed=3, max_new_tokens=12, engine=engine))
+    ends = np.arange(6) == 4
+    texts = [[] for _ in SMALL]
+    for _ in range(12):
+        live = [i for i, t in enumerate(texts) if len(t) < 12 and END not in t]
+        if not live:
+            break
+        parts = [Stretch(i, len(texts[i]), 12 - len(texts[i]), 2) for i in live]
+        going = [[*SMALL[i], *texts[i]] for i in live]
+        drawn = flat(
+            sample(small, going, 1, seed=3, max_new_tokens=12, engine=engine, stretches=Stretches(parts, ends))
+        )
+        for i, c in zip(live, drawn, strict=True):
+            assert c.ids.count(4) <= 2 and 4 not in c.ids[:-1][c.ids.index(4) + 1 :] if c.ids.count(4) == 2 else True
+            assert c.truncated == (c.ids[-1] != END)
+            texts[i] += c.ids
+    assert texts == [c.ids for c in whole]
+
+
+def test_stretches_are_one_a_prompt_and_not_for_vllm(small):
+    stretches = Stretches([Stretch(0, 0, 4, 1)], np.zeros(6, dtype=bool))
+    for wrong in ({"samples": 2, "engine": "fast"}, {"samples": 1, "engine": "vllm"}):
+        with pytest.raises(ValueError, match="stretches"):
+            sample(small, SMALL[:1], seed=0, max_new_tokens=4, stretches=stretches, **wrong)
