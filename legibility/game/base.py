@@ -54,8 +54,10 @@ def warm_start(game: Game) -> None:
         taught = [(HELPFUL, p, p.solution) for p in worked]
         if settings.sneaky == "corrupted":
             taught += _corrupted(worked, stream(game.config.seed, "warm_start", "twins"))
-        space = "" if prover.chat else " "
-        pairs = [(prover.prompt_text(p, role), space + text) for role, p, text in taught]
+        prompts = [prover.prompt_text(p, role) for role, p, _ in taught]
+        pairs = [
+            (prompt, prover.space_after(prompt) + text) for prompt, (*_, text) in zip(prompts, taught, strict=True)
+        ]
         order = stream(game.config.seed, "warm_start").permutation(len(pairs))
         with game.run.phase(WARM_START) as work:
             checkpoints = phase_checkpoints(game, WARM_START, work)

@@ -80,8 +80,8 @@ def _train(game: Game, steps: int) -> None:
     # full float32 weights: small learning rates get lost in bfloat16
     plain = config.prover.model_copy(update={"lora": None, "dtype": "float32", "gradient_checkpointing": False})
     prover = Prover.load(plain, game.device, source=game.base_source, base_dir=game.base_dir)
-    space = "" if prover.chat else " "
-    pairs = [(prover.prompt_text(game.problems[r.problem_id], HELPFUL), space + r.text) for r in chosen]
+    prompts = [prover.prompt_text(game.problems[r.problem_id], HELPFUL) for r in chosen]
+    pairs = [(prompt, prover.space_after(prompt) + r.text) for prompt, r in zip(prompts, chosen, strict=True)]
     order = stream(config.seed, RFT).permutation(len(pairs))
     batch = min(config.ppo.minibatch_size, len(pairs))
     updates = max(1, settings.epochs * len(pairs) // batch)

@@ -63,3 +63,24 @@ def test_a_text_cannot_be_chosen_without_a_right_one(tiny_arms_run, tmp_path, mo
     monkeypatch.setattr(rft, "_drawn", lambda *_: [replace(ROWS[4])])
     with pytest.raises(UserError, match="rft has nothing to learn from"):
         rft._train(game, 3)
+
+
+def test_what_is_learnt_is_what_the_policy_writes(tiny_arms_run):
+    """A text of the policy's own costs it as few nats as sampling said: nothing stands before it that it would not write."""
+    import torch
+
+    from legibility.models.warm_start import encode_pairs
+    from legibility.rollouts import sample
+
+    game = reopen(tiny_arms_run)
+    prover, problem = game.new_prover("test"), game.splits.test[0]
+    prompt = prover.prompt_text(problem, "helpful")
+    drawn = sample(prover, [prover.prompt_ids(problem, "helpful")], 4, seed=0, max_new_tokens=16)[0]
+    whole = next(c for c in drawn if not c.truncated)
+    (pair,) = encode_pairs(prover.tokenizer, [(prompt, prover.space_after(prompt) + prover.decode(whole.ids))], 512)
+    assert pair.prompt == prover.prompt_ids(problem, "helpful")
+    with torch.no_grad():
+        logits = prover.causal(torch.tensor([pair.prompt + pair.completion])).logits[0].float()
+    taken = torch.log_softmax(logits, -1)[len(pair.prompt) - 1 : -1]
+    nats = -taken.gather(1, torch.tensor(pair.completion)[:, None]).sum()
+    assert nats == pytest.approx(-sum(whole.logprobs), abs=0.5)
