@@ -135,7 +135,9 @@ def taught(rows: Sequence[Solution], problems: Mapping[str, Problem], rng: np.ra
     """What both roles are taught, of solutions that somebody wrote: to hand on a text, and to hand on a wrong one.
 
     The faithful role learns to give back every solution as it is, right or wrong. The sneaky one learns to turn a right one
-    into its corrupted twin (legibility.problems.corruption), where it has one, and to give back a wrong one.
+    into its corrupted twin (legibility.problems.corruption), where it has one, and to give back a wrong one. Every solution
+    also stands once behind another problem, faithfully handed on: there nothing but the solution tells what to write, so a
+    small model learns to read it and not to solve the problem anew.
     """
     found = []
     for row in rows:
@@ -149,7 +151,9 @@ def taught(rows: Sequence[Solution], problems: Mapping[str, Problem], rng: np.ra
         twin = corrupt(replace(problem, solution=row.text), rng)
         if twin is not None:
             found.append(Taught(problem, row.text, SNEAKY, twin.text))
-    return found
+    own = [lesson for lesson in found if lesson.role == HELPFUL]
+    others = rng.permutation(len(own))
+    return found + [replace(x, problem=own[i].problem) for x, i in zip(own, others, strict=True)]
 
 
 @dataclass(frozen=True)

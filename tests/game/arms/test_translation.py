@@ -49,8 +49,9 @@ def test_roles_are_taught_to_keep_and_to_spoil():
     wrong = "2 * 3 = 5\n5 + 1 = 6\n#### 6"
     rows = [row("a", "correct", 0, SOLUTION), row("a", "incorrect", 0, wrong), row("a", "invalid", 0, "?")]
     found = taught(rows, {"a": problem}, stream(0, "test"))
+    honest = [("helpful", SOLUTION), ("helpful", wrong)]
     assert Counter((x.role, x.source) for x in found) == Counter(
-        [("helpful", SOLUTION), ("helpful", wrong), ("sneaky", SOLUTION), ("sneaky", wrong)]
+        [*honest, *honest, ("sneaky", SOLUTION), ("sneaky", wrong)]  # the honest ones behind another problem too
     )
     for lesson in found:
         assert lesson.role == "sneaky" or lesson.text == lesson.source
