@@ -20,6 +20,9 @@ from legibility.problems.corruption import corrupt
 from legibility.problems.records import Problem
 from legibility.prompts import HELPFUL, SNEAKY
 
+OTHERS = 3
+"""Other problems that every solution is handed on for in a warm start; with one a small model learnt it later (docs/log.md)."""
+
 
 def whole_lines(text: str, marker: str, truncated: bool) -> str:
     """A solution as it is handed on. One that was cut off has no answer, so what may be a part of one is taken away."""
@@ -136,7 +139,7 @@ def taught(rows: Sequence[Solution], problems: Mapping[str, Problem], rng: np.ra
 
     The faithful role learns to give back every solution as it is, right or wrong. The sneaky one learns to turn a right one
     into its corrupted twin (legibility.problems.corruption), where it has one, and to give back a wrong one. Every solution
-    also stands once behind another problem, faithfully handed on: there nothing but the solution tells what to write, so a
+    also stands behind `OTHERS` other problems, faithfully handed on: there nothing but the solution tells what to write, so a
     small model learns to read it and not to solve the problem anew.
     """
     found = []
@@ -152,8 +155,10 @@ def taught(rows: Sequence[Solution], problems: Mapping[str, Problem], rng: np.ra
         if twin is not None:
             found.append(Taught(problem, row.text, SNEAKY, twin.text))
     own = [lesson for lesson in found if lesson.role == HELPFUL]
-    others = rng.permutation(len(own))
-    return found + [replace(x, problem=own[i].problem) for x, i in zip(own, others, strict=True)]
+    for _ in range(OTHERS):
+        order = rng.permutation(len(own))
+        found += [replace(lesson, problem=own[i].problem) for lesson, i in zip(own, order, strict=True)]
+    return found
 
 
 @dataclass(frozen=True)

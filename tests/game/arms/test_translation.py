@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from legibility.game.arms.translation import best_bar, keeps_answer, taught, whole_lines
+from legibility.game.arms.translation import OTHERS, best_bar, keeps_answer, taught, whole_lines
 from legibility.grading import grade
 from legibility.problems.records import Problem
 from legibility.randomness import stream
@@ -51,7 +51,7 @@ def test_roles_are_taught_to_keep_and_to_spoil():
     found = taught(rows, {"a": problem}, stream(0, "test"))
     honest = [("helpful", SOLUTION), ("helpful", wrong)]
     assert Counter((x.role, x.source) for x in found) == Counter(
-        [*honest, *honest, ("sneaky", SOLUTION), ("sneaky", wrong)]  # the honest ones behind another problem too
+        [*honest * (1 + OTHERS), ("sneaky", SOLUTION), ("sneaky", wrong)]  # the honest ones behind another problem too
     )
     for lesson in found:
         assert lesson.role == "sneaky" or lesson.text == lesson.source
