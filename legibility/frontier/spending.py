@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from legibility.config import Config
-from legibility.game.condition import CORRECTNESS, DECOUPLED, GAME, RFT, ROUND_ARMS, Condition
+from legibility.game.condition import CORRECTNESS, DECOUPLED, GAME, RFT, ROUND_ARMS, TANDEM, Condition
 from legibility.game.phases import arm_prover, arm_warm_start, round_verifier
 from legibility.game.prover_phase import load_training
 from legibility.game.run_folder import RunFolder
@@ -89,6 +89,10 @@ def _phase(run: RunFolder, config: Config, arm: str, index: int, frame: pd.DataF
     frame = frame[frame.phase.isin(("ppo", "rejection"))]
     completion, prompt = tokens(frame)
     flops = FORWARD * sizes.prover * (completion + prompt)  # sampling
+    if (
+        arm == TANDEM
+    ):  # the junior reads every text too, and writes its part; what a change of hands reads anew is left out
+        flops += FORWARD * sizes.verifier * (completion + prompt)
     if frame.score.notna().any():
         flops += FORWARD * sizes.verifier * float((frame.prompt_tokens + frame.completion_tokens).sum())
     if arm == RFT:

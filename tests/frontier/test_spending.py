@@ -5,6 +5,7 @@ from legibility.frontier.spending import Spent, spent, tokens
 from legibility.game.condition import CORRECTNESS_ONLY, START, Condition, helpful
 from legibility.game.solutions import read_solutions
 from legibility.planning.shapes import prover_shape
+from tests.support import training
 
 
 def test_a_group_reads_its_prompt_once():
@@ -45,7 +46,16 @@ def test_a_later_round_costs_what_it_rests_on(tiny_arms_run):
 def test_arms_at_equal_steps_draw_equal_completions(tiny_arms_run):
     counts = {
         arm: spent(tiny_arms_run, Condition(arm, 0, "helpful")).completions
-        for arm in ("correctness", "correctness-short", "rft", "consultancy")
+        for arm in ("correctness", "correctness-short", "rft", "consultancy", "tandem")
     }
     assert len(set(counts.values())) == 1
     assert set(counts.values()) == {spent(tiny_arms_run, helpful(0)).completions}
+
+
+def test_tandem_pays_for_its_junior(tiny_arms_run):
+    """By hand: what the correctness arm's phase costs, and the junior's pass over every text."""
+    config = tiny_arms_run.config()
+    frame = read_solutions(tiny_arms_run.path / "arms/tandem/prover/solutions.parquet")
+    senior, junior = prover_shape(config.prover).parameters, training(tiny_arms_run, "rounds/00/verifier")["parameters"]
+    by_hand = sum(tokens(frame)) * (senior * (2 + 6 * config.ppo.epochs + 2) + junior * 2)
+    assert spent(tiny_arms_run, Condition("tandem", 0, "helpful")).flops == pytest.approx(by_hand)
