@@ -21,6 +21,7 @@ MOST: dict[str, int] = {
     "problems.test_size": 100,
     "problems.judge": 150,
     "prover.warm_start.steps": 20,
+    "rivals.decoupled.warm_start_steps": 20,
     "verifier.updates": 60,
     "ppo.steps": 10,
     "game.rounds": 1,
