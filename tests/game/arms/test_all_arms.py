@@ -1,5 +1,6 @@
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from legibility.evaluation.texts import test_texts as texts_of
 from legibility.game.arms.all_arms import ARMS, arm_phases, planned
 from legibility.game.condition import ARM_OF, ROUND_ARMS, Condition, reader
 from legibility.play import finished, game_phases, train
+from legibility.rival_settings import ArmName
 
 from ...support import quiet
 
@@ -20,6 +22,10 @@ def test_arms_are_played_in_the_registered_order(tiny_arms_run):
     assert [arm.name for arm in planned(config)] == [arm.name for arm in ARMS]
     assert all(tiny_arms_run.is_done(phase) for phase in game_phases(config))
     assert finished(tiny_arms_run.path, config)
+
+
+def test_every_arm_that_a_config_can_name_is_there():
+    assert set(get_args(ArmName)) == {"game", *(arm.name for arm in ARMS)} == set(ARM_OF)
 
 
 def test_round_arms_are_those_with_rounds():
