@@ -192,7 +192,7 @@ class GameSettings(Settings):
     correctness_arm: bool = Field(True, description="Also train the correctness-only arm (for the legibility tax).")
     arms: list[ArmName] | None = Field(
         None,
-        description="Arms to play; the game must be one (null: the game, and what correctness_arm says). docs/arms.md",
+        description="Arms to play (docs/arms.md); the game must be one (null: the game, and what correctness_arm says).",
     )
     readers: bool = Field(
         False,

@@ -18,7 +18,7 @@ import pandas as pd
 from legibility.config import Config
 from legibility.game import gates
 from legibility.game.condition import ARMS, GAME
-from legibility.game.context import Game, Writer
+from legibility.game.context import Game, Writer, write_plainly
 from legibility.game.mixture import component, component_weights
 from legibility.game.phases import arm_collection, round_collection, saved_provers
 from legibility.game.prover_plan import phase_name
@@ -47,7 +47,7 @@ def collect_round(
     index: int,
     verifier: Verifier,
     arm: str = GAME,
-    write: Writer = Game.draw,
+    write: Writer = write_plainly,
     beside: Sequence[Prover] = (),
 ) -> None:
     """Sample both roles of the round's final prover (and its saved checkpoints, if the mixture wants them).

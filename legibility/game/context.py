@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from legibility.config import Config
 from legibility.errors import UserError
@@ -185,16 +186,16 @@ class Game:
         label: str | None = None,
         temperature: float = 1.0,
         value_head: ValueHead | None = None,
-        sampler: Sampler = sample,
+        sampler: Sampler | None = None,
     ) -> Drawn:
         """As `draw`, for tasks with prompts of their own. Random numbers are keyed by their roles, each named once.
 
-        sampler: what samples, called as `legibility.rollouts.sample` is.
+        sampler: what samples, called as `legibility.rollouts.sample` is (None: that).
         """
         config = self.config
         roles = list(dict.fromkeys(task.role for task in tasks))
         prompts = [task.prompt for task in tasks]
-        drawn = sampler(
+        drawn = (sampler or sample)(
             prover,
             prompts,
             samples,
@@ -241,3 +242,8 @@ class Game:
         scores = verifier.score([self.problems[r.problem_id] for r in rows], [r.text for r in rows], self.team)
         for row, value in zip(rows, scores.tolist(), strict=True):
             row.score = value
+
+
+def write_plainly(game: Game, *args: Any, **where: Any) -> Drawn:
+    """The `Writer` of the game: `Game.draw`, every problem in every role."""
+    return game.draw(*args, **where)

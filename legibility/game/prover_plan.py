@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from legibility.game.condition import ARM_OF, CORRECTNESS, GAME, ROUND_ARMS
-from legibility.game.context import Game, Writer
+from legibility.game.context import Game, Writer, write_plainly
 from legibility.game.phases import arm_prover, round_prover
 from legibility.game.rollout_columns import Rollouts, correctness_rewards, score_scale, verifier_rewards
 from legibility.game.run_folder import RunFolder
@@ -55,7 +55,7 @@ class Plan:
     gated: bool = True
     keep_weights: bool = True
     trainer: Literal["ppo", "grpo", "rloo"] = "ppo"
-    write: Writer = Game.draw
+    write: Writer = write_plainly
     beside: tuple[Prover, ...] = ()
     measure: Callable[[Rollouts], Mapping[str, float]] = lambda rollouts: {}
     facts: Callable[[Sequence[Solution]], Mapping[str, object]] = lambda rows: {}

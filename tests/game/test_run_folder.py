@@ -273,6 +273,7 @@ def test_layout_of_a_finished_run(tiny_run):
             "truncated",
             "logprob_gap",
             "source",
+            "junior_share",
         ]
         assert len(frame)
     for place in ("rounds/00/prover", "rounds/01/verifier"):
