@@ -153,6 +153,12 @@ def verifier_of(tiny_prover_dir, tiny_bert_dir):
     return load
 
 
+def in_double_precision(verifier: Verifier) -> None:
+    """Leave rounding to the few places that ask for float32: how much more there is depends on the processor."""
+    for tensor in (*verifier.parameters, *(b for b in verifier.model.buffers() if b.is_floating_point())):
+        tensor.data = tensor.data.double()
+
+
 def largest_reading(verifier: Verifier, monkeypatch) -> list[int]:
     """Texts of every pass through the model, noted as they are made."""
     seen: list[int] = []
@@ -171,6 +177,7 @@ def largest_reading(verifier: Verifier, monkeypatch) -> list[int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_one_pass_over_all_texts(kind, size, verifier_of, monkeypatch):
     verifier, settings = verifier_of(kind, size)
+    in_double_precision(verifier)
     lessons = lessons_of(verifier)
     expected = whole_gradients(verifier, lessons, settings)
     for p in verifier.parameters:
@@ -180,7 +187,7 @@ def test_gradients_are_those_of_one_pass_over_all_texts(kind, size, verifier_of,
     assert max(seen) == min(size or 12, 12 if size is None or size >= 12 else 7 if size == 7 else 5)
     found = flat_gradients(verifier)
     # rounding of a score moves a pair's gradient by as much, so large scores have coarser gradients
-    close = max(1e-6, 4e-6 * outcome.scores.abs().max().item() * expected.abs().max().item())
+    close = 1e-6 * max(1.0, outcome.scores.abs().max().item() * expected.abs().max().item())
     assert close < 1e-3 * expected.abs().max()
     torch.testing.assert_close(found, expected, atol=close, rtol=0)
     assert outcome.problem.tolist() == [0] * 2 + [1] * 5 + [2] + [3] * 4
