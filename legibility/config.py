@@ -433,7 +433,9 @@ class Config(Settings):
                 raise ValueError(f"{name} must contain {{problem}} and {{solution}}")
         unpaid = [arm for arm in self.game.played if arm not in PLAIN_ARMS]
         if self.reward.kind == "goodhart" and unpaid:
-            raise ValueError(f"game.arms: {unpaid[0]} has roles, and reward.kind goodhart pays none; set src or cgc")
+            raise ValueError(
+                f"game.arms: {unpaid[0]} stands beside a game with roles, and reward.kind goodhart has none; set src or cgc"
+            )
         if "tandem" in self.game.played and self.compute.engine == "vllm":
             raise ValueError(
                 "compute.engine: vllm cannot change writers within a text, which tandem asks for; set fast"

@@ -79,7 +79,7 @@ def test_arms_that_do_not_fit_are_refused(tiny_config_file, tiny_overrides, sett
 
 
 def test_goodhart_pays_no_roles(tiny_config_file, tiny_overrides):
-    with pytest.raises(UserError, match="has roles"):
+    with pytest.raises(UserError, match="a game with roles"):
         load_config(tiny_config_file, [*tiny_overrides, "game.arms=[game, consultancy]", "reward.kind=goodhart"])
 
 
